@@ -1,0 +1,1 @@
+"""Local clusters of real processes and fault experiments for qkms."""

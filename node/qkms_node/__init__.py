@@ -1,0 +1,1 @@
+"""The qkms cluster node."""

@@ -1,0 +1,1 @@
+"""Links to QKD devices for qkms and a simulated KME."""
