@@ -1,0 +1,196 @@
+"""The node's settings: one TOML file, validated whole before anything starts.
+
+`load` names the field in every error. Relative paths are relative to the
+folder of the file. Unknown fields are errors: a misspelt limit must not be
+silently left at its default.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+Address = Annotated[str, msgspec.Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
+Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the file and the field."""
+
+    code = "CONFIG_INVALID"
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections."""
+
+
+class NodeSection(_Section, frozen=True):
+    """[node] `id`: one of cluster.members. `data_dir`: journal, snapshots, sealed root store."""
+
+    id: Name
+    data_dir: Path
+
+
+class Member(_Section, frozen=True):
+    """[[cluster.members]] where peers dial (`raft_address`), what clients are told (`rpc_address`),
+    and the node's name towards its KME (`sae_id`)."""
+
+    id: Name
+    raft_address: Address
+    rpc_address: Address
+    sae_id: str
+
+
+class ClusterSection(_Section, frozen=True):
+    """[cluster] `id` is bound into the root's commitment and seals: clusters do not mix."""
+
+    id: Name
+    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=9)]
+
+
+class RaftSection(_Section, frozen=True):
+    """[raft] the listener and the timing of consensus, for a local network by default."""
+
+    listen: Address
+    election_timeout_min_ms: Milliseconds = 150
+    election_timeout_max_ms: Milliseconds = 450
+    heartbeat_ms: Milliseconds = 40
+    leader_fallback_ms: Milliseconds = 300
+    propose_timeout_ms: Milliseconds = 5_000
+    barrier_timeout_ms: Milliseconds = 1_500
+
+
+class RpcSection(_Section, frozen=True):
+    """[rpc] the gRPC listener. `drain_ms`: how long calls in flight may take at shutdown."""
+
+    listen: Address
+    drain_ms: Milliseconds = 5_000
+
+
+class TlsSection(_Section, frozen=True):
+    """[tls] PEM files, for raft, for rpc, and as SAE towards the KME. `trust_domain`: of the SPIFFE ids."""
+
+    ca: Path
+    certificate: Path
+    private_key: Path
+    trust_domain: str = "qkms.dev"
+
+
+class SealSection(_Section, frozen=True):
+    """[seal] how the root is sealed on this node's disk: a 32-byte key file, made with mode 0600."""
+
+    mode: Literal["keyfile"]
+    key_file: Path
+
+
+class QkdSection(_Section, frozen=True):
+    """[qkd] this site's KME (ETSI GS QKD 014). `max_qber`: keys over it are refused, at most 0.11."""
+
+    kme_id: str
+    kme_url: Annotated[str, msgspec.Meta(pattern=r"^https://")]
+    max_qber: Annotated[float, msgspec.Meta(gt=0, le=0.11)] = 0.11
+    timeout_ms: Milliseconds = 3_000
+    poll_ms: Milliseconds = 2_000
+
+
+class RootSection(_Section, frozen=True):
+    """[root] `policy`: `require_qkd` seeds only with QKD to every node, `pqc_fallback` goes on
+    without (grade PQC) and re-seeds when QKD returns, `pqc_only` never asks a KME.
+    `confirm_timeout_ms`: how long a staged epoch waits for its quorum before it is given up.
+    `fallback_after_ms`: how long QKD is tried before the fall-back."""
+
+    policy: Literal["require_qkd", "pqc_fallback", "pqc_only"] = "require_qkd"
+    confirm_timeout_ms: Milliseconds = 10_000
+    fallback_after_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 5_000
+    retry_ms: Milliseconds = 1_000
+
+
+class Rule(_Section, frozen=True):
+    """[[access.rules]] who may do what to which keys; patterns with `*`. `effect = "deny"` wins."""
+
+    principals: tuple[str, ...]
+    actions: tuple[str, ...]
+    keys: tuple[str, ...] = ("*",)
+    effect: Literal["allow", "deny"] = "allow"
+
+
+class AccessSection(_Section, frozen=True):
+    """[access] what no rule allows is refused."""
+
+    rules: tuple[Rule, ...] = ()
+
+
+class LimitsSection(_Section, frozen=True):
+    """[limits] `default_max_staleness_ms`: for keys that name none; `default_destroy_grace_ms`
+    between DestroyVersion and erasure; `max_concurrent_calls` before calls are refused."""
+
+    default_max_staleness_ms: Milliseconds = 30_000
+    default_destroy_grace_ms: Annotated[int, msgspec.Meta(ge=0)] = 24 * 3600 * 1000
+    max_concurrent_calls: Annotated[int, msgspec.Meta(ge=1)] = 2_000
+
+
+class LogSection(_Section, frozen=True):
+    """[log] `level` of the JSON lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(_Section, frozen=True):
+    """The whole file."""
+
+    node: NodeSection
+    cluster: ClusterSection
+    raft: RaftSection
+    rpc: RpcSection
+    tls: TlsSection
+    seal: SealSection
+    qkd: QkdSection | None = None
+    root: RootSection = RootSection()
+    access: AccessSection = AccessSection()
+    limits: LimitsSection = LimitsSection()
+    log: LogSection = LogSection()
+
+    @property
+    def me(self) -> Member:
+        """This node's own entry among the members."""
+        return next(m for m in self.cluster.members if m.id == self.node.id)
+
+
+def load(path: Path) -> Config:
+    """Reads and validates `path`. Raises ConfigError."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    base = path.resolve().parent
+    try:
+        config = msgspec.toml.decode(text, type=Config, dec_hook=lambda kind, value: kind(base / value))
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path}: {_field_first(str(error))}") from error
+    _check(path, config)
+    return config
+
+
+def _check(path: Path, config: Config) -> None:
+    ids = [m.id for m in config.cluster.members]
+    if len(set(ids)) != len(ids):
+        raise ConfigError(f"{path}: cluster.members: two members have the same id")
+    if config.node.id not in ids:
+        raise ConfigError(f"{path}: node.id: {config.node.id} is not among cluster.members ({', '.join(ids)})")
+    if config.raft.election_timeout_min_ms >= config.raft.election_timeout_max_ms:
+        raise ConfigError(f"{path}: raft.election_timeout_max_ms: must be over election_timeout_min_ms")
+    if config.raft.heartbeat_ms * 2 > config.raft.election_timeout_min_ms:
+        raise ConfigError(f"{path}: raft.heartbeat_ms: must be at most half of election_timeout_min_ms")
+    if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
+        raise ConfigError(f"{path}: root.policy: require_qkd needs a [qkd] section with this site's KME")
+    for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
+        if not file.is_file():
+            raise ConfigError(f"{path}: tls.{name}: there is no file {file}")
+
+
+def _field_first(message: str) -> str:
+    """Turns msgspec's "problem - at `$.a.b`" into "a.b: problem"."""
+    problem, _, where = message.partition(" - at `$")
+    field = where.rstrip("`").lstrip(".")
+    return f"{field}: {problem}" if field else problem

@@ -1,0 +1,124 @@
+"""Applying one command: time, deduplication, dispatch.
+
+The order is the promise: (1) the leader's time advances and what is due
+happens; (2) a repeated request is answered from memory before any
+precondition is looked at; (3) the rule runs; (4) an effective outcome is
+remembered with the same entry that had the effect, so that no crash can
+separate the two. Refusals are not remembered: they changed nothing, and the
+same request may succeed later.
+"""
+
+import heapq
+
+from msgspec.structs import replace
+
+from qkms_node.ledger import commands as c
+from qkms_node.ledger import key_rules, root_rules, session_rules
+from qkms_node.ledger.records import RequestRecord
+from qkms_node.ledger.state import REQUEST_MEMORY_MS, Refusal, State
+
+
+def apply(state: State, command: c.AnyCommand, time_ms: int) -> c.Outcome:
+    """Applies `command` as of the leader's `time_ms`; never raises for a refusal."""
+    advance(state, time_ms)
+    try:
+        if isinstance(command, c.Mutation):
+            remembered = _replay(state, command.request)
+            if remembered is not None:
+                return remembered
+        outcome = _dispatch(state, command)
+    except Refusal as refusal:
+        return c.Outcome(
+            state.revision, code=refusal.code, message=refusal.message, metadata=refusal.metadata
+        )
+    if outcome.changed:
+        state.revision += 1
+    if isinstance(command, c.Mutation):
+        # A repetition that found nothing to change is remembered too: arriving once more
+        # after the opposite command, it must not take effect then.
+        state.requests[command.request.request_id] = RequestRecord(
+            state.time_ms, command.request.fingerprint, c.encode_outcome(outcome)
+        )
+    return outcome
+
+
+def advance(state: State, time_ms: int) -> None:
+    """Moves the ledger's time forward, never back, and does what has come due."""
+    state.time_ms = max(state.time_ms, time_ms)
+    while state.due and state.due[0][0] <= state.time_ms:
+        due_ms, kind, name, number = heapq.heappop(state.due)
+        if _do_due(state, kind, name, number, due_ms):
+            state.revision += 1
+    horizon = state.time_ms - REQUEST_MEMORY_MS
+    while state.requests:
+        oldest = next(iter(state.requests))
+        if state.requests[oldest].time_ms >= horizon:
+            break
+        del state.requests[oldest]
+
+
+def _do_due(state: State, kind: str, name: str, number: int, due_ms: int) -> bool:
+    match kind:
+        case key_rules.DESTROY:
+            return key_rules.erase_due(state, name, number, due_ms)
+        case session_rules.EXPIRE:
+            return session_rules.expire_due(state, name)
+        case session_rules.FORGET:
+            return session_rules.forget_due(state, name)
+        case _:
+            raise c.UnknownCommand(f"scheduled {kind} of {name}; upgrade this node")
+
+
+def _replay(state: State, request: c.Request) -> c.Outcome | None:
+    known = state.requests.get(request.request_id)
+    if known is None:
+        return None
+    if known.fingerprint != request.fingerprint:
+        raise Refusal(
+            "REQUEST_ID_REUSED",
+            f"request_id {request.request_id} was used for another request; make a new one",
+            request_id=request.request_id,
+        )
+    return replace(c.decode_outcome(known.outcome), replayed=True)
+
+
+def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
+    match command:
+        case c.CreateKey():
+            return key_rules.create_key(state, command)
+        case c.RotateKey():
+            return key_rules.rotate_key(state, command)
+        case c.DisableVersion():
+            return key_rules.disable_version(state, command)
+        case c.EnableVersion():
+            return key_rules.enable_version(state, command)
+        case c.DestroyVersion():
+            return key_rules.destroy_version(state, command)
+        case c.RestoreVersion():
+            return key_rules.restore_version(state, command)
+        case c.RequestRoot():
+            return root_rules.request_root(state, command)
+        case c.OpenSession():
+            return session_rules.open_session(state, command)
+        case c.AnswerSession():
+            return session_rules.answer_session(state, command)
+        case c.ConfirmSession():
+            return session_rules.confirm_session(state, command)
+        case c.CloseSession():
+            return session_rules.close_session(state, command)
+        case c.RegisterNode():
+            return root_rules.register_node(state, command)
+        case c.StageRoot():
+            return root_rules.stage_root(state, command)
+        case c.ConfirmRoot():
+            return root_rules.confirm_root(state, command)
+        case c.RejectShare():
+            return root_rules.reject_share(state, command)
+        case c.ReplaceShare():
+            return root_rules.replace_share(state, command)
+        case c.ActivateRoot():
+            return root_rules.activate_root(state, command)
+        case c.AbortRoot():
+            return root_rules.abort_root(state, command)
+        case c.AdvanceTime():
+            return c.Outcome(state.revision)

@@ -1,0 +1,177 @@
+"""What the ledger remembers: frozen records, replaced and never changed in place.
+
+Frozen so that a snapshot is a shallow copy of the tables: streaming it out
+while commands go on being applied cannot see half a change. Times are
+milliseconds since the Unix epoch, durations milliseconds, as stamped by the
+leader. No record holds a secret in clear: `wrapped` is AES-256-GCM under a
+key encryption key, shares are sealed to one node.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+from qkms_node.keys.grade import Grade
+
+
+class VersionState(IntEnum):
+    """NIST SP 800-57 Part 1 Rev. 5, section 7; DESTROY_SCHEDULED is ours."""
+
+    PRE_ACTIVATION = 1
+    ACTIVE = 2
+    DEACTIVATED = 3
+    SUSPENDED = 4
+    COMPROMISED = 5
+    DESTROY_SCHEDULED = 6
+    DESTROYED = 7
+
+
+class EpochState(IntEnum):
+    """Life of a root epoch; STAGED leads to ACTIVE or ABORTED, ACTIVE to RETIRED."""
+
+    STAGED = 1
+    ACTIVE = 2
+    RETIRED = 3
+    ABORTED = 4
+
+
+class SessionState(IntEnum):
+    """Life of a session between two services."""
+
+    OFFERED = 1
+    ANSWERED = 2
+    CONFIRMED = 3
+    CLOSED = 4
+    EXPIRED = 5
+
+
+class EventType(IntEnum):
+    """Kinds of events a watcher sees; numbers are those of the protocol."""
+
+    KEY_CREATED = 1
+    KEY_ROTATED = 2
+    VERSION_STATE_CHANGED = 3
+    ROOT_ACTIVATED = 4
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all records."""
+
+
+class VersionRecord(Record, frozen=True):
+    """One key version. `wrapped` is empty once destroyed, and in answers."""
+
+    version: int
+    state: VersionState
+    grade: Grade
+    epoch: int
+    wrapped: bytes
+    check_value: bytes
+    create_ms: int
+    activate_ms: int
+    destroy_ms: int = 0
+
+
+class KeyRecord(Record, frozen=True):
+    """One key; its versions are kept beside it, by number from 1 to `version_count`."""
+
+    key_id: str
+    algorithm: str
+    required_grade: int
+    max_staleness_ms: int
+    labels: dict[str, str]
+    create_ms: int
+    primary: int
+    version_count: int
+    revision: int
+
+
+class ShareRecord(Record, frozen=True):
+    """The root of an epoch sealed for one node (see keys.share for the construction)."""
+
+    node_id: str
+    qkd_key_id: str
+    mlkem_ciphertext: bytes
+    x25519_public: bytes
+    sealed: bytes
+
+
+class RootRecord(Record, frozen=True):
+    """One root epoch: ids, ciphertext and commitment, never the root itself."""
+
+    epoch: int
+    base_epoch: int
+    state: EpochState
+    grade: Grade
+    leader_id: str
+    commitment: bytes
+    qkd_key_ids: tuple[str, ...]
+    voters: tuple[str, ...]
+    shares: dict[str, ShareRecord]
+    stage_ms: int
+    confirmed: tuple[str, ...] = ()
+    rejected: dict[str, str] = {}
+    activate_ms: int = 0
+    reason: str = ""
+
+
+class NodeRecord(Record, frozen=True):
+    """A node's public keys, to which shares of the root are sealed."""
+
+    node_id: str
+    mlkem_public: bytes
+    x25519_public: bytes
+
+
+class OfferRecord(Record, frozen=True):
+    """The initiator's public values: 1184, 32 and 32 bytes."""
+
+    mlkem_public: bytes
+    x25519_public: bytes
+    nonce: bytes
+
+
+class AnswerRecord(Record, frozen=True):
+    """The responder's public values: 1088, 32 and 32 bytes."""
+
+    mlkem_ciphertext: bytes
+    x25519_public: bytes
+    nonce: bytes
+
+
+class SessionRecord(Record, frozen=True):
+    """One session between two principals; the cluster holds no secret of it."""
+
+    session_id: str
+    suite: int
+    initiator: str
+    responder: str
+    state: SessionState
+    grade: Grade
+    epoch: int
+    qkd_key_ids: tuple[str, ...]
+    offer: OfferRecord
+    create_ms: int
+    expire_ms: int
+    answer: AnswerRecord | None = None
+    initiator_tag: bytes = b""
+    responder_tag: bytes = b""
+
+
+class EventRecord(Record, frozen=True):
+    """Something a watcher is told; metadata only."""
+
+    revision: int
+    type: EventType
+    name: str
+    version: int
+    state: int
+    time_ms: int
+
+
+class RequestRecord(Record, frozen=True):
+    """A mutation that took effect, remembered to answer its repetition."""
+
+    time_ms: int
+    fingerprint: bytes
+    outcome: bytes

@@ -1,0 +1,188 @@
+"""What commands do to root epochs: stage, confirm, activate, each idempotent.
+
+Epoch numbers are never reused: an aborted epoch leaves a gap. At most one
+epoch is staged at a time. A QKD key id enters an epoch once, ever, in the
+whole cluster: a KME that delivers a key again cannot seed a second epoch.
+"""
+
+from msgspec.structs import replace
+
+from qkms_node.ledger.commands import (
+    AbortRoot,
+    ActivateRoot,
+    ConfirmRoot,
+    Outcome,
+    RegisterNode,
+    RejectShare,
+    ReplaceShare,
+    RequestRoot,
+    StageRoot,
+)
+from qkms_node.ledger.records import EpochState, EventType, NodeRecord, RootRecord
+from qkms_node.ledger.state import Refusal, State
+
+
+def quorum(root: RootRecord) -> int:
+    """How many of the epoch's voters must confirm it."""
+    return len(root.voters) // 2 + 1
+
+
+def register_node(state: State, command: RegisterNode) -> Outcome:
+    """Records a node's public keys for shares."""
+    record = NodeRecord(command.node_id, command.mlkem_public, command.x25519_public)
+    if state.nodes.get(command.node_id) == record:
+        return Outcome(state.revision, note="already registered")
+    state.nodes[command.node_id] = record
+    return Outcome(state.revision + 1, changed=True)
+
+
+def request_root(state: State, command: RequestRoot) -> Outcome:
+    """Notes that a new epoch is wanted; the leader seeds it when it can."""
+    if command.expected_epoch != state.active_epoch:
+        raise Refusal(
+            "EPOCH_CONFLICT",
+            f"the active root epoch is {state.active_epoch}, not {command.expected_epoch}; "
+            "read the status and decide again",
+            expected=command.expected_epoch,
+            actual=state.active_epoch,
+        )
+    if state.root_requested:
+        return Outcome(state.revision, note="already requested")
+    state.root_requested = True
+    return Outcome(state.revision + 1, changed=True)
+
+
+def stage_root(state: State, command: StageRoot) -> Outcome:
+    """Stages the next epoch; the same stage sent again changes nothing."""
+    known = state.roots.get(command.epoch)
+    if known is not None and known.commitment == command.commitment:
+        return Outcome(
+            state.revision, note=f"epoch {command.epoch} is already {known.state.name}", root=known
+        )
+    if command.epoch != state.last_epoch + 1 or command.base_epoch != state.active_epoch:
+        raise Refusal(
+            "EPOCH_CONFLICT",
+            f"cannot stage epoch {command.epoch} on epoch {command.base_epoch}: the next is "
+            f"{state.last_epoch + 1} on {state.active_epoch}; seed again",
+            expected=command.epoch,
+            actual=state.last_epoch + 1,
+        )
+    if state.staged_epoch:
+        raise Refusal("ROTATION_PENDING", f"root epoch {state.staged_epoch} is staged already")
+    for key_id in command.qkd_key_ids:
+        if key_id in state.qkd_key_epochs:
+            raise Refusal(
+                "KEY_REPLAYED",
+                f"QKD key {key_id} was used in root epoch {state.qkd_key_epochs[key_id]} already; "
+                "its KME delivered it again; draw another key",
+                key_id=key_id,
+            )
+    root = RootRecord(
+        epoch=command.epoch,
+        base_epoch=command.base_epoch,
+        state=EpochState.STAGED,
+        grade=command.grade,
+        leader_id=command.leader_id,
+        commitment=command.commitment,
+        qkd_key_ids=command.qkd_key_ids,
+        voters=command.voters,
+        shares=command.shares,
+        stage_ms=state.time_ms,
+    )
+    state.roots[root.epoch] = root
+    state.staged_epoch = state.last_epoch = root.epoch
+    for key_id in command.qkd_key_ids:
+        state.qkd_key_epochs[key_id] = root.epoch
+    return Outcome(state.revision + 1, changed=True, root=root)
+
+
+def confirm_root(state: State, command: ConfirmRoot) -> Outcome:
+    """Notes that a voter holds the root; late confirmations of an active epoch count as well."""
+    root = _root(state, command.epoch)
+    if root.state is EpochState.ABORTED:
+        raise Refusal("EPOCH_ABORTED", f"root epoch {root.epoch} was aborted: {root.reason}")
+    if command.node_id not in root.voters:
+        raise Refusal("NOT_A_VOTER", f"node {command.node_id} is no voter of root epoch {root.epoch}")
+    if command.commitment != root.commitment:
+        raise Refusal("COMMITMENT_MISMATCH", f"node {command.node_id} holds another root {root.epoch}")
+    if command.node_id in root.confirmed:
+        return Outcome(state.revision, note="already confirmed", root=root)
+    confirmed = replace(root, confirmed=tuple(sorted((*root.confirmed, command.node_id))))
+    rejected = {node: reason for node, reason in root.rejected.items() if node != command.node_id}
+    state.roots[root.epoch] = replace(confirmed, rejected=rejected)
+    return Outcome(state.revision + 1, changed=True, root=state.roots[root.epoch])
+
+
+def reject_share(state: State, command: RejectShare) -> Outcome:
+    """Notes that a node cannot open its share; a share replaced meanwhile is not blamed."""
+    root = _root(state, command.epoch)
+    share = root.shares.get(command.node_id)
+    stale = share is None or share.sealed != command.sealed
+    if stale or root.state is EpochState.ABORTED or command.node_id in root.rejected:
+        return Outcome(state.revision, note="already settled", root=root)
+    rejected = {**root.rejected, command.node_id: command.reason}
+    state.roots[root.epoch] = replace(root, rejected=rejected)
+    return Outcome(state.revision + 1, changed=True, root=state.roots[root.epoch])
+
+
+def replace_share(state: State, command: ReplaceShare) -> Outcome:
+    """Gives a node that could not open its share of an epoch in use another one."""
+    root = _root(state, command.epoch)
+    node_id = command.share.node_id
+    if root.state not in (EpochState.ACTIVE, EpochState.RETIRED) or node_id not in root.rejected:
+        return Outcome(state.revision, note="no share is wanted", root=root)
+    key_id = command.share.qkd_key_id
+    if key_id and key_id in state.qkd_key_epochs:
+        raise Refusal("KEY_REPLAYED", f"QKD key {key_id} was used already; draw another key", key_id=key_id)
+    if key_id:
+        state.qkd_key_epochs[key_id] = root.epoch
+    rejected = {node: reason for node, reason in root.rejected.items() if node != node_id}
+    shares = {**root.shares, node_id: command.share}
+    state.roots[root.epoch] = replace(root, shares=shares, rejected=rejected)
+    return Outcome(state.revision + 1, changed=True, root=state.roots[root.epoch])
+
+
+def activate_root(state: State, command: ActivateRoot) -> Outcome:
+    """Makes a staged epoch active and retires the one before it."""
+    root = _root(state, command.epoch)
+    if root.state in (EpochState.ACTIVE, EpochState.RETIRED):
+        return Outcome(state.revision, note=f"epoch {root.epoch} is already {root.state.name}", root=root)
+    if root.state is EpochState.ABORTED:
+        raise Refusal("EPOCH_ABORTED", f"root epoch {root.epoch} was aborted: {root.reason}")
+    if len(root.confirmed) < quorum(root):
+        raise Refusal(
+            "NOT_CONFIRMED",
+            f"root epoch {root.epoch} has {len(root.confirmed)} of {quorum(root)} confirmations",
+        )
+    if root.rejected:
+        raise Refusal("NOT_CONFIRMED", f"root epoch {root.epoch} was rejected by {sorted(root.rejected)}")
+    previous = state.roots.get(state.active_epoch)
+    if previous is not None:
+        state.roots[previous.epoch] = replace(previous, state=EpochState.RETIRED)
+    active = replace(root, state=EpochState.ACTIVE, activate_ms=state.time_ms)
+    state.roots[root.epoch] = active
+    state.active_epoch = root.epoch
+    state.staged_epoch = 0
+    state.root_requested = False
+    state.emit(EventType.ROOT_ACTIVATED, f"rootEpochs/{root.epoch}", 0, EpochState.ACTIVE)
+    return Outcome(state.revision + 1, changed=True, root=active)
+
+
+def abort_root(state: State, command: AbortRoot) -> Outcome:
+    """Gives a staged epoch up and forgets its shares."""
+    root = _root(state, command.epoch)
+    if root.state is EpochState.ABORTED:
+        return Outcome(state.revision, note="already aborted", root=root)
+    if root.state is not EpochState.STAGED:
+        raise Refusal("ILLEGAL_TRANSITION", f"root epoch {root.epoch} is {root.state.name}: cannot abort")
+    aborted = replace(root, state=EpochState.ABORTED, reason=command.reason, shares={})
+    state.roots[root.epoch] = aborted
+    state.staged_epoch = 0
+    return Outcome(state.revision + 1, changed=True, root=aborted)
+
+
+def _root(state: State, epoch: int) -> RootRecord:
+    root = state.roots.get(epoch)
+    if root is None:
+        raise Refusal("EPOCH_NOT_FOUND", f"there is no root epoch {epoch}", epoch=epoch)
+    return root
