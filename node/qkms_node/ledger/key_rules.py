@@ -23,6 +23,10 @@ from qkms_node.ledger.transitions import Step, next_state
 
 DESTROY = "destroy"
 
+# The proposer drew its material for a state that has moved on. Never shown to
+# a caller: the service draws again from the present state.
+PROPOSAL_STALE = "PROPOSAL_STALE"
+
 
 def create_key(state: State, command: CreateKey) -> Outcome:
     """Adds a key with version 1 as its active primary version."""
@@ -127,12 +131,7 @@ def _new_version(
     state: State, name: str, new: NewVersion, expected: int, required_grade: int
 ) -> VersionRecord:
     if new.version != expected:
-        raise Refusal(
-            "VERSION_CONFLICT",
-            f"the next version of {name} is {expected}, not {new.version}; propose again",
-            expected=expected,
-            actual=new.version,
-        )
+        raise Refusal(PROPOSAL_STALE, f"the next version of {name} is {expected}, not {new.version}")
     root = _usable_root(state, new.epoch)
     if not satisfies(root.grade, Grade(required_grade) if required_grade else None):
         raise Refusal(
@@ -157,12 +156,7 @@ def _new_version(
 def _usable_root(state: State, epoch: int) -> RootRecord:
     root = state.roots.get(epoch)
     if root is None or root.state is not EpochState.ACTIVE:
-        raise Refusal(
-            "EPOCH_CONFLICT",
-            f"root epoch {epoch} is not the active one ({state.active_epoch}); propose again",
-            expected=epoch,
-            actual=state.active_epoch,
-        )
+        raise Refusal(PROPOSAL_STALE, f"root epoch {epoch} is not the active one, {state.active_epoch}")
     return root
 
 

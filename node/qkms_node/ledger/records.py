@@ -87,9 +87,10 @@ class KeyRecord(Record, frozen=True):
 
 
 class ShareRecord(Record, frozen=True):
-    """The root of an epoch sealed for one node (see keys.share for the construction)."""
+    """The root of an epoch sealed by `leader_id` for one node (construction: keys.share)."""
 
     node_id: str
+    leader_id: str
     qkd_key_id: str
     mlkem_ciphertext: bytes
     x25519_public: bytes

@@ -114,22 +114,25 @@ def confirm_root(state: State, command: ConfirmRoot) -> Outcome:
 
 
 def reject_share(state: State, command: RejectShare) -> Outcome:
-    """Notes that a node cannot open its share; a share replaced meanwhile is not blamed."""
+    """Notes that a node cannot open its share, or lost the root it had (then `sealed` is of the
+    share it once had, or empty); a share replaced meanwhile is not blamed."""
     root = _root(state, command.epoch)
     share = root.shares.get(command.node_id)
-    stale = share is None or share.sealed != command.sealed
+    stale = (share.sealed if share else b"") != command.sealed
     if stale or root.state is EpochState.ABORTED or command.node_id in root.rejected:
         return Outcome(state.revision, note="already settled", root=root)
     rejected = {**root.rejected, command.node_id: command.reason}
-    state.roots[root.epoch] = replace(root, rejected=rejected)
+    confirmed = tuple(node for node in root.confirmed if node != command.node_id)
+    state.roots[root.epoch] = replace(root, rejected=rejected, confirmed=confirmed)
     return Outcome(state.revision + 1, changed=True, root=state.roots[root.epoch])
 
 
 def replace_share(state: State, command: ReplaceShare) -> Outcome:
-    """Gives a node that could not open its share of an epoch in use another one."""
+    """Gives a node that has no share of an epoch in use, or could not open it, another one."""
     root = _root(state, command.epoch)
     node_id = command.share.node_id
-    if root.state not in (EpochState.ACTIVE, EpochState.RETIRED) or node_id not in root.rejected:
+    wanted = node_id in root.rejected or (node_id not in root.shares and node_id not in root.confirmed)
+    if root.state not in (EpochState.ACTIVE, EpochState.RETIRED) or not wanted:
         return Outcome(state.revision, note="no share is wanted", root=root)
     key_id = command.share.qkd_key_id
     if key_id and key_id in state.qkd_key_epochs:

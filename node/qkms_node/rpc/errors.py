@@ -1,0 +1,74 @@
+"""From error codes to gRPC statuses: one table, and the rich status of google.rpc.
+
+Every error carries ErrorInfo(reason, domain "qkms", metadata), RetryInfo where
+trying again helps, BadRequest where a field is at fault.
+"""
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from qkms_node.errors import InvalidField, QkmsError
+
+DOMAIN = "qkms"
+DETAILS_KEY = "grpc-status-details-bin"
+
+_S = grpc.StatusCode
+
+STATUS: dict[str, grpc.StatusCode] = {
+    "INVALID_FIELD": _S.INVALID_ARGUMENT,
+    "REQUEST_ID_REUSED": _S.INVALID_ARGUMENT,
+    "CIPHERTEXT_MALFORMED": _S.INVALID_ARGUMENT,
+    "CIPHERTEXT_REJECTED": _S.INVALID_ARGUMENT,
+    "PLAINTEXT_TOO_LARGE": _S.INVALID_ARGUMENT,
+    "KEY_NOT_FOUND": _S.NOT_FOUND,
+    "VERSION_NOT_FOUND": _S.NOT_FOUND,
+    "SESSION_NOT_FOUND": _S.NOT_FOUND,
+    "KEY_EXISTS": _S.ALREADY_EXISTS,
+    "SESSION_EXISTS": _S.ALREADY_EXISTS,
+    "VERSION_CONFLICT": _S.ABORTED,
+    "EPOCH_CONFLICT": _S.ABORTED,
+    "ROTATION_PENDING": _S.FAILED_PRECONDITION,
+    "ILLEGAL_TRANSITION": _S.FAILED_PRECONDITION,
+    "VERSION_DISABLED": _S.FAILED_PRECONDITION,
+    "VERSION_DESTROYED": _S.FAILED_PRECONDITION,
+    "VERSION_IS_PRIMARY": _S.FAILED_PRECONDITION,
+    "GRADE_TOO_LOW": _S.FAILED_PRECONDITION,
+    "SESSION_STATE": _S.FAILED_PRECONDITION,
+    "PERMISSION_DENIED": _S.PERMISSION_DENIED,
+    "NO_QUORUM": _S.UNAVAILABLE,
+    "OUTCOME_UNKNOWN": _S.UNAVAILABLE,
+    "NOT_COMMITTED": _S.UNAVAILABLE,
+    "ROOT_NOT_READY": _S.UNAVAILABLE,
+    "TOO_STALE": _S.UNAVAILABLE,
+    "SHUTTING_DOWN": _S.UNAVAILABLE,
+    "REVISION_NOT_REACHED": _S.UNAVAILABLE,
+    "HISTORY_COMPACTED": _S.OUT_OF_RANGE,
+    "INTERNAL": _S.INTERNAL,
+}
+
+
+def status_code(error: QkmsError) -> grpc.StatusCode:
+    """The gRPC status of an error's code; a code missing from the table is INTERNAL."""
+    return STATUS.get(error.code, _S.INTERNAL)
+
+
+def rich_status(error: QkmsError) -> bytes:
+    """The serialized google.rpc.Status for the trailing metadata `grpc-status-details-bin`."""
+    code = code_pb2.Code.Value(status_code(error).name)
+    status = status_pb2.Status(code=code, message=error.message)  # type: ignore[arg-type]
+    info = error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata=error.metadata)
+    details: list[error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo | error_details_pb2.BadRequest]
+    details = [info]
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(int(error.retry_after_s * 1000))
+        details.append(retry)
+    if isinstance(error, InvalidField):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.problem)
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status.SerializeToString()

@@ -1,0 +1,132 @@
+"""Ledger records as protocol messages; nothing is decided here."""
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from qkms.v1 import cluster_pb2, common_pb2, key_pb2, qkd_pb2, session_pb2
+from qkms_node.ledger.records import EventRecord, KeyRecord, RootRecord, SessionRecord, VersionRecord
+from qkms_node.service.links import Observation
+
+
+def timestamp(time_ms: int) -> Timestamp | None:
+    """A timestamp, absent for 0."""
+    if not time_ms:
+        return None
+    stamp = Timestamp()
+    stamp.FromMilliseconds(time_ms)
+    return stamp
+
+
+def grade(value: int) -> common_pb2.Grade.ValueType:
+    """A grade; numbers are equal on both sides."""
+    return common_pb2.Grade.Name(value) and value  # type: ignore[arg-type, return-value]
+
+
+def key(record: KeyRecord) -> key_pb2.Key:
+    """A key as clients see it."""
+    message = key_pb2.Key(
+        name=f"keys/{record.key_id}",
+        algorithm=key_pb2.KeyAlgorithm.Value(record.algorithm),
+        primary_version=record.primary,
+        version_count=record.version_count,
+        create_time=timestamp(record.create_ms),
+        required_grade=record.required_grade,  # type: ignore[arg-type]
+        labels=record.labels,
+        etag=f'"{record.revision}"',
+        revision=record.revision,
+    )
+    message.max_staleness.FromMilliseconds(record.max_staleness_ms)
+    return message
+
+
+def version(key_id: str, record: VersionRecord, qkd_key_ids: tuple[str, ...]) -> key_pb2.KeyVersion:
+    """A key version as clients see it: metadata and provenance."""
+    return key_pb2.KeyVersion(
+        name=f"keys/{key_id}/versions/{record.version}",
+        version=record.version,
+        state=int(record.state),  # type: ignore[arg-type]
+        grade=int(record.grade),  # type: ignore[arg-type]
+        root_epoch=record.epoch,
+        create_time=timestamp(record.create_ms),
+        activate_time=timestamp(record.activate_ms),
+        destroy_time=timestamp(record.destroy_ms),
+        qkd_key_ids=qkd_key_ids,
+    )
+
+
+def event(record: EventRecord) -> key_pb2.KeyEvent:
+    """An event of a watch."""
+    return key_pb2.KeyEvent(
+        revision=record.revision,
+        type=int(record.type),  # type: ignore[arg-type]
+        name=record.name,
+        version=record.version,
+        state=record.state if record.version else 0,  # type: ignore[arg-type]
+        time=timestamp(record.time_ms),
+    )
+
+
+def session(record: SessionRecord) -> session_pb2.Session:
+    """A session's public state."""
+    message = session_pb2.Session(
+        name=f"sessions/{record.session_id}",
+        state=int(record.state),  # type: ignore[arg-type]
+        suite=record.suite,  # type: ignore[arg-type]
+        initiator=record.initiator,
+        responder=record.responder,
+        grade=int(record.grade),  # type: ignore[arg-type]
+        root_epoch=record.epoch,
+        qkd_key_ids=record.qkd_key_ids,
+        offer=session_pb2.SessionOffer(
+            mlkem_public_key=record.offer.mlkem_public,
+            x25519_public_key=record.offer.x25519_public,
+            nonce=record.offer.nonce,
+        ),
+        initiator_tag=record.initiator_tag,
+        responder_tag=record.responder_tag,
+        create_time=timestamp(record.create_ms),
+        expire_time=timestamp(record.expire_ms),
+    )
+    if record.answer is not None:
+        message.answer.mlkem_ciphertext = record.answer.mlkem_ciphertext
+        message.answer.x25519_public_key = record.answer.x25519_public
+        message.answer.nonce = record.answer.nonce
+    return message
+
+
+def root(record: RootRecord) -> cluster_pb2.RootEpoch:
+    """A root epoch: ids and who confirmed it."""
+    return cluster_pb2.RootEpoch(
+        epoch=record.epoch,
+        state=int(record.state),  # type: ignore[arg-type]
+        grade=int(record.grade),  # type: ignore[arg-type]
+        qkd_key_ids=record.qkd_key_ids,
+        confirmed_by=record.confirmed,
+        stage_time=timestamp(record.stage_ms),
+        activate_time=timestamp(record.activate_ms),
+        reason=record.reason or "; ".join(f"{n}: {why}" for n, why in sorted(record.rejected.items())),
+    )
+
+
+def link(
+    node_id: str, local_sae: str, peer_sae: str, seen: Observation | None, problem: str
+) -> qkd_pb2.Link:
+    """A QKD link as last seen; `problem` says why it would not be used."""
+    message = qkd_pb2.Link(peer_node_id=node_id, local_sae_id=local_sae, peer_sae_id=peer_sae, error=problem)
+    if seen is None:
+        return message
+    message.observe_time.FromMilliseconds(int(seen.time_s * 1000))
+    status = seen.status
+    if status is None:
+        message.state = qkd_pb2.KME_UNREACHABLE
+        return message
+    message.state = qkd_pb2.LINK_DOWN if status.up is False or problem else qkd_pb2.LINK_UP
+    message.source_kme_id = status.source_kme
+    message.target_kme_id = status.target_kme
+    message.stored_key_count = status.stored_key_count
+    message.max_key_count = status.max_key_count
+    message.key_size = status.key_size
+    if status.qber is not None:
+        message.qber = status.qber
+    if status.skr_bps is not None:
+        message.skr = status.skr_bps
+    return message

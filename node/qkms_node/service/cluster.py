@@ -1,0 +1,92 @@
+"""Use cases of ClusterService and QkdService: what this node is and sees."""
+
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from qkms_node.access.guard import Guard
+from qkms_node.config import Config
+from qkms_node.consensus.replica import Replica, ReplicaStatus
+from qkms_node.ledger.commands import Outcome, Request, RequestRoot
+from qkms_node.ledger.records import RootRecord
+from qkms_node.service.links import Links, Observation
+from qkms_node.service.proposing import Proposer
+from qkms_node.service.roots import RootStore
+from qkms_node.service.store import LedgerStore
+from qkms_node.service.upkeep import Upkeep
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One node's own view. `digest` is SHA-256 of the ledger at `applied_index`."""
+
+    replica: ReplicaStatus
+    applied_index: int
+    revision: int
+    digest: bytes
+    root: RootRecord | None
+    open_epochs: list[int]
+    seeding: str
+    key_count: int
+    version: str
+    start_s: float
+
+
+class Cluster:
+    """Status, links, and asking for a new root epoch."""
+
+    def __init__(
+        self,
+        config: Config,
+        guard: Guard,
+        replica: Replica,
+        store: LedgerStore,
+        roots: RootStore,
+        links: Links,
+        proposer: Proposer,
+        upkeep: Upkeep,
+    ) -> None:
+        self.config = config
+        self._guard = guard
+        self._replica = replica
+        self._store = store
+        self._roots = roots
+        self._links = links
+        self._proposer = proposer
+        self._upkeep = upkeep
+        self._start_s = time.time()
+
+    def status(self, principal: str) -> NodeView:
+        """This node's view; needs no quorum."""
+        self._guard.require(principal, "cluster.status")
+        applied_index, revision, digest = self._store.digest()
+        with self._store.view() as state:
+            # Before the first epoch is active, what there is to see is the last attempt.
+            root = state.roots.get(state.active_epoch) or state.roots.get(state.last_epoch)
+            key_count = len(state.keys)
+        return NodeView(
+            replica=self._replica.status(),
+            applied_index=applied_index,
+            revision=revision,
+            digest=digest,
+            root=root,
+            open_epochs=self._roots.open_epochs(),
+            seeding=self._upkeep.waiting,
+            key_count=key_count,
+            version=version("qkms-node"),
+            start_s=self._start_s,
+        )
+
+    async def rotate_root(self, request: Request, expected_epoch: int) -> Outcome:
+        """Asks for a new root epoch in place of `expected_epoch`."""
+        self._guard.require(request.principal, "root.rotate")
+        return await self._proposer.effect(RequestRoot(request, expected_epoch))
+
+    def links(self, principal: str) -> dict[str, Observation | None]:
+        """What was last seen of this node's links, by peer node id."""
+        self._guard.require(principal, "links.list")
+        return {peer: self._links.observations.get(peer) for peer in sorted(self._links.peers)}
+
+    def link_problem(self, peer: str) -> str:
+        """Why a link would not be used now; empty when it would."""
+        return self._links.problem(peer)

@@ -1,0 +1,126 @@
+"""This node's QKD links: one per peer, watched so that status and seeding can look.
+
+The monitor asks the KME for the status of every link each `poll_s` and keeps
+the last answer or error. Drawing and collecting keys go through the link with
+the admission rules applied. Knows nothing of root epochs.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from qkms_node.keys.secret import QkdSecret
+from qkms_qkd.admission import AdmissionRules, admit, admit_link
+from qkms_qkd.errors import LinkError
+from qkms_qkd.link import Link, LinkStatus, QkdKey
+
+log = structlog.get_logger(__name__)
+
+KEY_BITS = 256
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was last seen of a link: a status or an error, and when (Unix seconds)."""
+
+    status: LinkStatus | None
+    error: str
+    time_s: float
+
+
+class Links:
+    """The links from this node, by peer node id."""
+
+    def __init__(self, kme_id: str, links: Mapping[str, Link], rules: AdmissionRules, poll_s: float) -> None:
+        self.kme_id = kme_id
+        self._links = dict(links)
+        self._rules = rules
+        self._poll_s = poll_s
+        self.observations: dict[str, Observation] = {}
+
+    @property
+    def peers(self) -> frozenset[str]:
+        """Node ids to which there is a link."""
+        return frozenset(self._links)
+
+    def usable(self, peer: str) -> bool:
+        """Whether the last look found keys that would be admitted."""
+        seen = self.observations.get(peer)
+        if seen is None or seen.status is None or seen.status.stored_key_count < 1:
+            return False
+        try:
+            admit_link(self._rules, seen.status)
+        except LinkError:
+            return False
+        return True
+
+    def problem(self, peer: str) -> str:
+        """Why a link is not usable, in words; empty when it is."""
+        if peer not in self._links:
+            return f"there is no QKD link to {peer}"
+        seen = self.observations.get(peer)
+        if seen is None:
+            return f"the link to {peer} has not been looked at yet"
+        if seen.status is None:
+            return seen.error
+        try:
+            admit_link(self._rules, seen.status)
+        except LinkError as error:
+            return str(error)
+        if seen.status.stored_key_count < 1:
+            return f"KME {seen.status.source_kme} has no key for {peer} in store"
+        return ""
+
+    async def draw(self, peer: str, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
+        """A fresh key shared with `peer`, as master: its key_ID and the key. Raises LinkError."""
+        link = self._link(peer)
+        admit_link(self._rules, await self._look(peer, link))
+        [key] = await link.draw(1, KEY_BITS)
+        return self._admitted(key, link, used)
+
+    async def collect(self, peer: str, key_id: str) -> QkdSecret:
+        """The key that `peer` drew as master, by its key_ID. Raises LinkError."""
+        link = self._link(peer)
+        [key] = await link.collect([key_id], KEY_BITS)
+        return self._admitted(key, link, lambda _: False)[1]
+
+    async def watch(self) -> None:
+        """Looks at every link each `poll_s`, for ever."""
+        while True:
+            await asyncio.gather(*(self._observe(peer, link) for peer, link in self._links.items()))
+            await asyncio.sleep(self._poll_s)
+
+    async def close(self) -> None:
+        """Closes every link."""
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+
+    def _link(self, peer: str) -> Link:
+        link = self._links.get(peer)
+        if link is None:
+            raise LinkError("-", "LINK_DOWN", f"this node has no QKD link to {peer}")
+        return link
+
+    def _admitted(self, key: QkdKey, link: Link, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
+        seen = {key.key_id} if used(key.key_id) else set()
+        admit(self._rules, key, seen=seen, kme=self.kme_id)
+        return key.key_id, QkdSecret(key.key)
+
+    async def _observe(self, peer: str, link: Link) -> None:
+        try:
+            await self._look(peer, link)
+        except LinkError as error:
+            known = self.observations.get(peer)
+            if known is None or known.error != str(error):
+                log.warning("link.failed", peer=peer, code=error.code, error=str(error))
+            self.observations[peer] = Observation(None, str(error), time.time())
+
+    async def _look(self, peer: str, link: Link) -> LinkStatus:
+        status = await link.status()
+        known = self.observations.get(peer)
+        if known is not None and known.status is None:
+            log.info("link.recovered", peer=peer)
+        self.observations[peer] = Observation(status, "", time.time())
+        return status

@@ -1,0 +1,63 @@
+"""Mutations: from a command to an outcome, with unknown called unknown.
+
+A refusal by the ledger and a proposal that certainly was not committed are
+definite; a proposal whose fate is not known is OUTCOME_UNKNOWN, to be
+repeated with the same request_id.
+"""
+
+import hashlib
+
+from qkms_node.consensus.replica import NoQuorum, NotCommitted, OutcomeUnknown, Replica
+from qkms_node.errors import QkmsError
+from qkms_node.ledger.commands import AnyCommand, Outcome, Request, decode_outcome, encode_command
+
+RETRY_AFTER_S = 0.2
+
+
+def request(request_id: str, principal: str, method: str, canonical: bytes) -> Request:
+    """The identity of a mutation. `canonical` is the request's deterministic encoding without its id.
+
+    The principal is in the fingerprint: nobody reads another's outcome by guessing a request_id.
+    """
+    hashed = hashlib.sha256()
+    for part in (principal.encode(), method.encode(), canonical):
+        hashed.update(len(part).to_bytes(4, "big"))
+        hashed.update(part)
+    return Request(request_id, hashed.digest(), principal)
+
+
+class Proposer:
+    """Proposes commands and reads their outcomes."""
+
+    def __init__(self, replica: Replica, timeout_s: float) -> None:
+        self._replica = replica
+        self._timeout_s = timeout_s
+
+    async def submit(self, command: AnyCommand) -> Outcome:
+        """The outcome, refusals included. Raises QkmsError NO_QUORUM, NOT_COMMITTED, OUTCOME_UNKNOWN."""
+        try:
+            return decode_outcome(await self._replica.propose(encode_command(command), self._timeout_s))
+        except NoQuorum as error:
+            raise QkmsError("NO_QUORUM", f"nothing was written: {error}", retry_after_s=RETRY_AFTER_S) from error
+        except NotCommitted as error:
+            raise QkmsError(
+                "NOT_COMMITTED", f"nothing was written: {error}", retry_after_s=RETRY_AFTER_S
+            ) from error
+        except OutcomeUnknown as error:
+            raise QkmsError(
+                "OUTCOME_UNKNOWN",
+                f"it is not known whether the write took effect: {error}; "
+                "repeat it with the same request_id to learn the outcome",
+                retry_after_s=RETRY_AFTER_S,
+            ) from error
+
+    async def effect(self, command: AnyCommand) -> Outcome:
+        """As `submit`, with a refusal raised as QkmsError of the refusal's code."""
+        return accepted(await self.submit(command))
+
+
+def accepted(outcome: Outcome) -> Outcome:
+    """The outcome, or its refusal raised as QkmsError."""
+    if outcome.code:
+        raise QkmsError(outcome.code, outcome.message, **outcome.metadata)
+    return outcome

@@ -1,0 +1,256 @@
+"""The leader's part in the root: seed, stage, activate, abort, share anew.
+
+One pass looks at the ledger and takes the next step, if one is due:
+
+    no epoch, or one asked for, or QKD is back  ->  seed and StageRoot
+    staged, rejected by a node                  ->  AbortRoot with the reason
+    staged, quorum confirmed                    ->  ActivateRoot
+    staged too long                             ->  AbortRoot
+    a node lacks an epoch in use                ->  ReplaceShare
+
+All progress is in the ledger, so a new leader goes on where the old one fell:
+nothing here needs to survive. The new root is durable at the leader before it
+is staged. A seed enters the root and never replaces it.
+"""
+
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from qkms_node.config import Config
+from qkms_node.keys.grade import Grade
+from qkms_node.keys.root import Seed, commitment, mix_root
+from qkms_node.keys.secret import QkdSecret, RootSecret
+from qkms_node.keys.share import seal_share
+from qkms_node.ledger.commands import AbortRoot, ActivateRoot, ReplaceShare, StageRoot
+from qkms_node.ledger.records import EpochState, NodeRecord, RootRecord, ShareRecord
+from qkms_node.ledger.root_rules import quorum
+from qkms_node.ledger.state import State
+from qkms_node.service.links import Links
+from qkms_node.service.proposing import Proposer
+from qkms_node.service.roots import RootStore
+from qkms_node.service.store import LedgerStore
+from qkms.kem import HybridPublicKey
+from qkms_qkd.errors import LinkError
+
+log = structlog.get_logger(__name__)
+
+# A quorum suffices to activate; the others are given this long to confirm as well,
+# so that no node is without the active root for want of a moment.
+STRAGGLER_MS = 1_000
+
+# Retries back off from `retry_ms` by doubling, up to this often.
+MAX_DOUBLINGS = 4
+
+
+class Seeder:
+    """Takes the leader's next step; called while this node leads."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: LedgerStore,
+        roots: RootStore,
+        links: Links,
+        proposer: Proposer,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._config = config
+        self._node_id = config.node.id
+        self._store = store
+        self._roots = roots
+        self._links = links
+        self._proposer = proposer
+        self._now_ms = now_ms
+        self._failing_since_ms: int | None = None
+        self._retry_ms = 0
+        self._failures = 0
+        self._trouble = ""
+        self.waiting = ""
+
+    async def step(self) -> None:
+        """Looks at the ledger and takes the next step, if one is due."""
+        self.waiting = ""
+        with self._store.view() as state:
+            staged = state.roots.get(state.staged_epoch)
+            in_use = [r for r in state.roots.values() if r.state in (EpochState.ACTIVE, EpochState.RETIRED)]
+            wanted = self._wanted(state)
+        if staged is not None:
+            await self._settle(staged)
+        elif wanted:
+            await self._seed()
+        else:
+            self._recover()
+        for root in in_use:
+            await self._share_anew(root)
+
+    def _wanted(self, state: State) -> bool:
+        active = state.roots.get(state.active_epoch)
+        if active is None or state.root_requested:
+            return True
+        # QKD is back: the fall-back epoch gives way to one seeded by every link.
+        fallen_back = self._config.root.policy == "pqc_fallback" and active.grade is Grade.PQC
+        return fallen_back and bool(self._peers(state)) and not self._unusable(self._peers(state))
+
+    async def _settle(self, staged: RootRecord) -> None:
+        age_ms = self._now_ms() - staged.stage_ms
+        complete = set(staged.confirmed) >= set(staged.voters)
+        if staged.rejected:
+            reason = "; ".join(f"{node}: {why}" for node, why in sorted(staged.rejected.items()))
+            await self._abort(staged, reason)
+        elif complete or (len(staged.confirmed) >= quorum(staged) and age_ms > STRAGGLER_MS):
+            outcome = await self._proposer.effect(ActivateRoot(staged.epoch))
+            log.info("root.activated", epoch=staged.epoch, grade=staged.grade.name, note=outcome.note)
+            self._recover()
+        elif age_ms > self._config.root.confirm_timeout_ms:
+            missing = sorted(set(staged.voters) - set(staged.confirmed))
+            await self._abort(staged, f"no quorum confirmed in time; missing {', '.join(missing)}")
+        else:
+            self.waiting = f"root epoch {staged.epoch} is confirmed by {len(staged.confirmed)} of {quorum(staged)}"
+
+    async def _abort(self, staged: RootRecord, reason: str) -> None:
+        log.error("root.aborted", epoch=staged.epoch, reason=reason)
+        await self._proposer.effect(AbortRoot(staged.epoch, reason))
+        self._fail(reason)
+
+    async def _seed(self) -> None:
+        with self._store.view() as state:
+            base = state.roots.get(state.active_epoch)
+            epoch = state.last_epoch + 1
+            peers = self._peers(state)
+            missing = sorted({m.id for m in self._config.cluster.members} - set(state.nodes))
+        if len(peers) + 1 < len(self._config.cluster.members) // 2 + 1:
+            self.waiting = f"waiting for {', '.join(missing)} to register"
+            return
+        if base is not None and not self._roots.holds(base):
+            self.waiting = f"the leader has not opened root epoch {base.epoch} yet"
+            return
+        psks = await self._draw(peers)
+        if psks is None:
+            return
+        root = mix_root(
+            self._roots.root(base) if base is not None else None,
+            secrets.token_bytes(32),
+            [Seed(key_id, key) for key_id, key in psks.values()],
+        )
+        check = commitment(root, self._config.cluster.id, epoch)
+        grade = Grade.QKD_PQC if psks and len(psks) == len(peers) else Grade.PQC
+        shares = {peer: self._share(root, epoch, node, psks.get(peer)) for peer, node in peers.items()}
+        self._roots.keep(epoch, check, root)
+        outcome = await self._proposer.effect(
+            StageRoot(
+                epoch=epoch,
+                base_epoch=base.epoch if base is not None else 0,
+                grade=grade,
+                leader_id=self._node_id,
+                commitment=check,
+                qkd_key_ids=tuple(sorted(key_id for key_id, _ in psks.values())),
+                voters=tuple(sorted(m.id for m in self._config.cluster.members)),
+                shares=shares,
+            )
+        )
+        log.info("root.staged", epoch=epoch, grade=grade.name, note=outcome.note)
+
+    async def _draw(self, peers: dict[str, NodeRecord]) -> dict[str, tuple[str, QkdSecret]] | None:
+        """A QKD key for each peer, or for none when the policy gives QKD up; None: not now."""
+        if self._config.root.policy == "pqc_only":
+            return {}
+        if self._may_fall_back():
+            log.warning("root.fallback", reason=self._trouble)
+            return {}
+        if self._now_ms() < self._retry_ms:
+            self.waiting = self._trouble
+            return None
+        problems = self._unusable(peers)
+        drawn: dict[str, tuple[str, QkdSecret]] = {}
+        for peer in () if problems else peers:
+            try:
+                drawn[peer] = await self._links.draw(peer, self._used)
+            except LinkError as error:
+                problems[peer] = str(error)
+        if not problems:
+            return drawn
+        self._fail("; ".join(f"{peer}: {why}" for peer, why in sorted(problems.items())))
+        return None
+
+    def _may_fall_back(self) -> bool:
+        with self._store.view() as state:
+            needed = state.active_epoch == 0 or state.root_requested
+        if self._config.root.policy != "pqc_fallback" or not needed or self._failing_since_ms is None:
+            return False
+        return self._now_ms() - self._failing_since_ms >= self._config.root.fallback_after_ms
+
+    def _fail(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.warning("root.waiting", policy=self._config.root.policy, reason=trouble)
+        self._trouble = self.waiting = trouble
+        self._failures += 1
+        backoff_ms = self._config.root.retry_ms * 2 ** min(self._failures - 1, MAX_DOUBLINGS)
+        self._retry_ms = self._now_ms() + backoff_ms
+        if self._failing_since_ms is None:
+            self._failing_since_ms = self._now_ms()
+
+    def _recover(self) -> None:
+        self._failing_since_ms = None
+        self._failures = self._retry_ms = 0
+        self._trouble = ""
+
+    def _unusable(self, peers: dict[str, NodeRecord]) -> dict[str, str]:
+        return {peer: self._links.problem(peer) for peer in peers if not self._links.usable(peer)}
+
+    def _used(self, key_id: str) -> bool:
+        with self._store.view() as state:
+            return key_id in state.qkd_key_epochs
+
+    def _peers(self, state: State) -> dict[str, NodeRecord]:
+        members = {m.id for m in self._config.cluster.members}
+        return {n: r for n, r in sorted(state.nodes.items()) if n != self._node_id and n in members}
+
+    def _share(
+        self, root: RootSecret, epoch: int, node: NodeRecord, psk: tuple[str, QkdSecret] | None
+    ) -> ShareRecord:
+        sealed = seal_share(
+            root,
+            cluster_id=self._config.cluster.id,
+            epoch=epoch,
+            leader_id=self._node_id,
+            node_id=node.node_id,
+            public=HybridPublicKey(node.mlkem_public, node.x25519_public),
+            psk=psk[1] if psk else None,
+            qkd_key_id=psk[0] if psk else "",
+        )
+        return ShareRecord(
+            node_id=node.node_id,
+            leader_id=self._node_id,
+            qkd_key_id=sealed.qkd_key_id,
+            mlkem_ciphertext=sealed.mlkem_ciphertext,
+            x25519_public=sealed.x25519_public,
+            sealed=sealed.sealed,
+        )
+
+    async def _share_anew(self, root: RootRecord) -> None:
+        if not self._roots.holds(root):
+            return
+        with self._store.view() as state:
+            lacking = {
+                peer: node
+                for peer, node in self._peers(state).items()
+                if peer in root.rejected or (peer not in root.shares and peer not in root.confirmed)
+            }
+        for peer, node in lacking.items():
+            psk = None
+            if root.grade is not Grade.PQC:
+                # The root of a QKD epoch leaves the leader only under a QKD key again:
+                # otherwise one lost store would let a later break of ML-KEM reach it.
+                if not self._links.usable(peer):
+                    self.waiting = f"{peer} needs root epoch {root.epoch}: {self._links.problem(peer)}"
+                    continue
+                try:
+                    psk = await self._links.draw(peer, self._used)
+                except LinkError as error:
+                    self.waiting = f"{peer} needs root epoch {root.epoch}: {error}"
+                    continue
+            share = self._share(self._roots.root(root), root.epoch, node, psk)
+            await self._proposer.effect(ReplaceShare(root.epoch, share))
+            log.info("root.shared_anew", epoch=root.epoch, peer=peer)

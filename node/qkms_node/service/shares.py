@@ -1,0 +1,125 @@
+"""A node as voter: opening its shares of the root, storing them, saying so.
+
+For each epoch of the ledger whose root this node lacks: collect the QKD key
+the share names from the own KME, open the share, check the commitment, store
+the root durably, and only then confirm. Each step may be repeated after a
+crash at any point: a root already stored is confirmed again, which changes
+nothing. What certainly cannot succeed is rejected with its reason; what may
+succeed later (a KME that does not answer) is waited for.
+"""
+
+import structlog
+
+from qkms_node.config import Config
+from qkms_node.keys.root import CommitmentMismatch, check_commitment
+from qkms_node.keys.secret import QkdSecret, RootSecret
+from qkms_node.keys.share import SealedShare, ShareRejected, open_share
+from qkms_node.ledger.commands import ConfirmRoot, RegisterNode, RejectShare
+from qkms_node.ledger.records import EpochState, RootRecord, ShareRecord
+from qkms_node.service.links import Links
+from qkms_node.service.proposing import Proposer
+from qkms_node.service.roots import RootStore
+from qkms_node.service.store import LedgerStore
+from qkms_qkd.errors import LinkError
+
+log = structlog.get_logger(__name__)
+
+# Failures of a link that time may mend: wait. All others are definite: reject the share.
+TRANSIENT = frozenset({"KME_UNREACHABLE", "KME_UNAUTHORIZED", "KME_BAD_ANSWER", "LINK_DOWN"})
+
+
+def sealed_share(record: ShareRecord) -> SealedShare:
+    """The share of a ledger record, as the keys layer opens it."""
+    return SealedShare(
+        node_id=record.node_id,
+        qkd_key_id=record.qkd_key_id,
+        mlkem_ciphertext=record.mlkem_ciphertext,
+        x25519_public=record.x25519_public,
+        sealed=record.sealed,
+    )
+
+
+class Voter:
+    """Keeps this node's roots in step with the ledger."""
+
+    def __init__(
+        self, config: Config, store: LedgerStore, roots: RootStore, links: Links, proposer: Proposer
+    ) -> None:
+        self._node_id = config.node.id
+        self._cluster_id = config.cluster.id
+        self._store = store
+        self._roots = roots
+        self._links = links
+        self._proposer = proposer
+        self.waiting = ""
+
+    async def register(self) -> None:
+        """Makes the ledger know this node's present public keys for shares."""
+        public = self._roots.share_key.public
+        with self._store.view() as state:
+            known = state.nodes.get(self._node_id)
+        if known is None or (known.mlkem_public, known.x25519_public) != (public.mlkem, public.x25519):
+            await self._proposer.effect(RegisterNode(self._node_id, public.mlkem, public.x25519))
+            log.info("node.registered")
+
+    async def catch_up(self) -> None:
+        """Opens and confirms whatever the ledger has for this node; one pass."""
+        self.waiting = ""
+        with self._store.view() as state:
+            epochs = [root for root in state.roots.values() if root.state is not EpochState.ABORTED]
+        for root in epochs:
+            if self._node_id not in root.voters or self._node_id in root.rejected:
+                continue
+            if self._roots.holds(root):
+                if self._node_id not in root.confirmed:
+                    await self._confirm(root)
+            else:
+                await self._open(root)
+
+    async def _open(self, root: RootRecord) -> None:
+        share = root.shares.get(self._node_id)
+        if share is None:
+            await self._reject(root, b"", "this node has lost its root store and has no share")
+            return
+        try:
+            psk = await self._collect(share)
+        except LinkError as error:
+            if error.code in TRANSIENT:
+                self.waiting = f"epoch {root.epoch}: {error}"
+            else:
+                await self._reject(root, share.sealed, str(error))
+            return
+        try:
+            secret = self._unseal(root, share, psk)
+        except (ShareRejected, CommitmentMismatch) as error:
+            source = f" (QKD key {share.qkd_key_id} from KME {self._links.kme_id})" if share.qkd_key_id else ""
+            await self._reject(root, share.sealed, f"{error}{source}")
+            return
+        self._roots.keep(root.epoch, root.commitment, secret)
+        await self._confirm(root)
+
+    async def _collect(self, share: ShareRecord) -> QkdSecret | None:
+        if not share.qkd_key_id:
+            return None
+        return await self._links.collect(share.leader_id, share.qkd_key_id)
+
+    def _unseal(self, root: RootRecord, share: ShareRecord, psk: QkdSecret | None) -> RootSecret:
+        secret = open_share(
+            sealed_share(share),
+            private=self._roots.share_key,
+            cluster_id=self._cluster_id,
+            epoch=root.epoch,
+            leader_id=share.leader_id,
+            psk=psk,
+        )
+        check_commitment(secret, self._cluster_id, root.epoch, root.commitment)
+        return secret
+
+    async def _confirm(self, root: RootRecord) -> None:
+        outcome = await self._proposer.submit(ConfirmRoot(root.epoch, self._node_id, root.commitment))
+        log.info("root.confirmed", epoch=root.epoch, note=outcome.note, refused=outcome.code)
+
+    async def _reject(self, root: RootRecord, sealed: bytes, reason: str) -> None:
+        log.error("root.share_rejected", epoch=root.epoch, reason=reason)
+        self.waiting = f"epoch {root.epoch}: {reason}"
+        await self._proposer.submit(RejectShare(root.epoch, self._node_id, sealed, reason))

@@ -1,0 +1,114 @@
+"""The ledger as the running node holds it: applied by consensus, read by services.
+
+The consensus layer calls `apply`, `snapshot` and `restore` from its own
+thread, in log order; services read under the same lock from the event loop.
+Wake-ups cross over through the loop and are coalesced: many applied commands
+cause one.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from qkms_node.errors import QkmsError
+from qkms_node.ledger.apply import apply
+from qkms_node.ledger.commands import decode_command, encode_outcome
+from qkms_node.ledger.snapshot import digest, restore, snapshot
+from qkms_node.ledger.state import Refusal, State
+
+
+class LedgerStore:
+    """A `StateMachine` for the replica and a readable ledger for the services."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._state = State()
+        self._applied_index = 0
+        self._digest: tuple[int, bytes] | None = None
+        self._changed = asyncio.Event()
+        self._wake_pending = False
+
+    def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
+        """Applies one committed command and returns the encoded outcome."""
+        decoded = decode_command(command)
+        with self._lock:
+            outcome = apply(self._state, decoded, time_ms)
+            self._applied_index = index
+            self._digest = None
+        self._wake()
+        return encode_outcome(outcome)
+
+    def snapshot(self) -> Iterator[bytes]:
+        """The state at this moment, streamed while later commands are applied."""
+        with self._lock:
+            return snapshot(self._state)
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Replaces the state by a snapshot's; a snapshot that cannot be read changes nothing."""
+        state = restore(chunks)
+        with self._lock:
+            self._state = state
+            self._digest = None
+        self._wake()
+
+    @contextmanager
+    def view(self) -> Iterator[State]:
+        """The state, for a short read: nothing is applied meanwhile.
+
+        A ledger refusal raised inside (a key that is not there) leaves as QkmsError of its code.
+        """
+        with self._lock:
+            try:
+                yield self._state
+            except Refusal as refusal:
+                raise QkmsError(refusal.code, refusal.message, **refusal.metadata) from None
+
+    @property
+    def revision(self) -> int:
+        """The ledger's revision now."""
+        return self._state.revision
+
+    def digest(self) -> tuple[int, int, bytes]:
+        """Applied index, revision and SHA-256 of the state, taken together."""
+        with self._lock:
+            if self._digest is None:
+                self._digest = (self._state.revision, digest(self._state))
+            return self._applied_index, *self._digest
+
+    async def changed(self, timeout_s: float) -> bool:
+        """Waits until something is applied after this call; False when `timeout_s` passes first."""
+        event = self._changed
+        try:
+            await asyncio.wait_for(event.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def wait_for(self, condition: Callable[[State], bool], timeout_s: float) -> bool:
+        """Waits until `condition` holds; False when `timeout_s` passes first."""
+        deadline = self._loop.time() + timeout_s
+        while True:
+            event = self._changed
+            with self.view() as state:
+                if condition(state):
+                    return True
+            remaining = deadline - self._loop.time()
+            if remaining <= 0:
+                return False
+            try:
+                await asyncio.wait_for(event.wait(), remaining)
+            except TimeoutError:
+                continue
+
+    def _wake(self) -> None:
+        if not self._wake_pending and not self._loop.is_closed():
+            self._wake_pending = True
+            self._loop.call_soon_threadsafe(self._release)
+
+    def _release(self) -> None:
+        # Cleared before waiters run: an apply that lands now schedules another wake-up.
+        self._wake_pending = False
+        self._changed.set()
+        self._changed = asyncio.Event()
