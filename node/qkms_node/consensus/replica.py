@@ -1,0 +1,120 @@
+"""What the rest of the node sees of consensus: propose, read barrier, status.
+
+Only names and promises; the engine behind them (PySyncObj, mended) can be
+replaced without a change outside this package. A proposal that ends in
+NotCommitted or NoQuorum is certainly without effect and will stay so; one
+that ends in OutcomeUnknown may take effect now, later or never.
+"""
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Role(enum.Enum):
+    """What this node is in its current term."""
+
+    FOLLOWER = 1
+    CANDIDATE = 2
+    LEADER = 3
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """A view of consensus at one moment, by this node alone.
+
+    `staleness_s`: seconds since the start of the last read barrier that this
+    node completed and applied; None before the first. `connected`: ids of the
+    other members with a live, authenticated connection.
+    """
+
+    role: Role
+    term: int
+    leader_id: str | None
+    commit_index: int
+    applied_index: int
+    staleness_s: float | None
+    connected: frozenset[str]
+
+
+class ConsensusError(Exception):
+    """Base of the ways in which a proposal or a barrier can end without an answer."""
+
+    code = "CONSENSUS"
+
+
+class NotCommitted(ConsensusError):
+    """The proposal certainly had no effect and never will: it may be proposed again."""
+
+    code = "NOT_COMMITTED"
+
+
+class OutcomeUnknown(ConsensusError):
+    """The proposal may have taken effect or may do so later: only repeating it idempotently tells."""
+
+    code = "OUTCOME_UNKNOWN"
+
+
+class NoQuorum(ConsensusError):
+    """No majority could be reached in time. Nothing was written."""
+
+    code = "NO_QUORUM"
+
+
+class StateMachine(Protocol):
+    """The replicated state. All three are called by the engine's thread, one at a time."""
+
+    def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
+        """Applies one committed command and returns its answer.
+
+        Called in log order, once per command of the log in the life of this
+        object. Several commands can share an entry and so an `index`.
+        `time_ms` (Unix epoch) is the leader's stamp and never goes backwards.
+        Never raises for a refusal: an exception stops the node.
+        """
+        ...
+
+    def snapshot(self) -> Iterable[bytes]:
+        """The state at the moment of this call, in chunks; read while later commands are applied."""
+        ...
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Replaces the state by what `snapshot` gave, in the same chunks."""
+        ...
+
+
+class Replica(Protocol):
+    """One member of the replicated log, used from an event loop."""
+
+    async def start(self) -> None:
+        """Loads what is on disk, binds the listener and runs. Raises OSError or a load error."""
+        ...
+
+    async def stop(self) -> None:
+        """Stops within a bounded time; waiting calls end with an error."""
+        ...
+
+    async def wait_fatal(self) -> BaseException:
+        """Returns the fault when the engine stopped itself: the node must exit."""
+        ...
+
+    async def propose(self, command: bytes, timeout_s: float) -> bytes:
+        """`apply`'s answer to `command`, once committed and applied on this node.
+
+        Works on every member: followers forward to the leader. Ends within
+        `timeout_s`. Raises NotCommitted, NoQuorum (both: certainly without
+        effect) or OutcomeUnknown.
+        """
+        ...
+
+    async def read_barrier(self, timeout_s: float) -> int:
+        """An applied index that covers every write acknowledged, anywhere, before this call.
+
+        Ends within `timeout_s`. Raises NoQuorum.
+        """
+        ...
+
+    def status(self) -> ReplicaStatus:
+        """The state of consensus as this node sees it; never blocks."""
+        ...
