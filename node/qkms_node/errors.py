@@ -12,9 +12,7 @@ class QkmsError(Exception):
     `retry_after_s` is set where trying again later helps.
     """
 
-    def __init__(
-        self, code: str, message: str, *, retry_after_s: float | None = None, **metadata: object
-    ) -> None:
+    def __init__(self, code: str, message: str, *, retry_after_s: float | None = None, **metadata: object) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

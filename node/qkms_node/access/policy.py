@@ -47,9 +47,7 @@ def decide(rules: Sequence[Rule], principal: str, action: str, key_id: str = "")
 
 def _matches(rule: Rule, principal: str, action: str, key_id: str) -> bool:
     return (
-        _any(rule.principals, principal)
-        and _any(rule.actions, action)
-        and (not key_id or _any(rule.keys, key_id))
+        _any(rule.principals, principal) and _any(rule.actions, action) and (not key_id or _any(rule.keys, key_id))
     )
 
 

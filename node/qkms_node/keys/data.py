@@ -17,9 +17,9 @@ from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from qkms import labels
 from qkms.hkdf import expand
+
 from qkms_node.keys.secret import EncryptionKey, VersionSecret
 
 FORMAT = b"\x01"

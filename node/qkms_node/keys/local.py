@@ -9,9 +9,9 @@ key file.
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from qkms import labels
 from qkms.hkdf import expand
+
 from qkms_node.keys.secret import LocalSealKey
 
 FORMAT = b"\x01"
@@ -40,9 +40,7 @@ def open_local(key: LocalSealKey, data: bytes, *, cluster_id: str, node_id: str)
     try:
         return _cipher(key, nonce).decrypt(_ZERO, data[1 + NONCE_BYTES :], _aad(cluster_id, node_id))
     except (InvalidTag, ValueError) as error:
-        raise LocalSealRejected(
-            "does not open: another key file, a store of another node, or altered"
-        ) from error
+        raise LocalSealRejected("does not open: another key file, a store of another node, or altered") from error
 
 
 def _cipher(key: LocalSealKey, nonce: bytes) -> AESGCM:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from qkms import labels
 from qkms.hkdf import expand, extract
+
 from qkms_node.keys.secret import KeyEncryptionKey, QkdSecret, RootSecret
 
 LOCAL_BYTES = 32

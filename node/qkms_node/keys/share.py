@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from qkms import labels
 from qkms.hkdf import expand, extract
 from qkms.kem import (
@@ -25,6 +24,7 @@ from qkms.kem import (
     SharedSecrets,
     encapsulate,
 )
+
 from qkms_node.keys.secret import QkdSecret, RootSecret
 
 _NONCE = bytes(12)
@@ -55,9 +55,7 @@ class SealedShare:
     sealed: bytes
 
 
-def seal_share(
-    root: RootSecret, bound: Binding, public: HybridPublicKey, psk: QkdSecret | None
-) -> SealedShare:
+def seal_share(root: RootSecret, bound: Binding, public: HybridPublicKey, psk: QkdSecret | None) -> SealedShare:
     """Seals `root` to the holder of `public`. Raises KemRejected, ValueError."""
     _check_pair(bound, psk)
     ciphertext, secrets = encapsulate(public)
@@ -65,9 +63,7 @@ def seal_share(
     return SealedShare(ciphertext, AESGCM(key).encrypt(_NONCE, root.reveal(), None))
 
 
-def open_share(
-    share: SealedShare, bound: Binding, private: HybridPrivateKey, psk: QkdSecret | None
-) -> RootSecret:
+def open_share(share: SealedShare, bound: Binding, private: HybridPrivateKey, psk: QkdSecret | None) -> RootSecret:
     """The root in `share`. Raises ShareRejected."""
     _check_pair(bound, psk)
     try:
@@ -95,9 +91,7 @@ def _share_key(
 ) -> bytes:
     prk = extract(psk.reveal() if psk is not None else bytes(32), secrets.mlkem + secrets.x25519)
     # Binding the public keys stops a share from being re-encapsulated to another key pair.
-    exchange = hashlib.sha256(
-        labels.lp(public.mlkem, public.x25519, ciphertext.mlkem, ciphertext.x25519)
-    ).digest()
+    exchange = hashlib.sha256(labels.lp(public.mlkem, public.x25519, ciphertext.mlkem, ciphertext.x25519)).digest()
     info = labels.lp(
         labels.SHARE,
         bound.cluster_id,

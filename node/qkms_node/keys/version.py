@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from qkms import labels
 from qkms.hkdf import expand
+
 from qkms_node.keys.secret import KeyEncryptionKey, VersionSecret
 
 NONCE_BYTES = 12
@@ -41,9 +41,7 @@ class VersionBinding:
         return labels.lp(labels.VERSION_WRAP, self.key_id, self.version, self.algorithm, self.epoch)
 
 
-def wrap_version(
-    kek: KeyEncryptionKey, material: VersionSecret, bound: VersionBinding, nonce: bytes
-) -> bytes:
+def wrap_version(kek: KeyEncryptionKey, material: VersionSecret, bound: VersionBinding, nonce: bytes) -> bytes:
     """nonce (12 bytes) || AES-256-GCM (48 bytes). `nonce` must be fresh and random."""
     if len(nonce) != NONCE_BYTES:
         raise ValueError(f"a wrap nonce has {NONCE_BYTES} bytes, not {len(nonce)}")

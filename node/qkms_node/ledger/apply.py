@@ -28,9 +28,7 @@ def apply(state: State, command: c.AnyCommand, time_ms: int) -> c.Outcome:
                 return remembered
         outcome = _dispatch(state, command)
     except Refusal as refusal:
-        return c.Outcome(
-            state.revision, code=refusal.code, message=refusal.message, metadata=refusal.metadata
-        )
+        return c.Outcome(state.revision, code=refusal.code, message=refusal.message, metadata=refusal.metadata)
     if outcome.changed:
         state.revision += 1
     if isinstance(command, c.Mutation):

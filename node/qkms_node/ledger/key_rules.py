@@ -70,9 +70,7 @@ def rotate_key(state: State, command: RotateKey) -> Outcome:
         raise Refusal("ILLEGAL_TRANSITION", f"the primary version of {name} is {old.state.name}")
     state.versions[key.key_id, old.version] = replace(old, state=superseded)
     state.versions[key.key_id, version.version] = version
-    rotated = replace(
-        key, primary=version.version, version_count=version.version, revision=state.revision + 1
-    )
+    rotated = replace(key, primary=version.version, version_count=version.version, revision=state.revision + 1)
     state.keys[key.key_id] = rotated
     state.emit(EventType.KEY_ROTATED, name, version.version, VersionState.ACTIVE)
     return Outcome(state.revision + 1, changed=True, key=rotated, version=_public(version))
@@ -119,17 +117,13 @@ def erase_due(state: State, key_id: str, number: int, due_ms: int) -> bool:
     version = state.versions[key_id, number]
     if version.state is not VersionState.DESTROY_SCHEDULED or version.destroy_ms != due_ms:
         return False
-    state.versions[key_id, number] = replace(
-        version, state=VersionState.DESTROYED, wrapped=b"", check_value=b""
-    )
+    state.versions[key_id, number] = replace(version, state=VersionState.DESTROYED, wrapped=b"", check_value=b"")
     state.keys[key_id] = replace(state.keys[key_id], revision=state.revision + 1)
     state.emit(EventType.VERSION_STATE_CHANGED, f"keys/{key_id}", number, VersionState.DESTROYED)
     return True
 
 
-def _new_version(
-    state: State, name: str, new: NewVersion, expected: int, required_grade: int
-) -> VersionRecord:
+def _new_version(state: State, name: str, new: NewVersion, expected: int, required_grade: int) -> VersionRecord:
     if new.version != expected:
         raise Refusal(PROPOSAL_STALE, f"the next version of {name} is {expected}, not {new.version}")
     root = _usable_root(state, new.epoch)
@@ -173,9 +167,7 @@ def _step(state: State, key_id: str, number: int, step: Step, destroy_ms: int | 
         )
     if target is version.state:
         return Outcome(state.revision, note=f"already {target.name}", key=key, version=_public(version))
-    changed = replace(
-        version, state=target, destroy_ms=version.destroy_ms if destroy_ms is None else destroy_ms
-    )
+    changed = replace(version, state=target, destroy_ms=version.destroy_ms if destroy_ms is None else destroy_ms)
     state.versions[key_id, number] = changed
     touched = replace(key, revision=state.revision + 1)
     state.keys[key_id] = touched

@@ -56,9 +56,7 @@ def stage_root(state: State, command: StageRoot) -> Outcome:
     """Stages the next epoch; the same stage sent again changes nothing."""
     known = state.roots.get(command.epoch)
     if known is not None and known.commitment == command.commitment:
-        return Outcome(
-            state.revision, note=f"epoch {command.epoch} is already {known.state.name}", root=known
-        )
+        return Outcome(state.revision, note=f"epoch {command.epoch} is already {known.state.name}", root=known)
     if command.epoch != state.last_epoch + 1 or command.base_epoch != state.active_epoch:
         raise Refusal(
             "EPOCH_CONFLICT",

@@ -5,8 +5,8 @@ import uuid
 from collections.abc import Mapping
 
 from google.protobuf.duration_pb2 import Duration
-
 from qkms.v1 import common_pb2
+
 from qkms_node.errors import InvalidField
 from qkms_node.service.freshness import Level, Wanted
 
@@ -90,9 +90,7 @@ def labels(value: Mapping[str, str]) -> dict[str, str]:
 def aad(value: bytes) -> bytes:
     """Additional authenticated data within its limit."""
     if len(value) > MAX_AAD_BYTES:
-        raise InvalidField(
-            "additional_authenticated_data", f"is {len(value)} bytes, the limit is {MAX_AAD_BYTES}"
-        )
+        raise InvalidField("additional_authenticated_data", f"is {len(value)} bytes, the limit is {MAX_AAD_BYTES}")
     return value
 
 

@@ -1,8 +1,8 @@
 """Ledger records as protocol messages; nothing is decided here."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
-
 from qkms.v1 import cluster_pb2, common_pb2, key_pb2, qkd_pb2, session_pb2
+
 from qkms_node.ledger.records import EventRecord, KeyRecord, RootRecord, SessionRecord, VersionRecord
 from qkms_node.service.links import Observation
 
@@ -107,9 +107,7 @@ def root(record: RootRecord) -> cluster_pb2.RootEpoch:
     )
 
 
-def link(
-    node_id: str, local_sae: str, peer_sae: str, seen: Observation | None, problem: str
-) -> qkd_pb2.Link:
+def link(node_id: str, local_sae: str, peer_sae: str, seen: Observation | None, problem: str) -> qkd_pb2.Link:
     """A QKD link as last seen; `problem` says why it would not be used."""
     message = qkd_pb2.Link(peer_node_id=node_id, local_sae_id=local_sae, peer_sae_id=peer_sae, error=problem)
     if seen is None:

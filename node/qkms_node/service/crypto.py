@@ -44,9 +44,7 @@ class Sealed:
 class Crypto:
     """Encrypt, decrypt, data keys, derived keys, random bytes."""
 
-    def __init__(
-        self, guard: Guard, store: LedgerStore, roots: RootStore, freshness: Freshness
-    ) -> None:
+    def __init__(self, guard: Guard, store: LedgerStore, roots: RootStore, freshness: Freshness) -> None:
         self._guard = guard
         self._store = store
         self._roots = roots

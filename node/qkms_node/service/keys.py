@@ -12,7 +12,7 @@ from collections.abc import Callable
 from qkms_node.access.guard import Guard
 from qkms_node.errors import QkmsError
 from qkms_node.keys.secret import VersionSecret
-from qkms_node.keys.version import check_value, unwrap_version, wrap_version
+from qkms_node.keys.version import VersionBinding, check_value, unwrap_version, wrap_version
 from qkms_node.ledger.commands import (
     AnyCommand,
     CreateKey,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
-
-from qkms_node.keys.secret import QkdSecret
 from qkms_qkd.admission import AdmissionRules, admit, admit_link
 from qkms_qkd.errors import LinkError
 from qkms_qkd.link import Link, LinkStatus, QkdKey
+
+from qkms_node.keys.secret import QkdSecret
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ import secrets
 from pathlib import Path
 
 import msgspec
-
 from qkms.kem import HybridPrivateKey
+
 from qkms_node.errors import QkmsError
 from qkms_node.keys.local import LocalSealRejected, open_local, seal_local
 from qkms_node.keys.root import derive_kek
@@ -68,8 +68,7 @@ class RootStore:
         if held is None or held[0] != record.commitment:
             raise QkmsError(
                 "ROOT_NOT_READY",
-                f"node {self._node_id} has not opened root epoch {record.epoch} yet; "
-                "retry, or ask another node",
+                f"node {self._node_id} has not opened root epoch {record.epoch} yet; retry, or ask another node",
                 retry_after_s=0.5,
                 epoch=record.epoch,
             )

@@ -17,12 +17,14 @@ import secrets
 from collections.abc import Callable
 
 import structlog
+from qkms.kem import HybridPublicKey
+from qkms_qkd.errors import LinkError
 
 from qkms_node.config import Config
 from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import Seed, commitment, mix_root
 from qkms_node.keys.secret import QkdSecret, RootSecret
-from qkms_node.keys.share import seal_share
+from qkms_node.keys.share import Binding, seal_share
 from qkms_node.ledger.commands import AbortRoot, ActivateRoot, ReplaceShare, StageRoot
 from qkms_node.ledger.records import EpochState, NodeRecord, RootRecord, ShareRecord
 from qkms_node.ledger.root_rules import quorum
@@ -31,8 +33,6 @@ from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
-from qkms.kem import HybridPublicKey
-from qkms_qkd.errors import LinkError
 
 log = structlog.get_logger(__name__)
 
@@ -210,23 +210,16 @@ class Seeder:
     def _share(
         self, root: RootSecret, epoch: int, node: NodeRecord, psk: tuple[str, QkdSecret] | None
     ) -> ShareRecord:
-        sealed = seal_share(
-            root,
-            cluster_id=self._config.cluster.id,
-            epoch=epoch,
-            leader_id=self._node_id,
-            node_id=node.node_id,
-            public=HybridPublicKey(node.mlkem_public, node.x25519_public),
-            psk=psk[1] if psk else None,
-            qkd_key_id=psk[0] if psk else "",
-        )
+        bound = Binding(self._config.cluster.id, epoch, self._node_id, node.node_id, psk[0] if psk else "")
+        public = HybridPublicKey(node.mlkem_public, node.x25519_public)
+        share = seal_share(root, bound, public, psk[1] if psk else None)
         return ShareRecord(
             node_id=node.node_id,
             leader_id=self._node_id,
-            qkd_key_id=sealed.qkd_key_id,
-            mlkem_ciphertext=sealed.mlkem_ciphertext,
-            x25519_public=sealed.x25519_public,
-            sealed=sealed.sealed,
+            qkd_key_id=bound.qkd_key_id,
+            mlkem_ciphertext=share.ciphertext.mlkem,
+            x25519_public=share.ciphertext.x25519,
+            sealed=share.sealed,
         )
 
     async def _share_anew(self, root: RootRecord) -> None:

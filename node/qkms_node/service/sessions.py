@@ -8,7 +8,14 @@ crosses between nodes. The cluster never learns the session's key.
 from qkms_node.access.guard import Guard
 from qkms_node.errors import QkmsError
 from qkms_node.keys.root import session_psk
-from qkms_node.ledger.commands import AnswerSession, CloseSession, ConfirmSession, OpenSession, Outcome, Request
+from qkms_node.ledger.commands import (
+    AnswerSession,
+    CloseSession,
+    ConfirmSession,
+    OpenSession,
+    Outcome,
+    Request,
+)
 from qkms_node.ledger.records import AnswerRecord, OfferRecord, SessionRecord, SessionState
 from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
 from qkms_node.service.proposing import Proposer

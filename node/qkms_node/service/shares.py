@@ -9,34 +9,24 @@ succeed later (a KME that does not answer) is waited for.
 """
 
 import structlog
+from qkms.kem import HybridCiphertext
+from qkms_qkd.errors import LinkError
 
 from qkms_node.config import Config
 from qkms_node.keys.root import CommitmentMismatch, check_commitment
 from qkms_node.keys.secret import QkdSecret, RootSecret
-from qkms_node.keys.share import SealedShare, ShareRejected, open_share
+from qkms_node.keys.share import Binding, SealedShare, ShareRejected, open_share
 from qkms_node.ledger.commands import ConfirmRoot, RegisterNode, RejectShare
 from qkms_node.ledger.records import EpochState, RootRecord, ShareRecord
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
-from qkms_qkd.errors import LinkError
 
 log = structlog.get_logger(__name__)
 
 # Failures of a link that time may mend: wait. All others are definite: reject the share.
 TRANSIENT = frozenset({"KME_UNREACHABLE", "KME_UNAUTHORIZED", "KME_BAD_ANSWER", "LINK_DOWN"})
-
-
-def sealed_share(record: ShareRecord) -> SealedShare:
-    """The share of a ledger record, as the keys layer opens it."""
-    return SealedShare(
-        node_id=record.node_id,
-        qkd_key_id=record.qkd_key_id,
-        mlkem_ciphertext=record.mlkem_ciphertext,
-        x25519_public=record.x25519_public,
-        sealed=record.sealed,
-    )
 
 
 class Voter:
@@ -104,14 +94,9 @@ class Voter:
         return await self._links.collect(share.leader_id, share.qkd_key_id)
 
     def _unseal(self, root: RootRecord, share: ShareRecord, psk: QkdSecret | None) -> RootSecret:
-        secret = open_share(
-            sealed_share(share),
-            private=self._roots.share_key,
-            cluster_id=self._cluster_id,
-            epoch=root.epoch,
-            leader_id=share.leader_id,
-            psk=psk,
-        )
+        bound = Binding(self._cluster_id, root.epoch, share.leader_id, self._node_id, share.qkd_key_id)
+        sealed = SealedShare(HybridCiphertext(share.mlkem_ciphertext, share.x25519_public), share.sealed)
+        secret = open_share(sealed, bound, self._roots.share_key, psk)
         check_commitment(secret, self._cluster_id, root.epoch, root.commitment)
         return secret
 

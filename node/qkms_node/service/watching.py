@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from qkms_node.access.guard import Guard
 from qkms_node.errors import InvalidField, QkmsError
 from qkms_node.ledger.records import EventRecord, EventType
-from qkms_node.service.freshness import LINEARIZABLE, Freshness
+from qkms_node.service.freshness import LINEARIZABLE, STALE_OK, Freshness
 from qkms_node.service.store import LedgerStore
 
 BOOKMARK_S = 5.0
@@ -50,6 +50,9 @@ def revision_of(resume_token: str) -> int:
 class Watching:
     """Streams of events for one caller each."""
 
+    # A watch follows this node's ledger, which may lag; order and completeness do not suffer.
+    consistency = STALE_OK
+
     def __init__(self, guard: Guard, store: LedgerStore, freshness: Freshness) -> None:
         self._guard = guard
         self._store = store
@@ -71,7 +74,8 @@ class Watching:
             if visible:
                 yield Delivery(visible, token(after))
             elif not events and not await self._store.wait_for(
-                lambda state, seen=seen: state.revision > seen, BOOKMARK_S  # type: ignore[misc]
+                lambda state, seen=seen: state.revision > seen,
+                BOOKMARK_S,  # type: ignore[misc]
             ):
                 yield Delivery((), token(after))
 

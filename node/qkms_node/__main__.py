@@ -1,0 +1,109 @@
+"""The command line of a node: `qkms-node serve` and `qkms-node check`."""
+
+import argparse
+import asyncio
+import ctypes
+import logging
+import resource
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from qkms_node.config import Config, ConfigError, load
+from qkms_node.node import Node
+from qkms_node.service.roots import RootStoreError
+from qkms_node.wiring import make_links, replica_maker
+
+PR_SET_DUMPABLE = 4
+
+EPILOG = """\
+examples:
+  qkms-node check --config node-1.toml     validate the configuration and say what is wrong
+  qkms-node serve --config node-1.toml     run the node; JSON log lines on standard error,
+                                           SIGTERM or SIGINT drains and stops it
+exit status: 0 stopped on request, 1 failed while running, 2 bad configuration or usage
+"""
+
+
+def main() -> None:
+    """Entry point of `qkms-node`."""
+    parser = argparse.ArgumentParser(
+        prog="qkms-node",
+        description="A node of a qkms cluster: a replicated, QKD-rooted key management service.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"qkms-node {version('qkms-node')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (("serve", "run the node"), ("check", "validate the configuration")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the node's TOML file")
+    arguments = parser.parse_args()
+    try:
+        config = load(arguments.config)
+    except ConfigError as error:
+        sys.exit(_complain(str(error), 2))
+    if arguments.command == "check":
+        print(f"{arguments.config}: valid; node {config.node.id} of cluster {config.cluster.id}")
+        return
+    _protect_memory()
+    _log_as_json(config)
+    try:
+        uvloop.run(_serve(config))
+    except (RootStoreError, OSError) as error:
+        sys.exit(_complain(str(error), 1))
+
+
+async def _serve(config: Config) -> None:
+    config.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    node = Node(config, replica_maker(config), make_links(config))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await node.start()
+    failed = asyncio.create_task(node.wait_failed())
+    asked = asyncio.create_task(stop.wait())
+    await asyncio.wait([failed, asked], return_when=asyncio.FIRST_COMPLETED)
+    reason = failed.result() if failed.done() else None
+    failed.cancel()
+    await node.stop()
+    if reason is not None:
+        structlog.get_logger(__name__).critical("node.failed", reason=reason)
+        sys.exit(1)
+
+
+def _protect_memory() -> None:
+    """No core files and no tracing by other processes of the user: both would show key material."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _log_as_json(config: Config) -> None:
+    level = getattr(logging, config.log.level.upper())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"qkms-node: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The one place that assembles a node, starts it in order, and shuts it down.
+
+Start: root store, replica (binds its listener, loads journal and snapshot),
+links, upkeep, gRPC. Shutdown is the reverse: health says NOT_SERVING, calls
+in flight drain, upkeep stops, the replica stops, secrets are wiped.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from qkms.v1 import (
+    cluster_pb2,
+    cluster_pb2_grpc,
+    crypto_pb2,
+    crypto_pb2_grpc,
+    key_pb2,
+    key_pb2_grpc,
+    qkd_pb2,
+    qkd_pb2_grpc,
+    session_pb2,
+    session_pb2_grpc,
+)
+
+from qkms_node.access.guard import Guard
+from qkms_node.config import Config
+from qkms_node.consensus.replica import Replica, StateMachine
+from qkms_node.errors import QkmsError
+from qkms_node.rpc.cluster_servicer import ClusterServicer, QkdServicer
+from qkms_node.rpc.crypto_servicer import CryptoServicer
+from qkms_node.rpc.header import Headers
+from qkms_node.rpc.key_servicer import KeyServicer
+from qkms_node.rpc.server import make_server
+from qkms_node.rpc.session_servicer import SessionServicer
+from qkms_node.service.cluster import Cluster
+from qkms_node.service.crypto import Crypto
+from qkms_node.service.freshness import Freshness
+from qkms_node.service.keys import Keys
+from qkms_node.service.links import Links
+from qkms_node.service.proposing import Proposer
+from qkms_node.service.roots import RootStore
+from qkms_node.service.seeding import Seeder
+from qkms_node.service.sessions import Sessions
+from qkms_node.service.shares import Voter
+from qkms_node.service.store import LedgerStore
+from qkms_node.service.upkeep import Upkeep
+from qkms_node.service.watching import Watching
+
+log = structlog.get_logger(__name__)
+
+READ = "qkms.read"
+WRITE = "qkms.write"
+HEALTH_PERIOD_S = 0.5
+
+SERVICES = (
+    key_pb2.DESCRIPTOR.services_by_name["KeyService"].full_name,
+    crypto_pb2.DESCRIPTOR.services_by_name["CryptoService"].full_name,
+    session_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
+    cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name,
+    qkd_pb2.DESCRIPTOR.services_by_name["QkdService"].full_name,
+)
+
+
+class Node:
+    """A whole node around a replica and its links, which the caller makes."""
+
+    def __init__(self, config: Config, make_replica: Callable[[StateMachine], Replica], links: Links) -> None:
+        loop = asyncio.get_running_loop()
+        self._config = config
+        self._store = LedgerStore(loop)
+        self._links = links
+        self._replica = make_replica(self._store)
+        self._roots = RootStore(config.node.data_dir, config.seal.key_file, config.cluster.id, config.node.id)
+        guard = Guard(config.access.rules)
+        proposer = Proposer(self._replica, config.raft.propose_timeout_ms / 1000)
+        freshness = Freshness(self._replica, self._store, config.raft.barrier_timeout_ms / 1000)
+        voter = Voter(config, self._store, self._roots, links, proposer)
+        seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
+        self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, now_ms)
+        self._crypto = Crypto(guard, self._store, self._roots, freshness)
+        keys = Keys(guard, self._store, self._roots, proposer, freshness)
+        sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
+        cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)
+        headers = Headers(config.node.id, self._replica, self._store)
+        self._health = health.aio.HealthServicer()
+        self._server = make_server(config, self._leader_hint)
+        key_pb2_grpc.add_KeyServiceServicer_to_server(
+            KeyServicer(keys, Watching(guard, self._store, freshness), headers, config.limits), self._server
+        )
+        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(CryptoServicer(self._crypto, headers), self._server)
+        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
+        cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(cluster, headers), self._server)
+        qkd_pb2_grpc.add_QkdServiceServicer_to_server(QkdServicer(cluster, headers), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Returns when every listener is bound and the node takes calls."""
+        await self._replica.start()
+        await self._server.start()
+        loops = {"links": self._links.watch(), "upkeep": self._upkeep.run(), "health": self._watch_health()}
+        self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
+        log.info("node.ready", node=self._config.node.id, rpc=self._config.rpc.listen)
+
+    async def wait_failed(self) -> str:
+        """Returns, with the reason, when a part of the node has failed and it must stop."""
+        fatal = asyncio.create_task(self._replica.wait_fatal(), name="replica")
+        done, _ = await asyncio.wait([fatal, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        fatal.cancel()
+        failed = done.pop()
+        if failed is fatal:
+            return f"replica: {fatal.result()}"
+        # Only the kind: the text of an unforeseen exception might hold a secret.
+        error = failed.exception()
+        return f"{failed.get_name()}: {type(error).__name__}" if error else f"{failed.get_name()} ended"
+
+    async def stop(self) -> None:
+        """Drains and stops everything; bounded by rpc.drain_ms and a few seconds."""
+        log.info("node.stopping", node=self._config.node.id)
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._config.rpc.drain_ms / 1000)
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+        await self._links.close()
+        await self._replica.stop()
+        self._crypto.wipe()
+        self._roots.wipe()
+        log.info("node.stopped", node=self._config.node.id)
+
+    def _leader_hint(self, error: QkmsError) -> dict[str, str]:
+        """Where to go instead, for errors that another node may not have."""
+        if error.retry_after_s is None:
+            return {}
+        leader = self._replica.status().leader_id
+        address = next((m.rpc_address for m in self._config.cluster.members if m.id == leader), None)
+        return {"leader": leader, "leader_address": address} if leader and address else {}
+
+    async def _watch_health(self) -> None:
+        bound_s = self._config.limits.default_max_staleness_ms / 1000
+        while True:
+            status = self._replica.status()
+            fresh = status.staleness_s is not None and status.staleness_s <= bound_s
+            with self._store.view() as state:
+                root = state.roots.get(state.active_epoch)
+            ready = root is not None and self._roots.holds(root)
+            await self._set_health(READ, fresh and ready)
+            await self._set_health(WRITE, ready and status.leader_id is not None and fresh)
+            await self._set_health("", True)
+            await asyncio.sleep(HEALTH_PERIOD_S)
+
+    async def _set_health(self, service: str, serving: bool) -> None:
+        response = health_pb2.HealthCheckResponse
+        await self._health.set(service, response.SERVING if serving else response.NOT_SERVING)
+
+
+def now_ms() -> int:
+    """Milliseconds since the Unix epoch, by this node's clock."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,170 @@
+"""The gRPC server: mutual TLS, interceptors, health and reflection.
+
+The interceptor names the caller from its certificate, turns every QkmsError
+into its status, hides every other exception behind an incident number, and
+writes one log line per call. It reads the identity first: no servicer ever
+runs without a principal.
+"""
+
+import contextvars
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from qkms_node.access.identity import principal as principal_of
+from qkms_node.config import Config
+from qkms_node.errors import QkmsError
+from qkms_node.rpc.errors import DETAILS_KEY, rich_status, status_code
+
+log = structlog.get_logger(__name__)
+
+caller: contextvars.ContextVar[str] = contextvars.ContextVar("caller")
+"""The principal of the call in hand."""
+
+# Requests are bounded: the largest is a plaintext and its authenticated data, 64 KiB each.
+MAX_MESSAGE_BYTES = 512 * 1024
+
+# No principal needed: liveness and the description of the API.
+OPEN_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+
+Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Any]
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Identity, errors and the call log, around every method."""
+
+    def __init__(self, hint: Callable[[QkmsError], dict[str, str]]) -> None:
+        self._hint = hint
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Wraps the method's handler."""
+        handler = await continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None or method.startswith(OPEN_PREFIXES):
+            return handler
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                self._unary(method, handler.unary_unary),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        assert handler.unary_stream is not None
+        return grpc.unary_stream_rpc_method_handler(
+            self._stream(method, handler.unary_stream),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _unary(self, method: str, inner: Handler) -> Handler:
+        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            call = _Call(method)
+            try:
+                call.identify(context)
+                response = await inner(request, context)
+            except QkmsError as error:
+                await self._abort(call, context, error)
+            except Exception as error:
+                await self._abort(call, context, call.incident(error))
+            else:
+                call.end("OK")
+                return response
+
+        return handle
+
+    def _stream(self, method: str, inner: Handler) -> Handler:
+        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            call = _Call(method)
+            try:
+                call.identify(context)
+                async for response in inner(request, context):
+                    yield response
+            except QkmsError as error:
+                await self._abort(call, context, error)
+            except Exception as error:
+                await self._abort(call, context, call.incident(error))
+            else:
+                call.end("OK")
+
+        return handle
+
+    async def _abort(self, call: "_Call", context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+        error.metadata |= self._hint(error)
+        call.end(error.code)
+        await context.abort(
+            status_code(error), error.message, trailing_metadata=((DETAILS_KEY, rich_status(error)),)
+        )
+
+
+class _Call:
+    """One call's log line."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method.removeprefix("/qkms.v1.")
+        self._principal = ""
+        self._start = time.perf_counter()
+
+    def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._principal = principal_of(context.auth_context())
+        caller.set(self._principal)
+
+    def incident(self, error: Exception) -> QkmsError:
+        """A fault of the program: its kind and place go to the log, only a number to the caller."""
+        number = uuid.uuid4().hex[:12]
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place else "?"
+        # Neither the exception's text nor a traceback with values: they might hold a secret.
+        log.error("rpc.incident", incident=number, method=self._method, kind=type(error).__name__, where=where)
+        return QkmsError(
+            "INTERNAL",
+            f"the node failed inside; incident {number} is in its log",
+            incident=number,
+        )
+
+    def end(self, code: str) -> None:
+        log.info(
+            "rpc.call",
+            method=self._method,
+            principal=self._principal,
+            code=code,
+            ms=round((time.perf_counter() - self._start) * 1000, 2),
+        )
+
+
+def credentials(config: Config) -> grpc.ServerCredentials:
+    """Mutual TLS from files read anew for each handshake, so that renewed ones need no restart."""
+
+    def current() -> grpc.ServerCertificateConfiguration:
+        tls = config.tls
+        pair = (tls.private_key.read_bytes(), tls.certificate.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=tls.ca.read_bytes())
+
+    return grpc.dynamic_ssl_server_credentials(current(), lambda: current(), require_client_authentication=True)
+
+
+def make_server(config: Config, hint: Callable[[QkmsError], dict[str, str]]) -> grpc.aio.Server:
+    """A server bound to the configured address, with no services yet."""
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(hint)],
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", 4 * 1024 * 1024),
+            ("grpc.so_reuseport", 0),
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+        ],
+        maximum_concurrent_rpcs=config.limits.max_concurrent_calls,
+    )
+    server.add_secure_port(config.rpc.listen, credentials(config))
+    return server

@@ -1,0 +1,55 @@
+"""From the configuration to the two outer parts of a node: its replica and its links."""
+
+from collections.abc import Callable
+
+from qkms_qkd.admission import AdmissionRules
+from qkms_qkd.etsi014.client import Etsi014Link
+
+from qkms_node.config import Config
+from qkms_node.consensus.engine import SyncObjReplica, Timing, Tls
+from qkms_node.consensus.replica import Replica, StateMachine
+from qkms_node.service.links import Links
+
+
+def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
+    """Makes the PySyncObj replica of this node for a state machine."""
+
+    def make(machine: StateMachine) -> Replica:
+        return SyncObjReplica(
+            node_id=config.node.id,
+            members={m.id: m.raft_address for m in config.cluster.members},
+            listen=config.raft.listen,
+            tls=Tls(config.tls.ca, config.tls.certificate, config.tls.private_key, config.tls.trust_domain),
+            data_dir=config.node.data_dir / "raft",
+            state_machine=machine,
+            timing=Timing(
+                election_timeout_min_s=config.raft.election_timeout_min_ms / 1000,
+                election_timeout_max_s=config.raft.election_timeout_max_ms / 1000,
+                heartbeat_s=config.raft.heartbeat_ms / 1000,
+                leader_fallback_s=config.raft.leader_fallback_ms / 1000,
+            ),
+        )
+
+    return make
+
+
+def make_links(config: Config) -> Links:
+    """One ETSI GS QKD 014 link to each peer through this site's KME; none without [qkd]."""
+    qkd = config.qkd
+    if qkd is None or config.root.policy == "pqc_only":
+        return Links("none", {}, AdmissionRules(), poll_s=3600)
+    links = {
+        member.id: Etsi014Link(
+            kme_id=qkd.kme_id,
+            url=qkd.kme_url,
+            local_sae=config.me.sae_id,
+            peer_sae=member.sae_id,
+            ca=config.tls.ca,
+            certificate=config.tls.certificate,
+            private_key=config.tls.private_key,
+            timeout_s=qkd.timeout_ms / 1000,
+        )
+        for member in config.cluster.members
+        if member.id != config.node.id
+    }
+    return Links(qkd.kme_id, links, AdmissionRules(max_qber=qkd.max_qber), qkd.poll_ms / 1000)
