@@ -81,9 +81,7 @@ class Authority:
         self._key = _read_key(key_path)
         self._certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
         if self._certificate.public_key() != self._key.public_key():
-            raise ValueError(
-                f"{key_path} is not the key of {self.certificate_path}; remove both to begin anew"
-            )
+            raise ValueError(f"{key_path} is not the key of {self.certificate_path}; remove both to begin anew")
 
     def issue(
         self,
