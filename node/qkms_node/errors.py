@@ -12,7 +12,7 @@ class QkmsError(Exception):
     `retry_after_s` is set where trying again later helps.
     """
 
-    def __init__(self, code: str, message: str, *, retry_after_s: float | None = None, **metadata: object) -> None:
+    def __init__(self, code: str, message: str, retry_after_s: float | None = None, **metadata: object) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -24,6 +24,6 @@ class InvalidField(QkmsError):
     """A request field that cannot be accepted; `field` is its path in the request."""
 
     def __init__(self, field: str, problem: str, code: str = "INVALID_FIELD", **metadata: object) -> None:
-        super().__init__(code, f"{field}: {problem}", **metadata)
+        super().__init__(code, f"{field}: {problem}", None, **metadata)
         self.field = field
         self.problem = problem

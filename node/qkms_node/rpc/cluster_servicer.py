@@ -28,7 +28,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         status = pb.NodeStatus(
             node_id=config.node.id,
             cluster_id=config.cluster.id,
-            role=int(view.replica.role),  # type: ignore[arg-type]
+            role=view.replica.role.value,  # type: ignore[arg-type]
             term=view.replica.term,
             commit_index=view.replica.commit_index,
             applied_index=view.applied_index,

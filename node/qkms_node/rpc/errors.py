@@ -56,7 +56,7 @@ def status_code(error: QkmsError) -> grpc.StatusCode:
 def rich_status(error: QkmsError) -> bytes:
     """The serialized google.rpc.Status for the trailing metadata `grpc-status-details-bin`."""
     code = code_pb2.Code.Value(status_code(error).name)
-    status = status_pb2.Status(code=code, message=error.message)  # type: ignore[arg-type]
+    status = status_pb2.Status(code=code, message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata=error.metadata)
     details: list[error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo | error_details_pb2.BadRequest]
     details = [info]
@@ -71,4 +71,4 @@ def rich_status(error: QkmsError) -> bytes:
         packed = any_pb2.Any()
         packed.Pack(detail)
         status.details.append(packed)
-    return status.SerializeToString()
+    return bytes(status.SerializeToString())

@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from qkms.v1 import common_pb2
 
 from qkms_node.errors import InvalidField
+from qkms_node.keys.grade import Grade
 from qkms_node.service.freshness import Level, Wanted
 
 _KEY_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -107,6 +108,13 @@ def milliseconds(field: str, value: Duration, low: int, high: int) -> int:
     if not low <= total <= high:
         raise InvalidField(field, f"is {total} ms; it must be {low} to {high} ms")
     return total
+
+
+def grade(field: str, value: int) -> int:
+    """A required grade; 0 means any."""
+    if value and value not in {int(known) for known in Grade}:
+        raise InvalidField(field, f"is {value}, which is no grade")
+    return value
 
 
 def page_size(value: int) -> int:

@@ -9,7 +9,6 @@ from qkms.v1 import key_pb2_grpc
 
 from qkms_node.config import LimitsSection
 from qkms_node.errors import InvalidField
-from qkms_node.keys.grade import Grade
 from qkms_node.ledger.commands import Outcome
 from qkms_node.rpc import fields, messages
 from qkms_node.rpc.header import Headers, mutation_request
@@ -36,8 +35,6 @@ class KeyServicer(key_pb2_grpc.KeyServiceServicer):
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Context) -> pb.CreateKeyResponse:
         if request.algorithm not in pb.KeyAlgorithm.values() or not request.algorithm:
             raise InvalidField("algorithm", "is missing or unknown; AES_256_GCM is there")
-        if request.required_grade and request.required_grade not in set(Grade):
-            raise InvalidField("required_grade", f"is {request.required_grade}, which is no grade")
         staleness_ms = self._limits.default_max_staleness_ms
         if request.HasField("max_staleness"):
             staleness_ms = fields.milliseconds("max_staleness", request.max_staleness, 1, MAX_STALENESS_MS)
@@ -45,7 +42,7 @@ class KeyServicer(key_pb2_grpc.KeyServiceServicer):
             mutation_request(request, request.request_id),
             fields.key_id("key_id", request.key_id),
             pb.KeyAlgorithm.Name(request.algorithm),
-            request.required_grade,
+            fields.grade("required_grade", request.required_grade),
             staleness_ms,
             fields.labels(request.labels),
         )
@@ -64,7 +61,7 @@ class KeyServicer(key_pb2_grpc.KeyServiceServicer):
         wanted = fields.wanted(request.consistency, request.HasField("consistency")) or LINEARIZABLE
         size = fields.page_size(request.page_size)
         after = fields.key_id("page_token", request.page_token) if request.page_token else ""
-        records = await self._keys.list(caller.get(), after, size, wanted)
+        records = await self._keys.page(caller.get(), after, size, wanted)
         return pb.ListKeysResponse(
             header=self._headers.make(wanted),
             keys=[messages.key(r) for r in records],

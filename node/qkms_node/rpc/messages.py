@@ -1,7 +1,7 @@
 """Ledger records as protocol messages; nothing is decided here."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from qkms.v1 import cluster_pb2, common_pb2, key_pb2, qkd_pb2, session_pb2
+from qkms.v1 import cluster_pb2, key_pb2, qkd_pb2, session_pb2
 
 from qkms_node.ledger.records import EventRecord, KeyRecord, RootRecord, SessionRecord, VersionRecord
 from qkms_node.service.links import Observation
@@ -14,11 +14,6 @@ def timestamp(time_ms: int) -> Timestamp | None:
     stamp = Timestamp()
     stamp.FromMilliseconds(time_ms)
     return stamp
-
-
-def grade(value: int) -> common_pb2.Grade.ValueType:
-    """A grade; numbers are equal on both sides."""
-    return common_pb2.Grade.Name(value) and value  # type: ignore[arg-type, return-value]
 
 
 def key(record: KeyRecord) -> key_pb2.Key:

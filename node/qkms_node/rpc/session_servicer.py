@@ -9,7 +9,6 @@ from qkms.v1 import session_pb2 as pb
 from qkms.v1 import session_pb2_grpc
 
 from qkms_node.errors import InvalidField
-from qkms_node.keys.grade import Grade
 from qkms_node.ledger.records import AnswerRecord, OfferRecord
 from qkms_node.rpc import fields, messages
 from qkms_node.rpc.header import Headers, mutation_request
@@ -36,8 +35,6 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             raise InvalidField("suite", "is missing or unknown; MLKEM768_X25519_SHA256 is there")
         if not 1 <= len(request.responder) <= MAX_PRINCIPAL or request.responder == caller.get():
             raise InvalidField("responder", "must be another principal, of 1 to 256 characters")
-        if request.required_grade and request.required_grade not in set(Grade):
-            raise InvalidField("required_grade", f"is {request.required_grade}, which is no grade")
         ttl_ms = DEFAULT_TTL_MS
         if request.HasField("ttl"):
             ttl_ms = fields.milliseconds("ttl", request.ttl, 1_000, MAX_TTL_MS)
@@ -47,7 +44,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
             request.responder,
             request.suite,
             _offer(request.offer),
-            request.required_grade,
+            fields.grade("required_grade", request.required_grade),
             ttl_ms,
         )
         assert outcome.session is not None

@@ -36,7 +36,7 @@ from qkms_node.service.store import LedgerStore
 STALE_ATTEMPTS = 5
 
 # The state changes of a version: command type by the action that allows it.
-VERSION_CHANGES = {
+VERSION_CHANGES: dict[str, type[DisableVersion | EnableVersion | RestoreVersion]] = {
     "keys.disable": DisableVersion,
     "keys.enable": EnableVersion,
     "keys.restore": RestoreVersion,
@@ -102,7 +102,7 @@ class Keys:
         with self._store.view() as state:
             return state.key(key_id)
 
-    async def list(self, principal: str, after: str, limit: int, wanted: Wanted) -> list[KeyRecord]:
+    async def page(self, principal: str, after: str, limit: int, wanted: Wanted) -> list[KeyRecord]:
         """Up to `limit` keys the principal may see, by key_id, after `after`."""
         self._guard.require(principal, "keys.list")
         await self._freshness.ensure(wanted)

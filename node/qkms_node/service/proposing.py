@@ -59,5 +59,5 @@ class Proposer:
 def accepted(outcome: Outcome) -> Outcome:
     """The outcome, or its refusal raised as QkmsError."""
     if outcome.code:
-        raise QkmsError(outcome.code, outcome.message, **outcome.metadata)
+        raise QkmsError(outcome.code, outcome.message, None, **outcome.metadata)
     return outcome

@@ -63,7 +63,7 @@ class LedgerStore:
             try:
                 yield self._state
             except Refusal as refusal:
-                raise QkmsError(refusal.code, refusal.message, **refusal.metadata) from None
+                raise QkmsError(refusal.code, refusal.message, None, **refusal.metadata) from None
 
     @property
     def revision(self) -> int:

@@ -73,11 +73,11 @@ class Watching:
             after = max(after, seen)
             if visible:
                 yield Delivery(visible, token(after))
-            elif not events and not await self._store.wait_for(
-                lambda state, seen=seen: state.revision > seen,
-                BOOKMARK_S,  # type: ignore[misc]
-            ):
+            elif not events and not await self._grown(seen):
                 yield Delivery((), token(after))
+
+    async def _grown(self, revision: int) -> bool:
+        return await self._store.wait_for(lambda state: state.revision > revision, BOOKMARK_S)
 
     def _since(self, after: int) -> tuple[list[EventRecord], int]:
         """Events after a revision and the revision up to which they are complete."""
