@@ -1,0 +1,1 @@
+"""Physics of decoy-state BB84 links."""

@@ -1,0 +1,208 @@
+"""What a KME's HTTP answer means: keys and status, or the LinkError it amounts to. Pure.
+
+Tolerant in form (extra fields, numbers as strings, `detail` for `message`, 422, 404 or 500 where the
+standard says 400, another order of keys), strict in substance (exact length, exactly the ids asked
+for, exactly the number asked for).
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from qkms_qkd.errors import LINK_ERROR_CODES, LinkError, LinkErrorCode
+from qkms_qkd.link import LinkStatus, QkdKey
+
+MAX_KEY_ID_CHARACTERS = 128
+_MAX_QUOTED_CHARACTERS = 200
+_EXHAUSTED_WORDS = ("exhaust", "insufficient", "not enough", "no key", "not available", "unavailable key")
+_NOT_FOUND_WORDS = ("not found", "unknown key", "no such key", "does not exist")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """Status code, Content-Type and body of an answer. The body may hold keys: no repr."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"HttpAnswer(status={self.status}, body=<{len(self.body)} bytes redacted>)"
+
+
+class _Key(msgspec.Struct, frozen=True):
+    key_ID: str  # noqa: N815
+    key: str
+    key_extension: Any = None
+
+    def __repr__(self) -> str:
+        return f"_Key(key_ID={self.key_ID!r}, key=<redacted>)"
+
+
+class _Container(msgspec.Struct, frozen=True):
+    keys: list[_Key]
+
+
+class _Status(msgspec.Struct, frozen=True):
+    key_size: int
+    stored_key_count: int
+    source_KME_ID: str | None = None  # noqa: N815
+    target_KME_ID: str | None = None  # noqa: N815
+    max_key_count: int | None = None
+    max_key_per_request: int | None = None
+    status_extension: Any = None
+
+
+_Form = TypeVar("_Form", bound=msgspec.Struct)
+
+
+def read_keys(kme: str, answer: HttpAnswer, size_bits: int) -> list[QkdKey]:
+    """The keys of an enc_keys or dec_keys answer, each of exactly `size_bits`. Raises LinkError."""
+    container = _decode(kme, answer, _Container)
+    keys: list[QkdKey] = []
+    for item in container.keys:
+        _check_key_id(kme, item.key_ID)
+        try:
+            key = base64.b64decode(item.key, validate=True)
+        except (binascii.Error, ValueError):
+            raise LinkError(kme, "KME_BAD_ANSWER", f"key {item.key_ID} is not valid base64") from None
+        if len(key) * 8 != size_bits:
+            raise LinkError(
+                kme,
+                "KEY_WRONG_LENGTH",
+                f"key {item.key_ID} has {len(key) * 8} bits where {size_bits} were asked for; it was not used",
+            )
+        keys.append(QkdKey(item.key_ID, key, _age_s(item.key_extension)))
+    if len({key.key_id.lower() for key in keys}) != len(keys):
+        raise LinkError(kme, "KEY_REPLAYED", "the answer holds the same key_ID twice; no key of it was used")
+    return keys
+
+
+def drawn(kme: str, keys: list[QkdKey], number: int) -> list[QkdKey]:
+    """The keys of an enc_keys answer if there are as many as asked for. Raises LinkError."""
+    if len(keys) != number:
+        raise LinkError(kme, "KME_BAD_ANSWER", f"answered with {len(keys)} keys where {number} were asked for")
+    return keys
+
+
+def collected(kme: str, keys: list[QkdKey], key_ids: Sequence[str]) -> list[QkdKey]:
+    """The keys of a dec_keys answer in the order of `key_ids`. Raises LinkError."""
+    found = {key.key_id.lower(): key for key in keys}
+    missing = [key_id for key_id in key_ids if key_id.lower() not in found]
+    if missing:
+        raise LinkError(kme, "KEY_NOT_FOUND", f"the answer lacks key {', '.join(missing)}")
+    if len(keys) != len(key_ids):
+        raise LinkError(
+            kme, "KME_BAD_ANSWER", f"answered with {len(keys)} keys where {len(key_ids)} were asked for"
+        )
+    return [QkdKey(key_id, found[key_id.lower()].key, found[key_id.lower()].age_s) for key_id in key_ids]
+
+
+def read_status(kme: str, peer_sae: str, answer: HttpAnswer) -> LinkStatus:
+    """The link of a status answer. Raises LinkError."""
+    status = _decode(kme, answer, _Status)
+    extension = _extension(status.status_extension)
+    state = extension.get("link_state")
+    return LinkStatus(
+        peer_sae=peer_sae,
+        source_kme=status.source_KME_ID or kme,
+        target_kme=status.target_KME_ID or "",
+        key_size=status.key_size,
+        stored_key_count=status.stored_key_count,
+        max_key_count=status.stored_key_count if status.max_key_count is None else status.max_key_count,
+        max_key_per_request=1 if status.max_key_per_request is None else status.max_key_per_request,
+        qber=_number(extension.get("qber")),
+        skr_bps=_number(extension.get("skr_bps")),
+        up={"up": True, "down": False}.get(state) if isinstance(state, str) else None,
+    )
+
+
+def _decode(kme: str, answer: HttpAnswer, form: type[_Form]) -> _Form:
+    if answer.status != 200:
+        raise _refusal(kme, answer)
+    try:
+        return msgspec.json.decode(answer.body, type=form, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise LinkError(
+            kme,
+            "KME_BAD_ANSWER",
+            f"answered 200 with {_form(answer)} that is not the format of ETSI GS QKD 014 ({error})",
+        ) from None
+
+
+def _refusal(kme: str, answer: HttpAnswer) -> LinkError:
+    if answer.status in (401, 403):
+        return LinkError(
+            kme,
+            "KME_UNAUTHORIZED",
+            f"answered {answer.status}: it does not take us for a party of this request; check which SAE it "
+            "knows our certificate as, and that the key was drawn for it",
+        )
+    body = _refusal_fields(answer)
+    if body is None:
+        return LinkError(kme, "KME_BAD_ANSWER", f"answered {answer.status} with {_form(answer)}; look at its log")
+    message, code = body
+    words = message.lower()
+    if code is not None:
+        return LinkError(kme, code, message)
+    if any(hint in words for hint in _NOT_FOUND_WORDS):
+        return LinkError(kme, "KEY_NOT_FOUND", f"answered {answer.status}: {message}")
+    if any(hint in words for hint in _EXHAUSTED_WORDS):
+        return LinkError(kme, "STORE_EXHAUSTED", f"answered {answer.status}: {message}")
+    if answer.status in (400, 422):
+        return LinkError(kme, "KME_REFUSED", f"answered {answer.status}: {message}")
+    return LinkError(kme, "KME_BAD_ANSWER", f"answered {answer.status}: {message}")
+
+
+def _refusal_fields(answer: HttpAnswer) -> tuple[str, LinkErrorCode | None] | None:
+    """The message and our own stable code of a refusal; None when the body has no message."""
+    try:
+        body = msgspec.json.decode(answer.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(body, dict):
+        return None
+    message = body.get("message", body.get("detail"))
+    if message is None:
+        return None
+    # A foreign KME's words end in our logs: one printable line of bounded length.
+    text = "".join(c if c.isprintable() else " " for c in str(message)[:_MAX_QUOTED_CHARACTERS])
+    details = body.get("details")
+    for detail in details if isinstance(details, list) else []:
+        code = detail.get("code") if isinstance(detail, dict) else None
+        if isinstance(code, str) and code in LINK_ERROR_CODES:
+            return text, cast(LinkErrorCode, code)
+    return text, None
+
+
+def _form(answer: HttpAnswer) -> str:
+    if not answer.body:
+        return "an empty body"
+    kind = answer.content_type.partition(";")[0].strip()[:40]
+    return f"{len(answer.body)} bytes of {kind if kind.isprintable() and kind else 'no stated type'}"
+
+
+def _check_key_id(kme: str, key_id: str) -> None:
+    if not (0 < len(key_id) <= MAX_KEY_ID_CHARACTERS and key_id.isascii() and key_id.isprintable()):
+        raise LinkError(
+            kme,
+            "KME_BAD_ANSWER",
+            f"a key_ID is not 1 to {MAX_KEY_ID_CHARACTERS} printable ASCII characters; no key of it was used",
+        )
+
+
+def _age_s(key_extension: object) -> float | None:
+    age = _number(_extension(key_extension).get("age_s"))
+    return None if age is None else max(0.0, age)
+
+
+def _extension(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,75 @@
+"""What every link to a QKD device offers, whatever protocol it speaks.
+
+A link joins this node's SAE to one peer SAE. As master it draws keys that its KME
+then also holds for the peer; as slave it collects keys the peer drew, by key_ID.
+Left out: admission (see `admission`) and the protocols themselves (see `etsi014`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class QkdKey:
+    """One key as a KME delivered it: `key` in bytes, `age_s` since it was distilled when the KME tells."""
+
+    key_id: str
+    key: bytes
+    age_s: float | None = None
+
+    def __repr__(self) -> str:
+        return f"QkdKey(key_id={self.key_id!r}, key=<{len(self.key) * 8} bits redacted>)"
+
+    def __eq__(self, other: object) -> bool:
+        # == on bytes stops at the first difference and so leaks where it is to whoever can time it.
+        raise TypeError("QkdKey has no ==; compare the key bytes with hmac.compare_digest")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("QkdKey is never pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """A link as the KME describes it (ETSI GS QKD 014 clause 6.1); sizes in bits, QBER as a fraction.
+
+    `qber`, `skr_bps` (secret bits per second) and `up` are None when the KME does not tell.
+    """
+
+    peer_sae: str
+    source_kme: str
+    target_kme: str
+    key_size: int
+    stored_key_count: int
+    max_key_count: int
+    max_key_per_request: int
+    qber: float | None = None
+    skr_bps: float | None = None
+    up: bool | None = None
+
+
+class Link(Protocol):
+    """A source of keys shared with one peer. Every method raises LinkError and nothing else."""
+
+    @property
+    def peer_sae(self) -> str:
+        """SAE id of the other end."""
+        ...
+
+    async def status(self) -> LinkStatus:
+        """What the KME says of the link now."""
+        ...
+
+    async def draw(self, number: int = 1, size_bits: int = 256) -> list[QkdKey]:
+        """Exactly `number` fresh keys of exactly `size_bits`, as master."""
+        ...
+
+    async def collect(self, key_ids: Sequence[str], size_bits: int = 256) -> list[QkdKey]:
+        """The keys of these ids, in this order, each of exactly `size_bits`, as slave."""
+        ...
+
+    async def close(self) -> None:
+        """Gives the connections back."""
+        ...
