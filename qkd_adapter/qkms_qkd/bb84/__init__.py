@@ -1,1 +1,1 @@
-"""Physics of decoy-state BB84 links."""
+"""Models of the BB84 protocol."""

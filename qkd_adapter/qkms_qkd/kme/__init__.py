@@ -1,0 +1,1 @@
+"""qkms-kme: a simulated key management entity with simulated QKD links."""
