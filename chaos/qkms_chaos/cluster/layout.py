@@ -1,0 +1,145 @@
+"""The folder of a cluster: which file is where, and which port is whose.
+
+    pki/          the development CA and its leaves
+    kme-N/        configuration and key store of a simulated KME
+    node-N/       configuration, journal, snapshots and seal key of a node
+    logs/         one log for each process, growing over restarts
+    profile.toml  the operator's client profile; profiles/ has those of services
+    cluster.toml  members and ports, so that a second start finds the first's
+
+A folder is used by one driver at a time. There is one KME for each node, as
+there is one for each site.
+"""
+
+import fcntl
+import os
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from qkms_chaos.cluster.ports import free_ports
+
+CLUSTER_ID = "dev"
+SERVICES = ("payments", "ledger")
+OPERATOR = "admin"
+MAX_NODES = 9
+
+
+class LayoutError(Exception):
+    """The folder cannot be used for this cluster; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One node and its KME, and the loopback ports they listen on."""
+
+    node: str
+    kme: str
+    raft_port: int
+    rpc_port: int
+    etsi014_port: int
+    link_port: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A folder and what is recorded in its cluster.toml."""
+
+    folder: Path
+    sites: tuple[Site, ...]
+    services: tuple[str, ...]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Node ids in order."""
+        return tuple(site.node for site in self.sites)
+
+    def site(self, member: str) -> Site:
+        """The site of a node or KME, by id."""
+        return next(s for s in self.sites if member in (s.node, s.kme))
+
+    @property
+    def pki(self) -> Path:
+        """Folder of the CA."""
+        return self.folder / "pki"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the log files."""
+        return self.folder / "logs"
+
+    @property
+    def profile(self) -> Path:
+        """The operator's client profile."""
+        return self.folder / "profile.toml"
+
+    def service_profile(self, service: str) -> Path:
+        """A service's client profile."""
+        return self.folder / "profiles" / f"{service}.toml"
+
+    def home(self, member: str) -> Path:
+        """The folder of a node or KME."""
+        return self.folder / member
+
+    def config(self, member: str) -> Path:
+        """The configuration file of a node or KME."""
+        return self.home(member) / ("kme.toml" if member.startswith("kme") else "node.toml")
+
+    def log(self, member: str) -> Path:
+        """The log file of a node or KME."""
+        return self.logs / f"{member}.log"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps every other driver out of the folder meanwhile. Raises LayoutError when one is in."""
+        with (self.folder / "driver.lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise LayoutError(
+                    f"{self.folder} is in use by process {lock.read().strip() or 'unknown'}; "
+                    "stop that one first, or name another folder with --dir"
+                ) from None
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+
+
+def open_layout(folder: Path, nodes: int | None = None, services: tuple[str, ...] = SERVICES) -> Layout:
+    """The layout recorded in `folder`, or a new one of `nodes` nodes (default 3). Raises LayoutError."""
+    record = folder / "cluster.toml"
+    if record.exists():
+        layout = _read(folder, record)
+        if nodes is not None and nodes != len(layout.sites):
+            raise LayoutError(
+                f"{folder} holds a cluster of {len(layout.sites)} nodes, not {nodes}; "
+                "leave --nodes out to resume it, or name another folder with --dir"
+            )
+        return layout
+    count = 3 if nodes is None else nodes
+    if not 1 <= count <= MAX_NODES:
+        raise LayoutError(f"a cluster has 1 to {MAX_NODES} nodes, not {count}")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ports = iter(free_ports(4 * count))
+    sites = tuple(
+        Site(f"node-{n}", f"kme-{n}", next(ports), next(ports), next(ports), next(ports))
+        for n in range(1, count + 1)
+    )
+    table = {"services": list(services), "sites": [vars(site) for site in sites]}
+    record.write_text(tomli_w.dumps(table))
+    return Layout(folder, sites, services)
+
+
+def _read(folder: Path, record: Path) -> Layout:
+    try:
+        table = tomllib.loads(record.read_text())
+        sites = tuple(Site(**site) for site in table["sites"])
+        return Layout(folder, sites, tuple(table["services"]))
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise LayoutError(f"{record} cannot be read ({error}); remove {folder} to begin anew") from error
