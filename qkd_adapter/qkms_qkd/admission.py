@@ -1,75 +1,76 @@
-"""Which keys of a link may become part of a root: pure rules, no clock, no IO.
+"""Whether a link may be drawn from and whether a delivered key may be used. Pure.
 
-Checked here: the link is up and quiet enough (QBER), the key has the length
-asked for, it was not used before, and it is not too old where its age is known.
-Left out: where keys come from and the memory of used key_IDs, which are arguments.
+Rules: QBER at most the threshold, link not down, key of exactly the expected length, not
+older than the limit, never a key_ID used before. What a KME does not tell (QBER, age) cannot
+be judged and passes: standard ETSI GS QKD 014 carries neither. Callers run `admit_link`
+before drawing and `admit` on each key before its first use; the set of used ids is theirs.
 """
 
-from collections.abc import Set
+import math
+from collections.abc import Container
 from dataclasses import dataclass
-from typing import Final
 
-from qkms_qkd.errors import KEY_REPLAYED, KEY_STALE, KEY_WRONG_LENGTH, LINK_DOWN, QBER_TOO_HIGH, LinkError
+from qkms_qkd.errors import LinkError
 from qkms_qkd.link import LinkStatus, QkdKey
 
-QBER_CEILING: Final = 0.11
-"""1 - 2*H2(e) falls to zero at e = 11.00 % (Shor and Preskill 2000): over it no secret is left in BB84."""
+MAX_QBER = 0.11
+"""Above this 1 - 2 H2(e) is negative: no secret key can be distilled (Shor and Preskill 2000)."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRules:
-    """What is asked of a key. `max_age_s` None: any age.
-
-    Raises ValueError for a threshold over the 11 % ceiling or any value out of range.
-    """
+    """What is admitted. `max_qber` may be set below 11% but never above; `max_age_s` in seconds."""
 
     key_bits: int = 256
-    max_qber: float = QBER_CEILING
-    max_age_s: float | None = 172_800.0
+    max_qber: float = MAX_QBER
+    max_age_s: float = 86_400.0
 
     def __post_init__(self) -> None:
-        if self.key_bits < 128 or self.key_bits % 8:
-            raise ValueError(f"key_bits: {self.key_bits} is not a multiple of 8 from 128 on")
-        if not 0.0 < self.max_qber <= QBER_CEILING:
-            raise ValueError(
-                f"max_qber: {self.max_qber} is not over 0 and at most {QBER_CEILING}; no secret is left above"
-            )
-        if self.max_age_s is not None and not self.max_age_s > 0.0:
-            raise ValueError(f"max_age_s: {self.max_age_s} is not over 0")
+        if self.key_bits < 8 or self.key_bits % 8:
+            raise ValueError(f"key_bits must be a positive multiple of 8, not {self.key_bits}")
+        if not 0 < self.max_qber <= MAX_QBER:
+            raise ValueError(f"max_qber must be above 0 and at most {MAX_QBER}, not {self.max_qber}")
+        if not (self.max_age_s > 0 and math.isfinite(self.max_age_s)):
+            raise ValueError(f"max_age_s must be a positive number of seconds, not {self.max_age_s}")
 
 
 def admit_link(rules: AdmissionRules, status: LinkStatus) -> None:
-    """Whether the link may be drawn from now. Raises LinkError LINK_DOWN or QBER_TOO_HIGH.
-
-    What the KME does not tell is not held against it: plain ETSI 014 has no QBER.
-    """
-    if status.up is False:
-        raise LinkError(
-            status.source_kme, LINK_DOWN, f"the link to {status.peer_sae} is down; check the fibre and the peer"
-        )
-    # Written so that a QBER that is not a number is refused, not let through.
-    if status.qber is not None and not 0.0 <= status.qber <= rules.max_qber:
+    """Raises LinkError QBER_TOO_HIGH or LINK_DOWN when no key should be drawn from this link now."""
+    # "not <=" so that a NaN from the KME counts as too high.
+    if status.qber is not None and not status.qber <= rules.max_qber:
         raise LinkError(
             status.source_kme,
-            QBER_TOO_HIGH,
-            f"the QBER of the link to {status.peer_sae} is {status.qber:.2%}, over the threshold "
-            f"{rules.max_qber:.2%}; the link is disturbed or somebody listens",
+            "QBER_TOO_HIGH",
+            f"the link to {status.peer_sae} has a QBER of {status.qber:.2%}, over the limit of "
+            f"{rules.max_qber:.2%}: an eavesdropper cannot be ruled out; check the fibre",
+        )
+    if status.up is False:
+        raise LinkError(
+            status.source_kme,
+            "LINK_DOWN",
+            f"the link to {status.peer_sae} is down; keys resume when the KME reports it up",
         )
 
 
-def admit(rules: AdmissionRules, key: QkdKey, *, seen: Set[str], kme: str) -> None:
-    """Whether `key` may be used. `seen` are the key_IDs used before.
+def admit(rules: AdmissionRules, key: QkdKey, *, seen: Container[str], kme: str, held_s: float = 0.0) -> None:
+    """Raises LinkError KEY_WRONG_LENGTH, KEY_REPLAYED or KEY_STALE when the key must not be used.
 
-    Raises LinkError KEY_WRONG_LENGTH, KEY_REPLAYED or KEY_STALE.
+    `held_s` is how long (seconds) the caller has held the key since it was delivered.
     """
     if len(key.key) * 8 != rules.key_bits:
         raise LinkError(
-            kme, KEY_WRONG_LENGTH, f"key {key.key_id} has {len(key.key) * 8} bits, not {rules.key_bits}"
+            kme,
+            "KEY_WRONG_LENGTH",
+            f"key {key.key_id} has {len(key.key) * 8} bits where {rules.key_bits} are required",
         )
-    # A key delivered twice may be known to whoever received it first.
     if key.key_id in seen:
-        raise LinkError(kme, KEY_REPLAYED, f"key {key.key_id} was used before; it is not used again")
-    if rules.max_age_s is not None and key.age_s is not None and not 0.0 <= key.age_s <= rules.max_age_s:
         raise LinkError(
-            kme, KEY_STALE, f"key {key.key_id} is {key.age_s:.0f} s old, at most {rules.max_age_s:.0f} s is admitted"
+            kme, "KEY_REPLAYED", f"key {key.key_id} was delivered before; a key serves once, draw another"
+        )
+    age_s = held_s + (key.age_s or 0.0)
+    if not age_s <= rules.max_age_s:
+        raise LinkError(
+            kme,
+            "KEY_STALE",
+            f"key {key.key_id} is {age_s:.0f} s old, over the limit of {rules.max_age_s:.0f} s; draw another",
         )

@@ -1,1 +1,1 @@
-"""Models of the BB84 protocol."""
+"""Physics of decoy-state BB84 links."""
