@@ -1,49 +1,32 @@
-"""The one error of the quantum side: a link or its KME did not give what was asked.
+"""The one error of the quantum side: what a link could not do, at which KME, and what to do next.
 
-Every error names the KME and carries one of `CODES`, which never change their
-meaning. The message says what happened and what to do; it never holds a key.
+Codes are stable: callers branch on `code`, people read the message. Messages never hold key bytes.
 """
 
-from typing import Final
+from typing import Literal, get_args
 
-KME_UNREACHABLE: Final = "KME_UNREACHABLE"
-KME_UNAUTHORIZED: Final = "KME_UNAUTHORIZED"
-KME_BAD_ANSWER: Final = "KME_BAD_ANSWER"
-KEY_WRONG_LENGTH: Final = "KEY_WRONG_LENGTH"
-KEY_NOT_FOUND: Final = "KEY_NOT_FOUND"
-STORE_EXHAUSTED: Final = "STORE_EXHAUSTED"
-KEY_REPLAYED: Final = "KEY_REPLAYED"
-LINK_DOWN: Final = "LINK_DOWN"
-QBER_TOO_HIGH: Final = "QBER_TOO_HIGH"
-KEY_STALE: Final = "KEY_STALE"
+LinkErrorCode = Literal[
+    "KME_UNREACHABLE",  # no connection, or no answer within the timeout
+    "KME_UNAUTHORIZED",  # TLS failed, or the KME does not take us for a party of the key
+    "KME_REFUSED",  # a well-formed refusal of the request itself
+    "KME_BAD_ANSWER",  # an answer outside ETSI GS QKD 014: HTML, wrong JSON, 5xx, too long
+    "KEY_WRONG_LENGTH",
+    "KEY_NOT_FOUND",
+    "KEY_REPLAYED",
+    "KEY_STALE",
+    "STORE_EXHAUSTED",
+    "LINK_DOWN",
+    "QBER_TOO_HIGH",
+]
 
-CODES: Final = frozenset(
-    {
-        KME_UNREACHABLE,
-        KME_UNAUTHORIZED,
-        KME_BAD_ANSWER,
-        KEY_WRONG_LENGTH,
-        KEY_NOT_FOUND,
-        STORE_EXHAUSTED,
-        KEY_REPLAYED,
-        LINK_DOWN,
-        QBER_TOO_HIGH,
-        KEY_STALE,
-    }
-)
+LINK_ERROR_CODES: frozenset[str] = frozenset(get_args(LinkErrorCode))
 
 
 class LinkError(Exception):
-    """A key or a status could not be had from `kme`.
+    """A link operation failed; `kme` names the KME, `code` is stable, `message` says what happened."""
 
-    `code` is one of CODES. `str()` is the message, which starts with the KME's name.
-    """
-
-    def __init__(self, kme: str, code: str, message: str) -> None:
-        super().__init__(f"KME {kme}: {message}")
+    def __init__(self, kme: str, code: LinkErrorCode, message: str) -> None:
+        super().__init__(f"KME {kme}: {message} [{code}]")
         self.kme = kme
-        self.code = code
+        self.code: LinkErrorCode = code
         self.message = message
-
-    def __reduce__(self) -> tuple[type["LinkError"], tuple[str, str, str]]:
-        return type(self), (self.kme, self.code, self.message)

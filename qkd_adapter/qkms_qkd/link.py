@@ -1,48 +1,41 @@
-"""A QKD link as the node sees it: something that gives equal secret keys at both ends.
+"""What every link to a QKD device offers, whatever protocol it speaks.
 
-`Link` is the interface behind which ETSI GS QKD 014, SKIP and simulated devices
-stand. A link moves keys and reports on itself; whether a key may be used is
-decided by `admission`, not here.
+A link joins this node's SAE to one peer SAE. As master it draws keys that its KME
+then also holds for the peer; as slave it collects keys the peer drew, by key_ID.
+Left out: admission (see `admission`) and the protocols themselves (see `etsi014`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class QkdKey:
-    """One key out of a link.
-
-    `key_id` is the name both KMEs know it by, `key` the raw bytes. `age_s` is how
-    long ago the link produced it, in seconds, as the KME tells it; None when it
-    does not say.
-
-    There is no comparison by value (keys are compared in constant time, where
-    they are compared at all), no pickling, and `repr` shows no key byte.
-    """
+    """One key as a KME delivered it: `key` in bytes, `age_s` since it was distilled when the KME tells."""
 
     key_id: str
     key: bytes
     age_s: float | None = None
 
     def __repr__(self) -> str:
-        return f"QkdKey(key_id={self.key_id!r}, key=<{len(self.key) * 8} bits>)"
+        return f"QkdKey(key_id={self.key_id!r}, key=<{len(self.key) * 8} bits redacted>)"
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a QKD key is not pickled")
+    def __eq__(self, other: object) -> bool:
+        # == on bytes stops at the first difference and so leaks where it is to whoever can time it.
+        raise TypeError("QkdKey has no ==; compare the key bytes with hmac.compare_digest")
 
-    def __getstate__(self) -> NoReturn:
-        raise TypeError("a QKD key is not pickled")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("QkdKey is never pickled")
 
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
-    """What the local KME says of the link to `peer_sae`.
+    """A link as the KME describes it (ETSI GS QKD 014 clause 6.1); sizes in bits, QBER as a fraction.
 
-    `key_size` in bits; counts in keys of that size. `qber` is a fraction (0.11 is
-    11 %), `skr_bps` the secret key rate in bit/s, `up` whether the link runs: each
-    None when the KME does not tell (ETSI 014 has no field for them).
+    `qber`, `skr_bps` (secret bits per second) and `up` are None when the KME does not tell.
     """
 
     peer_sae: str
@@ -58,20 +51,25 @@ class LinkStatus:
 
 
 class Link(Protocol):
-    """The local end of a QKD link to one peer. Every method raises `LinkError`."""
+    """A source of keys shared with one peer. Every method raises LinkError and nothing else."""
 
     @property
     def peer_sae(self) -> str:
         """SAE id of the other end."""
+        ...
 
     async def status(self) -> LinkStatus:
-        """How the link is now."""
+        """What the KME says of the link now."""
+        ...
 
     async def draw(self, number: int = 1, size_bits: int = 256) -> list[QkdKey]:
-        """`number` fresh keys of exactly `size_bits`, as master; the peer collects them by key_id."""
+        """Exactly `number` fresh keys of exactly `size_bits`, as master."""
+        ...
 
     async def collect(self, key_ids: Sequence[str], size_bits: int = 256) -> list[QkdKey]:
-        """The keys the peer drew as master, in the order asked, each of exactly `size_bits`."""
+        """The keys of these ids, in this order, each of exactly `size_bits`, as slave."""
+        ...
 
     async def close(self) -> None:
-        """Frees connections; the link is not used afterwards."""
+        """Gives the connections back."""
+        ...

@@ -1,104 +1,110 @@
-"""The analytic model of decoy-state BB84 over fibre: gain, QBER and secret key rate by distance.
+"""Key rate and QBER of decoy-state BB84 in closed form, in the limit of infinitely many pulses.
 
-Formulas: Ma, Qi, Zhao, Lo, "Practical decoy state for quantum key distribution",
-Phys. Rev. A 72, 012326 (2005), equations (8) to (11) for the channel, (18) for the
-key rate (GLLP with decoy states), (34), (35) and (37) for the vacuum + weak decoy
-bounds. Default parameters: the experiment of Gobby, Yuan and Shields (GYS 2004).
-
-Left out: finite-size effects, and every pulse. An eavesdropper who measures and
-resends a fraction p of the pulses in random bases adds p/4 to each error rate.
-Pure: no clock, no randomness.
+Source: Ma, Qi, Zhao, Lo, "Practical decoy state for quantum key distribution", Phys. Rev. A 72,
+012326 (2005), equations 8 to 11 (channel), 18 (rate), 34, 35 and 37 (vacuum + weak decoy bounds). The
+default parameters are those of the Gobby, Yuan and Shields experiment used there. An eavesdropper who
+intercepts and resends a fraction p of the pulses adds p/4 to the error of every photon.
+Left out: finite-size effects and anything at the level of single pulses.
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
 
-VACUUM_ERROR: Final = 0.5
-"""A dark count falls on either detector."""
+BACKGROUND_ERROR = 0.5
+"""A dark count is right half of the time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fibre:
-    """Channel, detector and protocol parameters.
-
-    `loss_db_per_km`; `eta_bob` receiver efficiency; `y0` background yield per pulse;
-    `e_detector` misalignment; `mu` and `nu` mean photon numbers of signal and weak
-    decoy; `f_ec` error correction inefficiency; `q` sifting; `intercept_resend` the
-    fraction of pulses measured and resent.
-    """
+class LinkParameters:
+    """Source, fibre and detectors; intensities in photons per pulse, the rest probabilities."""
 
     loss_db_per_km: float = 0.21
-    eta_bob: float = 0.045
-    y0: float = 1.7e-6
-    e_detector: float = 0.033
-    mu: float = 0.48
-    nu: float = 0.05
-    f_ec: float = 1.22
-    q: float = 0.5
-    intercept_resend: float = 0.0
-
-    def disturbed(self, intercept_resend: float, extra_misalignment: float) -> "Fibre":
-        """The same fibre with an eavesdropper on a fraction of the pulses and a worse alignment."""
-        return replace(
-            self, intercept_resend=intercept_resend, e_detector=min(0.5, self.e_detector + extra_misalignment)
-        )
+    receiver_efficiency: float = 0.045
+    background_yield: float = 1.7e-6
+    misalignment: float = 0.033
+    signal: float = 0.48
+    decoy: float = 0.05
+    reconciliation: float = 1.22
+    sifting: float = 0.5
 
 
-GYS: Final = Fibre()
+GYS = LinkParameters()
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFigures:
+    """A link at work: probability of a click and of an error per pulse, secret bits per pulse sent."""
+
+    gain: float
+    qber: float
+    rate_infinite_decoys: float
+    rate_vacuum_weak: float
 
 
 def binary_entropy(x: float) -> float:
-    """H2(x) in bits, for 0 <= x <= 1."""
-    if x <= 0.0 or x >= 1.0:
+    """H2(x) in bits, for x in [0, 1]."""
+    if not 0 <= x <= 1:
+        raise ValueError(f"binary entropy is defined on [0, 1], not at {x}")
+    if x in (0.0, 1.0):
         return 0.0
-    return -x * math.log2(x) - (1.0 - x) * math.log2(1.0 - x)
+    return -x * math.log2(x) - (1 - x) * math.log2(1 - x)
 
 
-def transmittance(fibre: Fibre, km: float) -> float:
-    """Probability that a photon sent is detected."""
-    return fibre.eta_bob * math.pow(10.0, -fibre.loss_db_per_km * km / 10.0)
+def figures(length_km: float, parameters: LinkParameters = GYS, intercept_resend: float = 0.0) -> LinkFigures:
+    """The link of this length; `intercept_resend` is the fraction (0 to 1) an eavesdropper measures."""
+    p = parameters
+    eve = intercept_resend / 4
+    transmittance = p.receiver_efficiency * 10 ** (-p.loss_db_per_km * length_km / 10)
+
+    def gain(intensity: float) -> float:
+        return p.background_yield + 1 - math.exp(-transmittance * intensity)
+
+    def error(intensity: float) -> float:
+        clicks = 1 - math.exp(-transmittance * intensity)
+        return (BACKGROUND_ERROR * p.background_yield + p.misalignment * clicks) / gain(intensity)
+
+    def rate(single_yield: float, single_error: float) -> float:
+        single_gain = single_yield * p.signal * math.exp(-p.signal)
+        leaked = p.reconciliation * _entropy_of_error(error(p.signal) + eve)
+        secret = 1 - _entropy_of_error(single_error + eve)
+        return max(0.0, p.sifting * (single_gain * secret - gain(p.signal) * leaked))
+
+    exact_yield = p.background_yield + transmittance
+    exact_error = (BACKGROUND_ERROR * p.background_yield + p.misalignment * transmittance) / exact_yield
+
+    mu, nu = p.signal, p.decoy
+    bound_yield = (mu / (mu * nu - nu**2)) * (
+        gain(nu) * math.exp(nu)
+        - gain(mu) * math.exp(mu) * nu**2 / mu**2
+        - (mu**2 - nu**2) / mu**2 * p.background_yield
+    )
+    decoy_errors = error(nu) * gain(nu) * math.exp(nu)
+    if bound_yield > 0:
+        bound_error = (decoy_errors - BACKGROUND_ERROR * p.background_yield) / (bound_yield * nu)
+    else:
+        bound_yield, bound_error = 0.0, BACKGROUND_ERROR
+
+    return LinkFigures(
+        gain=gain(mu),
+        qber=min(0.5, error(mu) + eve),
+        rate_infinite_decoys=rate(exact_yield, exact_error),
+        rate_vacuum_weak=rate(bound_yield, bound_error),
+    )
 
 
-def gain(fibre: Fibre, km: float, intensity: float) -> float:
-    """Q: probability per pulse of mean photon number `intensity` that a detector clicks."""
-    return fibre.y0 + 1.0 - math.exp(-transmittance(fibre, km) * intensity)
+def cutoff_km(rate_of: Callable[[LinkFigures], float], parameters: LinkParameters = GYS) -> float:
+    """The length (km) from which `rate_of` the link's figures is zero, to a metre."""
+    near, far = 0.0, 1000.0
+    while far - near > 1e-3:
+        middle = (near + far) / 2
+        if rate_of(figures(middle, parameters)) > 0:
+            near = middle
+        else:
+            far = middle
+    return near
 
 
-def qber(fibre: Fibre, km: float, intensity: float | None = None) -> float:
-    """E: error rate of the sifted bits, by default of the signal pulses."""
-    chosen = fibre.mu if intensity is None else intensity
-    detected = 1.0 - math.exp(-transmittance(fibre, km) * chosen)
-    errors = VACUUM_ERROR * fibre.y0 + fibre.e_detector * detected
-    return _overheard(fibre, errors / gain(fibre, km, chosen))
-
-
-def rate_infinite_decoys(fibre: Fibre, km: float) -> float:
-    """R: secret bits per pulse when the single-photon yield and error are known exactly; below 0: none."""
-    eta = transmittance(fibre, km)
-    yield_1 = fibre.y0 + eta - fibre.y0 * eta
-    error_1 = _overheard(fibre, (VACUUM_ERROR * fibre.y0 + fibre.e_detector * eta) / yield_1)
-    return _rate(fibre, km, yield_1, error_1)
-
-
-def rate_vacuum_weak(fibre: Fibre, km: float) -> float:
-    """R: secret bits per pulse with the vacuum and one weak decoy intensity; below 0: none."""
-    mu, nu = fibre.mu, fibre.nu
-    weak = gain(fibre, km, nu) * math.exp(nu)
-    signal = gain(fibre, km, mu) * math.exp(mu)
-    ratio = (nu / mu) ** 2
-    yield_1 = mu / (mu * nu - nu * nu) * (weak - signal * ratio - (1.0 - ratio) * fibre.y0)
-    if yield_1 <= 0.0:
-        return _rate(fibre, km, 0.0, VACUUM_ERROR)
-    error_1 = (qber(fibre, km, nu) * weak - VACUUM_ERROR * fibre.y0) / (yield_1 * nu)
-    return _rate(fibre, km, yield_1, min(VACUUM_ERROR, error_1))
-
-
-def _rate(fibre: Fibre, km: float, yield_1: float, error_1: float) -> float:
-    leaked = gain(fibre, km, fibre.mu) * fibre.f_ec * binary_entropy(qber(fibre, km))
-    single = yield_1 * fibre.mu * math.exp(-fibre.mu)
-    return fibre.q * (single * (1.0 - binary_entropy(error_1)) - leaked)
-
-
-def _overheard(fibre: Fibre, error: float) -> float:
-    return min(VACUUM_ERROR, error + fibre.intercept_resend / 4.0)
+def _entropy_of_error(error: float) -> float:
+    # An error of a half already means no information; more cannot give any back.
+    return binary_entropy(min(0.5, error))

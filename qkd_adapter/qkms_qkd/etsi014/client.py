@@ -9,6 +9,7 @@ parameters) and additional slave SAEs.
 import asyncio
 import ssl
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -24,9 +25,9 @@ MAX_ANSWER_BYTES = 1 << 20
 
 
 class Etsi014Link:
-    """The link from `local_sae` to `peer_sae` through the KME `kme_id` at `kme_url`; satisfies Link.
+    """The link from `local_sae` to `peer_sae` through the KME `kme_id` at `url`; satisfies Link.
 
-    `timeout_s` bounds each call as a whole. `kme_identity` is the URI SAN the KME's certificate must
+    `ca`, `certificate` and `private_key` are PEM paths; `timeout_s` bounds each call as a whole. `kme_identity` is the URI SAN the KME's certificate must
     carry; None checks the host name alone. Raises TlsFilesError.
     """
 
@@ -34,20 +35,22 @@ class Etsi014Link:
         self,
         *,
         kme_id: str,
-        kme_url: str,
+        url: str,
         local_sae: str,
         peer_sae: str,
-        tls: TlsFiles,
+        ca: str | Path,
+        certificate: str | Path,
+        private_key: str | Path,
         timeout_s: float = 5.0,
         kme_identity: str | None = None,
     ) -> None:
         self.kme_id = kme_id
         self.local_sae = local_sae
         self.peer_sae = peer_sae
-        self._base = f"{kme_url.rstrip('/')}/api/v1/keys/{quote(peer_sae, safe='')}"
+        self._base = f"{url.rstrip('/')}/api/v1/keys/{quote(peer_sae, safe='')}"
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
-            verify=client_context(tls, kme_identity),
+            verify=client_context(TlsFiles(Path(ca), Path(certificate), Path(private_key)), kme_identity),
             timeout=timeout_s,
             trust_env=False,
             follow_redirects=False,

@@ -1,1 +1,1 @@
-"""qkms-kme: a simulated key management entity with simulated QKD links."""
+"""A simulated KME: ETSI GS QKD 014 towards SAEs, decoy-state BB84 links towards other KMEs."""
