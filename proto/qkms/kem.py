@@ -1,15 +1,33 @@
 """ML-KEM-768 (FIPS 203) and X25519 (RFC 7748) side by side.
 
 Gives two shared secrets and never mixes them: the callers' schedules do, each
-with its own label and transcript. This module draws randomness (key pairs and
-encapsulation): the libraries offer ML-KEM no other way.
+with its own label and transcript. The only module of the cryptographic layers
+that draws randomness, in `HybridPrivateKey.generate` and `encapsulate`: the
+library offers ML-KEM no other way.
+
+Leaves out wiping: the library's key objects cannot be wiped.
 """
 
-import hmac
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from qkms.errors import KemRejected
+from qkms.redacted import Redacted
+
+__all__ = [
+    "MLKEM_CIPHERTEXT_BYTES",
+    "MLKEM_PUBLIC_BYTES",
+    "MLKEM_SEED_BYTES",
+    "X25519_BYTES",
+    "HybridCiphertext",
+    "HybridPrivateKey",
+    "HybridPublicKey",
+    "KemRejected",
+    "SharedSecrets",
+    "encapsulate",
+]
 
 MLKEM_PUBLIC_BYTES = 1184
 MLKEM_CIPHERTEXT_BYTES = 1088
@@ -17,15 +35,9 @@ MLKEM_SEED_BYTES = 64
 X25519_BYTES = 32
 
 
-class KemRejected(Exception):
-    """A public key, ciphertext or private key that cannot be used. Ask the peer for a fresh one."""
-
-    code = "KEM_REJECTED"
-
-
 @dataclass(frozen=True)
 class HybridPublicKey:
-    """An ML-KEM-768 encapsulation key (1184 bytes) and an X25519 public key (32 bytes)."""
+    """An ML-KEM-768 encapsulation key (1184 bytes) and an X25519 public key (32 bytes). Raises KemRejected."""
 
     mlkem: bytes
     x25519: bytes
@@ -37,7 +49,7 @@ class HybridPublicKey:
 
 @dataclass(frozen=True)
 class HybridCiphertext:
-    """An ML-KEM-768 ciphertext (1088 bytes) and the sender's ephemeral X25519 key (32 bytes)."""
+    """An ML-KEM-768 ciphertext (1088 bytes) and the sender's X25519 public key (32 bytes). Raises KemRejected."""
 
     mlkem: bytes
     x25519: bytes
@@ -48,18 +60,15 @@ class HybridCiphertext:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class SharedSecrets:
+class SharedSecrets(Redacted):
     """The two shared secrets, 32 bytes each, not yet mixed."""
 
     mlkem: bytes
     x25519: bytes
 
-    def __repr__(self) -> str:
-        return "SharedSecrets(redacted)"
 
-
-class HybridPrivateKey:
-    """A private key for both algorithms."""
+class HybridPrivateKey(Redacted):
+    """A private key for both algorithms; `public` is its public key."""
 
     def __init__(self, mlkem: MLKEM768PrivateKey, x25519: X25519PrivateKey) -> None:
         self._mlkem = mlkem
@@ -70,7 +79,7 @@ class HybridPrivateKey:
 
     @classmethod
     def generate(cls) -> "HybridPrivateKey":
-        """A fresh key pair for each algorithm."""
+        """A fresh key pair for each algorithm. Draws randomness."""
         return cls(MLKEM768PrivateKey.generate(), X25519PrivateKey.generate())
 
     @classmethod
@@ -87,43 +96,36 @@ class HybridPrivateKey:
         return self._mlkem.private_bytes_raw() + self._x25519.private_bytes_raw()
 
     def decapsulate(self, ciphertext: HybridCiphertext) -> SharedSecrets:
-        """The shared secrets of `ciphertext`. Raises KemRejected.
+        """The shared secrets of `ciphertext`. Raises KemRejected for an X25519 key of small order.
 
         A ciphertext made for another key gives other secrets, not an error (FIPS 203,
         implicit rejection): what is sealed under them then does not open.
         """
-        return SharedSecrets(
-            self._mlkem.decapsulate(ciphertext.mlkem), _exchange(self._x25519, ciphertext.x25519)
-        )
-
-    def __repr__(self) -> str:
-        return "HybridPrivateKey(redacted)"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a private key is not pickled")
+        return SharedSecrets(self._mlkem.decapsulate(ciphertext.mlkem), _exchange(self._x25519, ciphertext.x25519))
 
 
 def encapsulate(public: HybridPublicKey) -> tuple[HybridCiphertext, SharedSecrets]:
-    """A ciphertext for `public` and the shared secrets. Raises KemRejected for a bad key."""
-    ephemeral = X25519PrivateKey.generate()
+    """A ciphertext for `public` and the shared secrets. Draws randomness. Raises KemRejected for a bad key."""
     try:
         mlkem = MLKEM768PublicKey.from_public_bytes(public.mlkem)
     except ValueError as error:
-        raise KemRejected("the ML-KEM-768 encapsulation key is not valid (FIPS 203, 7.2)") from error
+        raise KemRejected(
+            "the ML-KEM-768 encapsulation key has a coefficient out of range (FIPS 203, 7.2)"
+        ) from error
+    ephemeral = X25519PrivateKey.generate()
+    x25519_secret = _exchange(ephemeral, public.x25519)
     mlkem_secret, mlkem_ciphertext = mlkem.encapsulate()
-    secrets = SharedSecrets(mlkem_secret, _exchange(ephemeral, public.x25519))
-    return HybridCiphertext(mlkem_ciphertext, ephemeral.public_key().public_bytes_raw()), secrets
+    ciphertext = HybridCiphertext(mlkem_ciphertext, ephemeral.public_key().public_bytes_raw())
+    return ciphertext, SharedSecrets(mlkem_secret, x25519_secret)
 
 
 def _exchange(private: X25519PrivateKey, public: bytes) -> bytes:
-    # A point of small order gives an all-zero secret that the attacker knows (RFC 7748, 6.1).
+    # A point of small order gives an all-zero secret, which the attacker knows (RFC 7748, 6.1).
+    # The library refuses it; the tests hold it to that with every such point.
     try:
-        shared = private.exchange(X25519PublicKey.from_public_bytes(public))
+        return private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:
         raise KemRejected("the X25519 public key is a point of small order") from error
-    if hmac.compare_digest(shared, bytes(X25519_BYTES)):
-        raise KemRejected("the X25519 public key is a point of small order")
-    return shared
 
 
 def _sized(what: str, data: bytes, size: int) -> None:

@@ -1,53 +1,66 @@
 """Every domain separation label of qkms, once, and the encoding that joins inputs.
 
-A key derivation or authenticated input begins with its own label, so that no
-output of one construction can be presented as that of another. All labels end
-in the version of the construction they name: a changed construction changes
-its label.
+Every expansion, MAC, transcript and authenticated input begins with its own
+label, so that no output of one construction can be presented as that of
+another. A label ends in the version of the construction it names: a changed
+construction changes its label. Extractions carry none: their input is key
+material, and their output only ever enters a labelled expansion.
 """
 
+from qkms.errors import InvalidInput
+
+# Root epochs (qkms_node.keys.root, .share)
 KEK = b"qkms/kek/v1"
-ROOT_COMMITMENT = b"qkms/root-commitment/v1"
 COMMIT_KEY = b"qkms/root-commit-key/v1"
+ROOT_COMMITMENT = b"qkms/root-commitment/v1"
 SHARE = b"qkms/share/v1"
+# Key versions and data (qkms_node.keys.version, .data)
 VERSION_WRAP = b"qkms/version-wrap/v1"
 CHECK_VALUE = b"qkms/check-value/v1"
 CONTEXT = b"qkms/context/v1"
 ENCRYPTION_KEY = b"qkms/encryption-key/v1"
 DERIVED_KEY = b"qkms/derived-key/v1"
 SEALED_DATA = b"qkms/sealed-data/v1"
+# A node's own store (qkms_node.keys.local)
 LOCAL_SEAL = b"qkms/local-seal/v1"
+# Sessions (qkms.session, qkms_node.keys.root)
 SESSION_BRANCH = b"qkms/session-branch/v1"
 SESSION_PSK = b"qkms/session-psk/v1"
 SESSION_TRANSCRIPT = b"qkms/session-transcript/v1"
 SESSION_KEYS = b"qkms/session-keys/v1"
+SESSION_CONFIRM = b"qkms/session-confirm/v1"
 SESSION_FINGERPRINT = b"qkms/session-fingerprint/v1"
 
 MAX_PART = 0xFFFF
+MAX_NUMBER = 0xFFFF_FFFF_FFFF_FFFF
 
 
-def lp(*parts: bytes | str | int) -> bytes:
+def lp(*parts: bytes | bytearray | memoryview | str | int) -> bytes:
     """Joins parts unambiguously: each as a 16-bit big-endian byte length, then the bytes.
 
-    Text is UTF-8, an integer is 8 bytes big-endian. Without the lengths, "ab" + "c" and
-    "a" + "bc" would be one input. Raises ValueError for a part over 65535 bytes or a
-    negative integer.
+    Text is UTF-8, a number is 8 bytes big-endian. Without the lengths, "ab" + "c" and
+    "a" + "bc" would be one input. Raises InvalidInput for a part over 65535 bytes, a
+    number outside 0 to 2^64 - 1, or text that is not valid Unicode.
     """
     joined = bytearray()
     for part in parts:
         data = _bytes(part)
         if len(data) > MAX_PART:
-            raise ValueError(f"a part of {len(data)} bytes does not fit a 16-bit length")
+            raise InvalidInput(f"a part of {len(data)} bytes does not fit a 16-bit length")
         joined += len(data).to_bytes(2, "big")
         joined += data
     return bytes(joined)
 
 
-def _bytes(part: bytes | str | int) -> bytes:
+def _bytes(part: bytes | bytearray | memoryview | str | int) -> bytes | bytearray | memoryview:
     if isinstance(part, str):
-        return part.encode()
+        try:
+            return part.encode()
+        except UnicodeEncodeError:
+            # Not chained: the error would carry the text.
+            raise InvalidInput("a text is not valid Unicode: it has a lone surrogate") from None
     if isinstance(part, int):
-        if part < 0:
-            raise ValueError(f"{part} is negative; only counts and numbers from 0 are encoded")
+        if not 0 <= part <= MAX_NUMBER:
+            raise InvalidInput(f"{part} is not encoded; numbers are 0 to {MAX_NUMBER}")
         return part.to_bytes(8, "big")
-    return bytes(part)
+    return part

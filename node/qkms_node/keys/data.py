@@ -1,14 +1,15 @@
 """Data sealed under a key version, and keys derived from it.
 
-    K_ctx = HKDF-Expand(K_v, LP(label, algorithm, key, version, H(context)))
+    K_ctx = HKDF-Expand(K_v, LP(label, algorithm, key, version, H(context)), 32)
     r     = 24 random bytes; ke || kc = HKDF-Expand(K_ctx, LP(label, r), 64)
-    output = 0x01 || version (4 bytes) || r (24) || kc (32) || AES-256-GCM(ke, nonce 0, AAD)
+    output = 0x01 || version (4, big-endian) || r (24) || kc (32) ||
+             AES-256-GCM(ke, nonce 0, AAD = LP(label, 0x01 || version || r) || caller's AAD)
 
 A fresh `ke` per message removes the 2^32 limit of random nonces. `kc` commits
-to the key: AES-GCM alone lets a crafted ciphertext open under two keys
-(partitioning oracles, invisible salamanders). 73 bytes of overhead and the
-version. A derived key has a label of its own: handed to a service, it opens
-nothing that was encrypted under the same version and context.
+to key and context (not to the AAD): AES-GCM alone lets a crafted ciphertext
+open under two keys (partitioning oracles, invisible salamanders). A derived
+key has a label of its own: handed to a service, it opens nothing that was
+encrypted under the same version and context.
 """
 
 import hashlib
@@ -18,75 +19,97 @@ from collections.abc import Mapping
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from qkms import labels
-from qkms.hkdf import expand
+from qkms.errors import InvalidInput
+from qkms.hkdf import expand, expand_into
 
+from qkms_node.keys.errors import CiphertextMalformed, CiphertextRejected
 from qkms_node.keys.secret import EncryptionKey, VersionSecret
+
+__all__ = [
+    "OVERHEAD",
+    "CiphertextMalformed",
+    "CiphertextRejected",
+    "ciphertext_version",
+    "context_hash",
+    "derived_key",
+    "encryption_key",
+    "open_sealed",
+    "seal",
+]
 
 FORMAT = b"\x01"
 RANDOM_BYTES = 24
+MAX_VERSION = 0xFFFF_FFFF
 _VERSION_END = 5
 _RANDOM_END = _VERSION_END + RANDOM_BYTES
 _COMMIT_END = _RANDOM_END + 32
 _TAG_BYTES = 16
 OVERHEAD = _COMMIT_END + _TAG_BYTES
+"""Bytes by which a ciphertext is longer than its plaintext: 77."""
 _NONCE = bytes(12)
 
 
-class CiphertextMalformed(Exception):
-    """Not a ciphertext of this format: truncated, or made by something else."""
-
-    code = "CIPHERTEXT_MALFORMED"
-
-
-class CiphertextRejected(Exception):
-    """A ciphertext that does not verify: altered, or with another key, context or AAD."""
-
-    code = "CIPHERTEXT_REJECTED"
-
-
 def context_hash(context: Mapping[str, str]) -> bytes:
-    """SHA-256 (32 bytes) of a context, independent of its order."""
-    pairs = sorted((name.encode(), value.encode()) for name, value in context.items())
-    joined = b"".join(labels.lp(name, value) for name, value in pairs)
-    return hashlib.sha256(labels.lp(labels.CONTEXT) + joined).digest()
+    """SHA-256 (32 bytes) of LP(label, name, value, ...) with the pairs sorted by the UTF-8 bytes of the name.
+
+    Independent of the order of `context`. Raises InvalidInput for a name or value over 65535
+    bytes or not valid Unicode.
+    """
+    pairs = sorted(context.items())  # by code point, which is the order of the UTF-8 bytes
+    return hashlib.sha256(labels.lp(labels.CONTEXT, *(part for pair in pairs for part in pair))).digest()
 
 
 def encryption_key(
     material: VersionSecret, algorithm: str, key_id: str, version: int, context: Mapping[str, str]
 ) -> EncryptionKey:
-    """K_ctx, under which data of one context is sealed."""
+    """K_ctx, under which data of one context is sealed. Raises InvalidInput as `context_hash` does."""
     info = labels.lp(labels.ENCRYPTION_KEY, algorithm, key_id, version, context_hash(context))
-    return EncryptionKey(expand(material.reveal(), info, 32))
+    return EncryptionKey.filled(lambda buffer: expand_into(material.reveal(), info, buffer))
 
 
 def derived_key(
     material: VersionSecret, algorithm: str, key_id: str, version: int, context: Mapping[str, str]
 ) -> bytes:
-    """The derived key (32 bytes) of a version for a context, to hand to a service."""
+    """The derived key (32 bytes) of a version for a context, to hand to a service.
+
+    Raises InvalidInput as `context_hash` does.
+    """
     info = labels.lp(labels.DERIVED_KEY, algorithm, key_id, version, context_hash(context))
     return expand(material.reveal(), info, 32)
 
 
 def seal(key: EncryptionKey, version: int, plaintext: bytes, aad: bytes, r: bytes) -> bytes:
-    """The ciphertext of `plaintext`. `r` is 24 fresh random bytes."""
+    """The ciphertext of `plaintext`, 77 bytes longer. `r` is 24 fresh random bytes.
+
+    Raises InvalidInput for another length of `r` or a version outside 1 to 2^32 - 1.
+    """
     if len(r) != RANDOM_BYTES:
-        raise ValueError(f"r has {RANDOM_BYTES} bytes, not {len(r)}")
+        raise InvalidInput(f"r has {RANDOM_BYTES} bytes, not {len(r)}")
+    if not 1 <= version <= MAX_VERSION:
+        raise InvalidInput(f"version {version} does not fit a ciphertext; versions are 1 to {MAX_VERSION}")
     header = FORMAT + version.to_bytes(4, "big") + r
     message_key, commit = _message_keys(key, r)
     return header + commit + AESGCM(message_key).encrypt(_NONCE, plaintext, _aad(header, aad))
 
 
 def ciphertext_version(ciphertext: bytes) -> int:
-    """The key version that made `ciphertext`. Raises CiphertextMalformed."""
+    """The key version (1 to 2^32 - 1) that `ciphertext` names; not verified. Raises CiphertextMalformed."""
     if len(ciphertext) < OVERHEAD:
         raise CiphertextMalformed(f"is {len(ciphertext)} bytes, a ciphertext has at least {OVERHEAD}")
     if ciphertext[:1] != FORMAT:
         raise CiphertextMalformed(f"has format {ciphertext[0]}, this node reads format {FORMAT[0]}")
-    return int.from_bytes(ciphertext[1:_VERSION_END], "big")
+    version = int.from_bytes(ciphertext[1:_VERSION_END], "big")
+    if version == 0:
+        raise CiphertextMalformed("names key version 0; versions are counted from 1")
+    return version
 
 
 def open_sealed(key: EncryptionKey, ciphertext: bytes, aad: bytes) -> bytes:
-    """The plaintext. Raises CiphertextMalformed or CiphertextRejected."""
+    """The plaintext. `key` is that of the version the ciphertext names.
+
+    Raises CiphertextMalformed, or CiphertextRejected, which does not say what did not
+    match: telling key, context, AAD and alteration apart would be an oracle.
+    """
     ciphertext_version(ciphertext)
     header = ciphertext[:_RANDOM_END]
     message_key, commit = _message_keys(key, header[_VERSION_END:])

@@ -1,44 +1,66 @@
 """Secrets as types: 32 bytes in a buffer that can be wiped and does not leak by accident.
 
-A secret shows as redacted, refuses pickling, copying, hashing and comparison
-by `==` (which is not constant time), and refuses use once wiped. `reveal`
-hands out the bytes for a cryptographic call; such copies live as long as the
-interpreter pleases: see SECURITY.md for what wiping does not reach.
+What a secret refuses (printing, pickling, copying, hashing, `==`) is in
+`qkms.redacted`; use after wiping is refused here. `reveal` is a window on the
+buffer, not a copy, and `filled` lets the library write into the buffer, so
+that a long-lived secret has one place in memory. What wiping does not reach
+(copies inside the libraries, swap) is said in SECURITY.md.
 """
 
+from collections.abc import Callable
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
+
+from qkms.errors import InvalidInput
+from qkms.hkdf import Octets
+from qkms.redacted import Redacted
+
+from qkms_node.keys.errors import SecretWiped
 
 SECRET_BYTES = 32
 
 
-class SecretWiped(Exception):
-    """A secret was used after it was wiped. This is a fault of the program."""
+class Secret(Redacted):
+    """Exactly 32 secret bytes, copied from `data`. Raises InvalidInput for another length."""
 
-    code = "SECRET_WIPED"
+    __slots__ = ("_buffer", "_wiped")
 
-
-class Secret:
-    """Exactly 32 secret bytes. Raises ValueError for another length."""
-
-    __slots__ = ("_buffer",)
-
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+    def __init__(self, data: Octets) -> None:
+        self._wiped = True
         if len(data) != SECRET_BYTES:
-            raise ValueError(f"a {type(self).__name__} has {SECRET_BYTES} bytes, not {len(data)}")
-        self._buffer: bytearray | None = bytearray(data)
+            raise InvalidInput(f"a {type(self).__name__} has {SECRET_BYTES} bytes, not {len(data)}")
+        self._buffer = bytearray(data)
+        self._wiped = False
 
-    def reveal(self) -> bytes:
-        """The bytes, for a cryptographic call. Raises SecretWiped."""
-        if self._buffer is None:
+    @classmethod
+    def filled(cls, write: Callable[[bytearray], int]) -> Self:
+        """A secret whose buffer `write` fills; it returns the number of bytes written.
+
+        Whatever `write` raises passes through, with the buffer wiped. Raises InvalidInput
+        for another number than 32.
+        """
+        secret = cls(bytes(SECRET_BYTES))
+        try:
+            written = write(secret._buffer)
+        except BaseException:
+            secret.wipe()
+            raise
+        if written != SECRET_BYTES:
+            secret.wipe()
+            raise InvalidInput(f"a {cls.__name__} has {SECRET_BYTES} bytes, {written} were written")
+        return secret
+
+    def reveal(self) -> memoryview:
+        """A read-only view of the bytes for a cryptographic call; shows zeros once wiped. Raises SecretWiped."""
+        if self._wiped:
             raise SecretWiped(f"this {type(self).__name__} has been wiped")
-        return bytes(self._buffer)
+        return memoryview(self._buffer).toreadonly()
 
     def wipe(self) -> None:
         """Overwrites the buffer with zeros; may be repeated."""
-        if self._buffer is not None:
+        if not self._wiped:
+            self._wiped = True
             self._buffer[:] = bytes(SECRET_BYTES)
-            self._buffer = None
 
     def __enter__(self) -> Self:
         return self
@@ -48,23 +70,8 @@ class Secret:
     ) -> None:
         self.wipe()
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(redacted)"
-
-    def __format__(self, spec: str) -> str:
-        return repr(self)
-
-    def __eq__(self, other: object) -> NoReturn:
-        raise TypeError("secrets are not compared by ==: it is not constant time")
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("secrets are not pickled or copied")
-
     def __del__(self) -> None:
-        if getattr(self, "_buffer", None) is not None:
-            self.wipe()
+        self.wipe()
 
 
 class RootSecret(Secret):

@@ -1,0 +1,45 @@
+"""Refusals of the keys layer: a stable `code` each, of the family of `qkms.errors`; never a secret."""
+
+from qkms.errors import CryptoError
+
+
+class SecretWiped(CryptoError):
+    """A secret was used after it was wiped. This is a fault of the program."""
+
+    code = "SECRET_WIPED"
+
+
+class CommitmentMismatch(CryptoError):
+    """A root is not the one that was committed to. Nothing may be derived from it."""
+
+    code = "COMMITMENT_MISMATCH"
+
+
+class ShareRejected(CryptoError):
+    """A share does not open: made for another node or epoch, altered, or under another QKD key."""
+
+    code = "SHARE_REJECTED"
+
+
+class WrapRejected(CryptoError):
+    """A wrapped key version does not open: altered, or of another key, version or epoch."""
+
+    code = "WRAP_REJECTED"
+
+
+class CiphertextMalformed(CryptoError):
+    """Not a ciphertext of this format: truncated, or made by something else."""
+
+    code = "CIPHERTEXT_MALFORMED"
+
+
+class CiphertextRejected(CryptoError):
+    """A ciphertext that does not verify: altered, or with another key, context or AAD."""
+
+    code = "CIPHERTEXT_REJECTED"
+
+
+class LocalSealRejected(CryptoError):
+    """A sealed store does not open: another key file, another node, or altered."""
+
+    code = "LOCAL_SEAL_REJECTED"
