@@ -3,9 +3,9 @@
 from typing import Any
 
 import grpc.aio
+
 from qkms.v1 import cluster_pb2 as pb
 from qkms.v1 import cluster_pb2_grpc, qkd_pb2, qkd_pb2_grpc
-
 from qkms_node.rpc import messages
 from qkms_node.rpc.header import Headers, mutation_request
 from qkms_node.rpc.server import caller

@@ -3,9 +3,9 @@
 from typing import Any
 
 import grpc.aio
+
 from qkms.v1 import crypto_pb2 as pb
 from qkms.v1 import crypto_pb2_grpc
-
 from qkms_node.rpc import fields
 from qkms_node.rpc.header import Headers
 from qkms_node.rpc.server import caller

@@ -5,8 +5,8 @@ import uuid
 from collections.abc import Mapping
 
 from google.protobuf.duration_pb2 import Duration
-from qkms.v1 import common_pb2
 
+from qkms.v1 import common_pb2
 from qkms_node.errors import InvalidField
 from qkms_node.keys.grade import Grade
 from qkms_node.service.freshness import Level, Wanted

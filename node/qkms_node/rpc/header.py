@@ -1,8 +1,8 @@
 """The header of every response, from the replica's status and the read's freshness."""
 
 from google.protobuf.message import Message
-from qkms.v1 import common_pb2
 
+from qkms.v1 import common_pb2
 from qkms_node.consensus.replica import Replica
 from qkms_node.ledger.commands import Request
 from qkms_node.rpc import fields

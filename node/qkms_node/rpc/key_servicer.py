@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
+
 from qkms.v1 import key_pb2 as pb
 from qkms.v1 import key_pb2_grpc
-
 from qkms_node.config import LimitsSection
 from qkms_node.errors import InvalidField
 from qkms_node.ledger.commands import Outcome

@@ -1,8 +1,8 @@
 """Ledger records as protocol messages; nothing is decided here."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from qkms.v1 import cluster_pb2, key_pb2, qkd_pb2, session_pb2
 
+from qkms.v1 import cluster_pb2, key_pb2, qkd_pb2, session_pb2
 from qkms_node.ledger.records import EventRecord, KeyRecord, RootRecord, SessionRecord, VersionRecord
 from qkms_node.service.links import Observation
 

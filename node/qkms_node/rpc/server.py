@@ -6,6 +6,8 @@ writes one log line per call. It reads the identity first: no servicer ever
 runs without a principal.
 """
 
+from __future__ import annotations
+
 import contextvars
 import time
 import uuid
@@ -97,7 +99,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return handle
 
-    async def _abort(self, call: "_Call", context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+    async def _abort(self, call: _Call, context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
         error.metadata |= self._hint(error)
         call.end(error.code)
         await context.abort(

@@ -3,11 +3,11 @@
 from typing import Any
 
 import grpc.aio
+
 from qkms.kem import MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES, X25519_BYTES
 from qkms.session import NONCE_BYTES, SUITE, TAG_BYTES
 from qkms.v1 import session_pb2 as pb
 from qkms.v1 import session_pb2_grpc
-
 from qkms_node.errors import InvalidField
 from qkms_node.ledger.records import AnswerRecord, OfferRecord
 from qkms_node.rpc import fields, messages

@@ -1,0 +1,96 @@
+"""One real node in this process: real gRPC, real mutual TLS, an in-memory replica, no QKD."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from qkms_chaos.pki import Authority, Identity, Material
+from qkms_node.config import (
+    AccessSection,
+    ClusterSection,
+    Config,
+    Member,
+    NodeSection,
+    RaftSection,
+    RootSection,
+    RpcSection,
+    Rule,
+    SealSection,
+    TlsSection,
+)
+from qkms_node.consensus.local import LocalReplica
+from qkms_node.consensus.replica import StateMachine
+from qkms_node.node import Node
+from qkms_node.service.links import Links
+from qkms_qkd.admission import AdmissionRules
+
+ALICE = Identity("service", "alice")
+BOB = Identity("service", "bob")
+ANYTHING = Rule(principals=("*",), actions=("*",))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class LocalNode:
+    """What a test needs of the node: where it listens, its CA, its replica."""
+
+    address: str
+    authority: Authority
+    replica: LocalReplica
+    config: Config
+
+    def channel(self, identity: Identity = ALICE, authority: Authority | None = None) -> grpc.aio.Channel:
+        """A channel as `identity`, certified by this node's CA or another."""
+        material = (authority or self.authority).issue(identity)
+        return grpc.aio.secure_channel(self.address, credentials(material, self.authority.certificate_path))
+
+
+def credentials(material: Material, ca: Path) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        ca.read_bytes(), material.private_key.read_bytes(), material.certificate.read_bytes()
+    )
+
+
+def config(folder: Path, material: Material, rules: tuple[Rule, ...]) -> Config:
+    raft, rpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
+    return Config(
+        node=NodeSection(id="node-1", data_dir=folder / "data"),
+        cluster=ClusterSection(id="test", members=(member,)),
+        raft=RaftSection(listen=raft),
+        rpc=RpcSection(listen=rpc, drain_ms=500),
+        tls=TlsSection(ca=material.ca, certificate=material.certificate, private_key=material.private_key),
+        seal=SealSection(mode="keyfile", key_file=folder / "seal.key"),
+        root=RootSection(policy="pqc_only"),
+        access=AccessSection(rules=rules),
+    )
+
+
+@asynccontextmanager
+async def local_node(folder: Path, rules: tuple[Rule, ...] = (ANYTHING,)) -> AsyncIterator[LocalNode]:
+    """Starts the node and stops it; the root is seeded by the node itself, grade PQC."""
+    authority = Authority(folder / "pki")
+    settings = config(folder, authority.issue(Identity("node", "node-1")), rules)
+    settings.node.data_dir.mkdir(parents=True, exist_ok=True)
+    replicas: list[LocalReplica] = []
+
+    def make(machine: StateMachine) -> LocalReplica:
+        replicas.append(LocalReplica("node-1", machine))
+        return replicas[0]
+
+    node = Node(settings, make, Links("none", {}, AdmissionRules(), poll_s=60))
+    await node.start()
+    try:
+        yield LocalNode(settings.rpc.listen, authority, replicas[0], settings)
+    finally:
+        await node.stop()
