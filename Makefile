@@ -1,0 +1,51 @@
+# `make demo` and `make test` are all a newcomer needs. Needs Python 3.11 or later, make, and PyPI.
+
+# The machine's uv, or else one of our own in .tools, installed on first use.
+UV := $(or $(shell command -v uv),.tools/bin/uv)
+RUN := $(UV) run --no-sync
+CODE := proto node qkd_adapter client chaos scripts tests
+
+# Never fetch another Python: the machine's own serves.
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint stubs check-stubs soak
+
+help: ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
+		printf '%-18s %s\n' "$$target" "$$text"; done
+
+demo: .venv/.synced ## tour a fresh cluster of three nodes and three KMEs; exits 0 only if every step held
+	@$(RUN) qkms-chaos demo
+
+up: .venv/.synced ## run a cluster in var/cluster until Ctrl-C; a second time resumes it
+	@$(RUN) qkms-chaos up
+
+test: lint ## check the code's form, then run every test but the soak
+	$(RUN) pytest -m "not soak"
+
+lint: .venv/.synced check-stubs ## ruff, mypy --strict, import layers
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy $(CODE)
+	$(RUN) lint-imports
+
+stubs: .venv/.synced ## generate the Python stubs of proto/
+	$(RUN) python scripts/generate_stubs.py
+
+check-stubs: .venv/.synced
+	$(RUN) python scripts/generate_stubs.py --check
+
+soak: .venv/.synced ## run the long tests
+	$(RUN) pytest -m soak
+
+# A stamp: nothing is installed again until a dependency changes.
+.venv/.synced: uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(UV)
+	$(UV) sync --locked
+	@touch $@
+
+# A folder of its own, since uv makes .venv anew when it sees fit. The second way is for systems
+# whose Python comes without ensurepip.
+.tools/bin/uv:
+	python3 -m venv .tools && .tools/bin/python -m pip install --quiet 'uv>=0.13' \
+		|| python3 -m pip install --quiet --target .tools 'uv>=0.13'
