@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
+
+from qkms_node.keys.secret import QkdSecret
 from qkms_qkd.admission import AdmissionRules, admit, admit_link
 from qkms_qkd.errors import LinkError
 from qkms_qkd.link import Link, LinkStatus, QkdKey
-
-from qkms_node.keys.secret import QkdSecret
 
 log = structlog.get_logger(__name__)
 
@@ -87,10 +87,14 @@ class Links:
         [key] = await link.collect([key_id], KEY_BITS)
         return self._admitted(key, link, lambda _: False)[1]
 
+    async def look(self) -> None:
+        """Asks for the status of every link once, and keeps what is seen."""
+        await asyncio.gather(*(self._observe(peer, link) for peer, link in self._links.items()))
+
     async def watch(self) -> None:
         """Looks at every link each `poll_s`, for ever."""
         while True:
-            await asyncio.gather(*(self._observe(peer, link) for peer, link in self._links.items()))
+            await self.look()
             await asyncio.sleep(self._poll_s)
 
     async def close(self) -> None:

@@ -14,8 +14,8 @@ import secrets
 from pathlib import Path
 
 import msgspec
-from qkms.kem import HybridPrivateKey
 
+from qkms.kem import HybridPrivateKey
 from qkms_node.errors import QkmsError
 from qkms_node.keys.local import LocalSealRejected, open_local, seal_local
 from qkms_node.keys.root import derive_kek

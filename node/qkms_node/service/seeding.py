@@ -17,9 +17,8 @@ import secrets
 from collections.abc import Callable
 
 import structlog
-from qkms.kem import HybridPublicKey
-from qkms_qkd.errors import LinkError
 
+from qkms.kem import HybridPublicKey
 from qkms_node.config import Config
 from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import Seed, commitment, mix_root
@@ -33,6 +32,7 @@ from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
+from qkms_qkd.errors import LinkError
 
 log = structlog.get_logger(__name__)
 

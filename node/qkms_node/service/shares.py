@@ -9,9 +9,8 @@ succeed later (a KME that does not answer) is waited for.
 """
 
 import structlog
-from qkms.kem import HybridCiphertext
-from qkms_qkd.errors import LinkError
 
+from qkms.kem import HybridCiphertext
 from qkms_node.config import Config
 from qkms_node.keys.root import CommitmentMismatch, check_commitment
 from qkms_node.keys.secret import QkdSecret, RootSecret
@@ -22,6 +21,7 @@ from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
+from qkms_qkd.errors import LinkError
 
 log = structlog.get_logger(__name__)
 

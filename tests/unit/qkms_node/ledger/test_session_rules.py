@@ -1,5 +1,7 @@
 """Sessions in the ledger: offered, answered, confirmed, closed, expired."""
 
+from collections.abc import Callable
+
 import pytest
 from ledger_world import HOUR_MS, World, request, seeded
 from qkms_node.keys.grade import Grade
@@ -25,13 +27,14 @@ def confirmed(world: World, principal: str, tag: bytes) -> c.Outcome:
 
 def test_the_whole_life_and_every_step_twice() -> None:
     world = seeded()
-    for step in (
+    steps: tuple[Callable[[], c.Outcome], ...] = (
         lambda: opened(world),
         lambda: answered(world),
         lambda: confirmed(world, "alice", b"a"),
         lambda: confirmed(world, "bob", b"b"),
         lambda: world.do(c.CloseSession(request(principal="bob"), "s1")),
-    ):
+    )
+    for step in steps:
         assert step().changed
         before = digest(world.state)
         again = step()
@@ -47,10 +50,11 @@ def test_both_tags_make_a_session_confirmed() -> None:
     world = seeded()
     opened(world)
     answered(world)
-    confirmed(world, "bob", b"b")
-    assert world.state.sessions["s1"].state is SessionState.ANSWERED
-    confirmed(world, "alice", b"a")
-    assert world.state.sessions["s1"].state is SessionState.CONFIRMED
+    states = []
+    for principal in ("bob", "alice"):
+        confirmed(world, principal, principal.encode())
+        states.append(world.state.sessions["s1"].state)
+    assert states == [SessionState.ANSWERED, SessionState.CONFIRMED]
 
 
 def test_another_offer_answer_or_tag_is_refused() -> None:

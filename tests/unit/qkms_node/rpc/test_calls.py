@@ -255,18 +255,19 @@ async def test_a_watch_delivers_in_order_and_resumes(node: LocalNode) -> None:
     async with node.channel() as channel:
         keys = key_pb2_grpc.KeyServiceStub(channel)
         watch = keys.WatchKeys(key_pb2.WatchKeysRequest(name="keys/watched"))
-        start = await watch.read()
+        stream = aiter(watch)
+        start = await anext(stream)
         assert not start.events
         await keys.CreateKey(creation("watched"))
         await keys.CreateKey(creation("unwatched"))
-        created = await watch.read()
+        created = await anext(stream)
         assert [e.type for e in created.events] == [key_pb2.KEY_CREATED]
         watch.cancel()
         await keys.RotateKey(
             key_pb2.RotateKeyRequest(request_id=str(uuid.uuid4()), name="keys/watched", expected_primary_version=1)
         )
         resumed = keys.WatchKeys(key_pb2.WatchKeysRequest(name="keys/watched", resume_token=created.resume_token))
-        assert [e.type for e in (await resumed.read()).events] == [key_pb2.KEY_ROTATED]
+        assert [e.type for e in (await anext(aiter(resumed))).events] == [key_pb2.KEY_ROTATED]
         resumed.cancel()
         _, info, _ = await refusal(keys.WatchKeys(key_pb2.WatchKeysRequest(resume_token="nonsense")).read())
         assert info.reason == "INVALID_FIELD"

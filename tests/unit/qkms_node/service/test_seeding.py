@@ -1,0 +1,283 @@
+"""Seeding over several nodes that share one ledger and an in-memory QKD network."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from qkms_node.config import (
+    AccessSection,
+    ClusterSection,
+    Config,
+    Member,
+    NodeSection,
+    QkdSection,
+    RaftSection,
+    RootSection,
+    RpcSection,
+    SealSection,
+    TlsSection,
+)
+from qkms_node.consensus.local import LocalReplica
+from qkms_node.keys.grade import Grade
+from qkms_node.ledger.records import EpochState, RootRecord
+from qkms_node.service.links import Links
+from qkms_node.service.proposing import Proposer
+from qkms_node.service.roots import RootStore, RootStoreError
+from qkms_node.service.seeding import Seeder
+from qkms_node.service.shares import Voter
+from qkms_node.service.store import LedgerStore
+from qkms_qkd.admission import AdmissionRules
+from qkms_qkd.errors import LinkError
+from qkms_qkd.link import LinkStatus, QkdKey
+
+NODES = ("node-1", "node-2", "node-3")
+
+
+class Fibre:
+    """Keys between all sites; `down` and `wrong` name the sites whose KME fails or lies."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, bytes] = {}
+        self.down: set[str] = set()
+        self.wrong: set[str] = set()
+        self.repeat: str = ""
+
+    def link(self, local: str, peer: str) -> "FibreLink":
+        return FibreLink(self, local, peer)
+
+
+class FibreLink:
+    """One end of a link of the fibre."""
+
+    def __init__(self, fibre: Fibre, local: str, peer: str) -> None:
+        self._fibre = fibre
+        self._kme = f"kme-of-{local}"
+        self._local = local
+        self.peer_sae = peer
+
+    def _alive(self) -> None:
+        if self._local in self._fibre.down:
+            raise LinkError(self._kme, "KME_UNREACHABLE", "does not answer")
+
+    async def status(self) -> LinkStatus:
+        self._alive()
+        return LinkStatus(self.peer_sae, self._kme, f"kme-of-{self.peer_sae}", 256, 5, 10, 1, qber=0.033, up=True)
+
+    async def draw(self, number: int = 1, size_bits: int = 256) -> list[QkdKey]:
+        self._alive()
+        key_id = self._fibre.repeat or f"q{len(self._fibre.keys)}"
+        key = self._fibre.keys.setdefault(key_id, bytes([len(self._fibre.keys) + 1]) * 32)
+        return [QkdKey(key_id, key)]
+
+    async def collect(self, key_ids: Sequence[str], size_bits: int = 256) -> list[QkdKey]:
+        self._alive()
+        wrong = self._local in self._fibre.wrong
+        return [QkdKey(i, bytes(32) if wrong else self._fibre.keys[i]) for i in key_ids]
+
+    async def close(self) -> None:
+        pass
+
+
+class Site:
+    """One node's voter and seeder over the shared ledger."""
+
+    def __init__(self, cluster: "Cluster", node_id: str) -> None:
+        config = cluster.config(node_id)
+        links = {n: cluster.fibre.link(node_id, n) for n in NODES if n != node_id}
+        self.roots = RootStore(config.node.data_dir, config.seal.key_file, "test", node_id)
+        self.links = Links(f"kme-of-{node_id}", links, AdmissionRules(), poll_s=60)
+        proposer = Proposer(cluster.replica, 1.0)
+        self.voter = Voter(config, cluster.store, self.roots, self.links, proposer)
+        self.seeder = Seeder(config, cluster.store, self.roots, self.links, proposer, lambda: cluster.now_ms)
+
+
+class Cluster:
+    """Three sites, one ledger, one clock."""
+
+    def __init__(self, folder: Path, policy: str = "require_qkd") -> None:
+        self.folder = folder
+        self.policy = policy
+        self.fibre = Fibre()
+        self.now_ms = 1_000_000
+        self.store = LedgerStore(asyncio.get_running_loop())
+        self.replica = LocalReplica("node-1", self)
+        self.sites = {n: Site(self, n) for n in NODES}
+        self.index = 0
+
+    def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
+        return self.store.apply(index, self.now_ms, command)
+
+    def snapshot(self) -> list[bytes]:
+        return list(self.store.snapshot())
+
+    def restore(self, chunks: object) -> None:
+        raise AssertionError
+
+    def config(self, node_id: str) -> Config:
+        members = tuple(Member(id=n, raft_address="h:1", rpc_address="h:2", sae_id=n) for n in NODES)
+        data = self.folder / node_id
+        data.mkdir(exist_ok=True)
+        return Config(
+            node=NodeSection(id=node_id, data_dir=data),
+            cluster=ClusterSection(id="test", members=members),
+            raft=RaftSection(listen="h:1"),
+            rpc=RpcSection(listen="h:2"),
+            tls=TlsSection(ca=data, certificate=data, private_key=data),
+            seal=SealSection(mode="keyfile", key_file=data / "seal.key"),
+            qkd=QkdSection(kme_id=f"kme-of-{node_id}", kme_url="https://h:3"),
+            root=RootSection(policy=self.policy),  # type: ignore[arg-type]
+            access=AccessSection(),
+        )
+
+    async def turn(self, leader: str = "node-1", only: Sequence[str] = NODES, passing_ms: int = 2_000) -> None:
+        """One pass of everybody's upkeep, with time passing."""
+        for name in only:
+            await self.sites[name].links.look()
+            await self.sites[name].voter.register()
+            await self.sites[name].voter.catch_up()
+        self.now_ms += passing_ms
+        if leader in only:
+            await self.sites[leader].seeder.step()
+
+    def root(self, epoch: int) -> RootRecord:
+        with self.store.view() as state:
+            return state.roots[epoch]
+
+    @property
+    def active(self) -> int:
+        with self.store.view() as state:
+            return state.active_epoch
+
+
+async def test_a_root_is_seeded_from_every_link_and_equal_everywhere(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    for _ in range(4):
+        await cluster.turn()
+    root = cluster.root(1)
+    assert (cluster.active, root.grade, root.confirmed) == (1, Grade.QKD_PQC, NODES)
+    assert len(root.qkd_key_ids) == 2
+    assert len({bytes(s.roots.root(root).reveal()) for s in cluster.sites.values()}) == 1
+
+
+async def test_require_qkd_waits_and_names_the_kme(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.fibre.down = {"node-1"}
+    for _ in range(20):
+        await cluster.turn()
+    assert cluster.active == 0
+    assert "kme-of-node-1" in cluster.sites["node-1"].seeder.waiting
+    cluster.fibre.down = set()
+    for _ in range(20):
+        await cluster.turn()
+    assert cluster.root(cluster.active).grade is Grade.QKD_PQC
+
+
+async def test_pqc_fallback_goes_on_and_reseeds_when_qkd_returns(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, "pqc_fallback")
+    cluster.fibre.down = {"node-1"}
+    for _ in range(10):
+        await cluster.turn()
+    first = cluster.active
+    assert cluster.root(first).grade is Grade.PQC
+    assert cluster.root(first).qkd_key_ids == ()
+    for _ in range(10):
+        await cluster.turn()
+    assert cluster.active == first, "no epoch after epoch while QKD stays away"
+    cluster.fibre.down = set()
+    for _ in range(20):
+        await cluster.turn()
+    assert cluster.root(cluster.active).grade is Grade.QKD_PQC
+    assert cluster.active == first + 1
+
+
+async def test_a_wrong_key_aborts_the_epoch_and_names_the_kme(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.fibre.wrong = {"node-3"}
+    for _ in range(4):
+        await cluster.turn()
+    assert cluster.active == 0
+    aborted = cluster.root(1)
+    assert aborted.state is EpochState.ABORTED
+    assert "node-3" in aborted.reason
+    assert "kme-of-node-3" in aborted.reason
+    cluster.fibre.wrong = set()
+    for _ in range(40):
+        await cluster.turn()
+    assert cluster.root(cluster.active).state is EpochState.ACTIVE
+    assert not set(cluster.root(cluster.active).qkd_key_ids) & set(aborted.qkd_key_ids)
+
+
+async def test_a_key_delivered_again_seeds_nothing(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    for _ in range(4):
+        await cluster.turn()
+    cluster.fibre.repeat = cluster.root(1).qkd_key_ids[0]
+    with cluster.store.view() as state:
+        state.root_requested = True
+    for _ in range(10):
+        await cluster.turn()
+    assert cluster.active == 1
+    assert "KEY_REPLAYED" in cluster.sites["node-1"].seeder.waiting
+
+
+async def test_a_new_leader_goes_on_where_the_old_one_fell(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    await cluster.turn(only=("node-2", "node-3"))
+    await cluster.turn()
+    assert cluster.root(1).state is EpochState.STAGED
+    for _ in range(3):
+        await cluster.turn(leader="node-2", only=("node-2", "node-3"))
+    assert cluster.active == 1
+    assert cluster.root(1).confirmed == ("node-2", "node-3")
+    await cluster.turn()
+    assert cluster.root(1).confirmed == NODES, "the old leader had stored its root before it staged it"
+
+
+async def test_an_epoch_that_no_quorum_confirms_is_given_up(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    await cluster.turn()
+    assert cluster.root(1).state is EpochState.STAGED
+    for _ in range(10):
+        await cluster.turn(only=("node-1",))
+    assert cluster.root(1).state is EpochState.ABORTED
+    assert "node-2, node-3" in cluster.root(1).reason
+
+
+async def test_a_node_that_lost_its_store_is_given_the_root_again(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    for _ in range(4):
+        await cluster.turn()
+    (tmp_path / "node-3" / "roots.sealed").unlink()
+    cluster.sites["node-3"] = Site(cluster, "node-3")
+    for _ in range(6):
+        await cluster.turn()
+    root = cluster.root(1)
+    assert cluster.sites["node-3"].roots.holds(root)
+    assert root.shares["node-3"].qkd_key_id, "a QKD epoch travels again only under a QKD key"
+
+
+async def test_roots_survive_a_restart_of_every_node(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    for _ in range(4):
+        await cluster.turn()
+    before = bytes(cluster.sites["node-2"].roots.root(cluster.root(1)).reveal())
+    cluster.sites = {n: Site(cluster, n) for n in NODES}
+    for _ in range(3):
+        await cluster.turn()
+    assert cluster.active == 1
+    assert bytes(cluster.sites["node-3"].roots.root(cluster.root(1)).reveal()) == before
+
+
+async def test_the_root_store_refuses_a_readable_or_foreign_key_file(tmp_path: Path) -> None:
+    RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+    (tmp_path / "seal.key").chmod(0o644)
+    with pytest.raises(RootStoreError, match="0644"):
+        RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+    (tmp_path / "seal.key").chmod(0o600)
+    with pytest.raises(RootStoreError, match="cannot be opened"):
+        RootStore(tmp_path, tmp_path / "seal.key", "test", "node-2")
+    (tmp_path / "seal.key").write_bytes(b"short")
+    with pytest.raises(RootStoreError, match="5 bytes"):
+        RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
