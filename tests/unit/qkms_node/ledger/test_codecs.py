@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+
 from ledger_world import request, seeded
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.snapshot import SnapshotRejected, restore, snapshot

@@ -1,6 +1,7 @@
 """Keys in the ledger: creation, rotation, states, destruction."""
 
 import pytest
+
 from ledger_world import HOUR_MS, World, new, request, seeded
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c

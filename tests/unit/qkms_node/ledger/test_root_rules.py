@@ -1,6 +1,7 @@
 """Root epochs in the ledger: stage, confirm, activate, abort, share anew; each idempotent."""
 
 import pytest
+
 from ledger_world import NODES, World, request, seeded, share
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c

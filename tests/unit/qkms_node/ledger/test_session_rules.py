@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from ledger_world import HOUR_MS, World, request, seeded
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c

@@ -1,0 +1,98 @@
+"""The node's TOML file: every error names the file and the field."""
+
+from pathlib import Path
+
+import pytest
+
+from qkms_node.config import ConfigError, load
+
+GOOD = """
+[node]
+id = "node-1"
+data_dir = "data"
+[cluster]
+id = "dev"
+[[cluster.members]]
+id = "node-1"
+raft_address = "127.0.0.1:9101"
+rpc_address = "127.0.0.1:9201"
+sae_id = "node-1"
+[[cluster.members]]
+id = "node-2"
+raft_address = "127.0.0.1:9102"
+rpc_address = "127.0.0.1:9202"
+sae_id = "node-2"
+[raft]
+listen = "127.0.0.1:9101"
+[rpc]
+listen = "127.0.0.1:9201"
+[tls]
+ca = "ca.pem"
+certificate = "node.pem"
+private_key = "node.key"
+[seal]
+mode = "keyfile"
+key_file = "seal.key"
+[qkd]
+kme_id = "kme-1"
+kme_url = "https://127.0.0.1:9301"
+[[access.rules]]
+principals = ["*"]
+actions = ["keys.*"]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    for name in ("ca.pem", "node.pem", "node.key"):
+        (folder / name).touch()
+    path = folder / "node.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_is_read_with_paths_relative_to_itself(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GOOD))
+    assert config.me.id == "node-1"
+    assert config.node.data_dir == tmp_path / "data"
+    assert config.root.policy == "require_qkd"
+    assert config.access.rules[0].keys == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('id = "node-1"\ndata_dir', 'id = "Node 1"\ndata_dir', "node.id"),
+        ('id = "node-1"\ndata_dir', 'id = "node-9"\ndata_dir', "node.id: node-9 is not among"),
+        ('data_dir = "data"', "", "node"),
+        ('listen = "127.0.0.1:9101"', 'listen = "9101"', "raft.listen"),
+        ('listen = "127.0.0.1:9201"', 'listen = "127.0.0.1:9201"\nlisten_too = 1', "rpc"),
+        ('mode = "keyfile"', 'mode = "sticker"', "seal.mode"),
+        ('kme_url = "https', 'kme_url = "http', "qkd.kme_url"),
+        ('kme_id = "kme-1"', 'kme_id = "kme-1"\nmax_qber = 0.12', "qkd.max_qber"),
+        ('id = "node-2"', 'id = "node-1"', "cluster.members"),
+        ("[raft]\n", "[raft]\nheartbeat_ms = 100\n", "raft.heartbeat_ms"),
+        ("[raft]\n", "[raft]\nelection_timeout_max_ms = 100\n", "raft.election_timeout_max_ms"),
+        ("[qkd]\n", '[root]\npolicy = "hope"\n[qkd]\n', "root.policy"),
+        ('ca = "ca.pem"', 'ca = "gone.pem"', "tls.ca"),
+        ("[node]", "[node", "node.toml"),
+    ],
+)
+def test_a_bad_file_is_refused_by_field(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+    assert old in GOOD
+    path = written(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert complaint in str(caught.value)
+
+
+def test_require_qkd_needs_a_kme(tmp_path: Path) -> None:
+    text = GOOD[: GOOD.index("[qkd]")]
+    with pytest.raises(ConfigError, match=r"root\.policy"):
+        load(written(tmp_path, text))
+    assert load(written(tmp_path, text + '[root]\npolicy = "pqc_only"\n')).qkd is None
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.toml: cannot be read"):
+        load(tmp_path / "gone.toml")
