@@ -7,11 +7,12 @@ import logging
 import resource
 import signal
 import sys
+from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import structlog
-import uvloop
 
 from qkms_node.config import Config, ConfigError, load
 from qkms_node.node import Node
@@ -53,7 +54,7 @@ def main() -> None:
     _protect_memory()
     _log_as_json(config)
     try:
-        uvloop.run(_serve(config))
+        _run(_serve(config))
     except (RootStoreError, OSError) as error:
         sys.exit(_complain(str(error), 1))
 
@@ -75,6 +76,15 @@ async def _serve(config: Config) -> None:
     if reason is not None:
         structlog.get_logger(__name__).critical("node.failed", reason=reason)
         sys.exit(1)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:  # where uvloop does not install, the standard loop serves
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
 
 
 def _protect_memory() -> None:

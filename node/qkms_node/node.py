@@ -13,6 +13,7 @@ from contextlib import suppress
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+
 from qkms.v1 import (
     cluster_pb2,
     cluster_pb2_grpc,
@@ -25,7 +26,6 @@ from qkms.v1 import (
     session_pb2,
     session_pb2_grpc,
 )
-
 from qkms_node.access.guard import Guard
 from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, StateMachine
@@ -80,8 +80,8 @@ class Node:
         freshness = Freshness(self._replica, self._store, config.raft.barrier_timeout_ms / 1000)
         voter = Voter(config, self._store, self._roots, links, proposer)
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
-        self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, now_ms)
         self._crypto = Crypto(guard, self._store, self._roots, freshness)
+        self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._crypto, now_ms)
         keys = Keys(guard, self._store, self._roots, proposer, freshness)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
         cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)

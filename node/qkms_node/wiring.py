@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-from qkms_qkd.admission import AdmissionRules
-from qkms_qkd.etsi014.client import Etsi014Link
-
 from qkms_node.config import Config
 from qkms_node.consensus.engine import SyncObjReplica, Timing, Tls
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.service.links import Links
+from qkms_qkd.admission import AdmissionRules
+from qkms_qkd.etsi014.client import Etsi014Link
 
 
 def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:

@@ -133,6 +133,17 @@ class Crypto:
             raise InvalidField("length", f"is {length}; it must be 1 to {MAX_BYTES}")
         return secrets.token_bytes(length)
 
+    def sweep(self) -> None:
+        """Wipes cached versions whose material the ledger no longer has: destroyed is destroyed."""
+        with self._store.view() as state:
+            gone = [
+                cached
+                for cached in self._opened
+                if (version := state.versions.get(cached[:2])) is None or version.wrapped != cached[2]
+            ]
+        for cached in gone:
+            self._opened.pop(cached).wipe()
+
     def wipe(self) -> None:
         """Wipes every cached key version."""
         while self._opened:

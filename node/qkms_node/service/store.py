@@ -26,6 +26,7 @@ class LedgerStore:
         self._lock = threading.Lock()
         self._state = State()
         self._applied_index = 0
+        self._applied = 0
         self._digest: tuple[int, bytes] | None = None
         self._changed = asyncio.Event()
         self._wake_pending = False
@@ -36,6 +37,7 @@ class LedgerStore:
         with self._lock:
             outcome = apply(self._state, decoded, time_ms)
             self._applied_index = index
+            self._applied += 1
             self._digest = None
         self._wake()
         return encode_outcome(outcome)
@@ -77,14 +79,14 @@ class LedgerStore:
                 self._digest = (self._state.revision, digest(self._state))
             return self._applied_index, *self._digest
 
-    async def changed(self, timeout_s: float) -> bool:
-        """Waits until something is applied after this call; False when `timeout_s` passes first."""
-        event = self._changed
-        try:
-            await asyncio.wait_for(event.wait(), timeout_s)
-        except TimeoutError:
-            return False
-        return True
+    @property
+    def applied(self) -> int:
+        """How many commands this process has applied; grows by one with each."""
+        return self._applied
+
+    async def wait_applied(self, count: int, timeout_s: float) -> bool:
+        """Waits until more than `count` commands were applied; False when `timeout_s` passes first."""
+        return await self.wait_for(lambda _: self._applied > count, timeout_s)
 
     async def wait_for(self, condition: Callable[[State], bool], timeout_s: float) -> bool:
         """Waits until `condition` holds; False when `timeout_s` passes first."""

@@ -1,11 +1,12 @@
 """What a node does unasked: register, open shares, lead the seeding, pass time on.
 
-One loop. It wakes when the ledger changes or a short period ends, and calls
-the voter's and, while this node leads, the seeder's next step. Both are
-idempotent, so waking too often or failing half-way does no harm; an error is
-logged, shown in the status, and tried again.
+One loop. It wakes when the ledger changes or a short period ends, wipes what
+was destroyed, and calls the voter's and, while this node leads, the seeder's
+next step. All are idempotent, so waking too often or failing half-way does no
+harm; an error is logged, shown in the status, and tried again.
 """
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -13,6 +14,7 @@ import structlog
 from qkms_node.consensus.replica import Replica, Role
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import AdvanceTime
+from qkms_node.service.crypto import Crypto
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.shares import Voter
@@ -21,6 +23,9 @@ from qkms_node.service.store import LedgerStore
 log = structlog.get_logger(__name__)
 
 PERIOD_S = 0.5
+
+# Under a stream of writes the loop would otherwise run once for each of them.
+PAUSE_S = 0.02
 
 
 class Upkeep:
@@ -33,6 +38,7 @@ class Upkeep:
         voter: Voter,
         seeder: Seeder,
         proposer: Proposer,
+        crypto: Crypto,
         now_ms: Callable[[], int],
     ) -> None:
         self._replica = replica
@@ -40,6 +46,7 @@ class Upkeep:
         self._voter = voter
         self._seeder = seeder
         self._proposer = proposer
+        self._crypto = crypto
         self._now_ms = now_ms
         self._trouble = ""
 
@@ -51,15 +58,18 @@ class Upkeep:
     async def run(self) -> None:
         """Runs for ever."""
         while True:
+            seen = self._store.applied
             try:
                 await self._pass()
                 self._trouble = ""
             except QkmsError as error:
                 self._trouble = error.message
                 log.info("upkeep.waiting", code=error.code, reason=error.message)
-            await self._store.changed(PERIOD_S)
+            await asyncio.sleep(PAUSE_S)
+            await self._store.wait_applied(seen, PERIOD_S)
 
     async def _pass(self) -> None:
+        self._crypto.sweep()
         if self._replica.status().leader_id is None:
             self._trouble = "there is no leader"
             return

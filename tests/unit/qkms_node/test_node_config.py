@@ -1,7 +1,9 @@
 """The node's TOML file: every error names the file and the field."""
 
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from qkms_node.config import ConfigError, load
@@ -96,3 +98,20 @@ def test_require_qkd_needs_a_kme(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"gone\.toml: cannot be read"):
         load(tmp_path / "gone.toml")
+
+
+def test_the_documented_file_is_valid_and_documents_every_field_with_its_default(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "node.toml").read_text()
+    for name in ("ca.pem", "node-1.pem", "node-1.key"):
+        (tmp_path / name).touch()
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    documented = load(path)
+    for section in msgspec.structs.fields(type(documented)):
+        value = getattr(documented, section.name)
+        values = value if isinstance(value, tuple) else (value,)
+        for part in (*values, *documented.cluster.members, *documented.access.rules):
+            for field in msgspec.structs.fields(type(part)):
+                assert re.search(rf"^(\[+[a-z.]*)?{field.name}\b", text, re.M), f"{section.name}.{field.name}"
+                if field.default is not msgspec.NODEFAULT and field.name != "rules":
+                    assert getattr(part, field.name) == field.default, f"{section.name}.{field.name}"

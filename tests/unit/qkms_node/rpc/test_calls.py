@@ -1,5 +1,6 @@
 """The gRPC face of one node: what calls do, what they answer, how they refuse."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,14 +32,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalNode]:
     async with local_node(tmp_path_factory.mktemp("node")) as started, started.channel() as channel:
-        status = cluster_pb2_grpc.ClusterServiceStub(channel)
-        for _ in range(200):
-            answer = await status.GetStatus(cluster_pb2.GetStatusRequest())
-            if answer.status.root.state == cluster_pb2.EPOCH_ACTIVE:
-                break
-        keys = key_pb2_grpc.KeyServiceStub(channel)
-        await keys.CreateKey(creation("payments"), timeout=10, wait_for_ready=True)
+        await created_once_the_root_is_there(channel)
         yield started
+
+
+async def created_once_the_root_is_there(channel: grpc.aio.Channel) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await key_pb2_grpc.KeyServiceStub(channel).CreateKey(creation("payments"))
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return
 
 
 def creation(key_id: str, request_id: str = "") -> key_pb2.CreateKeyRequest:
