@@ -79,16 +79,19 @@ class Process:
 
         wait_for(f"{self.name} to be ready", check, timeout_s)
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM, also to a paused child; `terminate` waits for the end."""
+        if self._child is not None:
+            self._child.send_signal(signal.SIGTERM)
+            self._child.send_signal(signal.SIGCONT)
+
     def terminate(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """SIGTERM, and the exit code. Raises ProcessHangs after having killed a child that does not stop."""
-        child = self._child
-        if child is None:
+        if self._child is None:
             return 0
-        child.terminate()
-        if child.poll() is None:
-            child.send_signal(signal.SIGCONT)
+        self.ask_to_stop()
         try:
-            return child.wait(timeout_s)
+            return self._child.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
             raise ProcessHangs(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from qkms_chaos.canary import Hit, forms, search, search_tree
 
 SECRET = bytes(range(200, 232))

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import tomli_w
 from aiohttp import web
+
 from qkms_chaos.cluster.ports import free_ports
 from qkms_chaos.cluster.process import Process
 from qkms_chaos.pki import Authority, Identity, Material

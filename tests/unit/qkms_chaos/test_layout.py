@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from qkms_chaos.cluster.config import overlaid, write_all
 from qkms_chaos.cluster.layout import Layout, LayoutError, open_layout
 from qkms_chaos.cluster.network import Loopback

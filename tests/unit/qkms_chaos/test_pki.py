@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+
 from qkms_chaos.pki import Authority, Identity, Material
 
 NODE = Identity("node", "node-1")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from qkms_chaos.cluster.process import Process, ProcessDied, ProcessHangs
 from qkms_chaos.cluster.waits import NotYet, WaitExpired, wait_for
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.pki import Authority, Identity, Material
 from qkms_chaos.wiretap import X25519, X25519MLKEM768, Wiretap, negotiated_group

@@ -1,0 +1,68 @@
+"""The command line: `qkms-chaos up` and `qkms-chaos demo`."""
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from qkms_chaos.cluster.layout import MAX_NODES, LayoutError
+from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
+from qkms_chaos.cluster.waits import WaitExpired
+from qkms_chaos.tour.demo import demo as run_demo
+from qkms_chaos.tour.steps import DoesNotHold
+from qkms_chaos.up import up as run_up
+from qkms_client.errors import QkmsError
+
+DEFAULT_FOLDER = Path("var/cluster")
+FAILURES = (LayoutError, ProcessDied, ProcessHangs, WaitExpired, DoesNotHold, QkmsError, OSError)
+EXIT_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Local clusters of real qkms processes."""
+
+
+@main.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_FOLDER,
+    show_default=True,
+    help="Where the cluster lives. What it holds is resumed.",
+)
+@click.option("--nodes", type=click.IntRange(1, MAX_NODES), help="Nodes of a new cluster.  [default: 3]")
+def up(folder: Path, nodes: int | None) -> None:
+    """Run a cluster in the foreground until Ctrl-C or SIGTERM, and show its state.
+
+    \b
+    example:  qkms-chaos up --dir var/five --nodes 5
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console()
+    try:
+        run_up(console, folder, nodes)
+    except FAILURES as error:
+        console.print(f"[bold red]error:[/] {error}", highlight=False)
+        sys.exit(1)
+
+
+@main.command()
+def demo() -> None:
+    """Tour a fresh cluster. Exit status 0 only if every step held."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console()
+    try:
+        run_demo(console)
+    except FAILURES as error:
+        console.print(f"[bold red]error:[/] {error}", highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""A whole cluster as real processes: KMEs first, then nodes; stopped in the reverse order.
+
+Each member is a Process, open to any fault a test can think of. Starting needs
+no order among nodes: they find each other. What the members think of
+themselves is for `observe` to ask.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from types import TracebackType
+
+import grpc
+import httpx
+from grpc_health.v1 import health, health_pb2
+
+from qkms_chaos.cluster.config import OPERATOR_IDENTITY, Overrides, write_all
+from qkms_chaos.cluster.kme_admin import KmeAdmin
+from qkms_chaos.cluster.layout import Layout
+from qkms_chaos.cluster.network import Loopback, Network
+from qkms_chaos.cluster.process import READY_TIMEOUT_S, STOP_TIMEOUT_S, Process, ProcessHangs
+from qkms_chaos.cluster.waits import NotYet
+from qkms_chaos.pki import Authority, Identity, Material
+from qkms_client import Client
+
+PROBE_TIMEOUT_S = 2.0
+
+
+class Cluster:
+    """The processes of a layout. As a context manager, it stops them when it is left."""
+
+    def __init__(self, layout: Layout, network: Network | None = None, overrides: Overrides | None = None) -> None:
+        self.layout = layout
+        self.network = network or Loopback(layout)
+        self._overrides = overrides or {}
+        self._held = ExitStack()
+        self.authority = Authority(layout.pki)
+        self.operator: Material = self.authority.issue(OPERATOR_IDENTITY)
+        self.kmes = {s.kme: self._process(s.kme, "qkms_qkd.kme") for s in layout.sites}
+        self.nodes = {s.node: self._process(s.node, "qkms_node") for s in layout.sites}
+        self.kme_admin = KmeAdmin(layout, self.operator)
+
+    def _process(self, member: str, module: str) -> Process:
+        command = [sys.executable, "-m", module, "serve", "--config", str(self.layout.config(member))]
+        return Process(member, command, self.layout.log(member))
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def prepare(self) -> None:
+        """Takes the folder and writes certificates, configurations and profiles. Raises LayoutError."""
+        self._held.enter_context(self.layout.held())
+        write_all(self.layout, self.network, self.authority, self._overrides)
+
+    def start(self, told: Callable[[str], None] = lambda _: None) -> None:
+        """Prepares, then starts every member and waits until each takes calls.
+
+        `told` hears what is being waited for. Raises LayoutError, ProcessDied, WaitExpired.
+        """
+        self.prepare()
+        told("starting the KMEs")
+        self.start_members(self.kmes)
+        told("starting the nodes")
+        self.start_members(self.nodes)
+
+    def start_members(self, names: Iterable[str], timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Starts these nodes or KMEs at once and waits until each takes calls."""
+        chosen = list(names)
+        for name in chosen:
+            self.member(name).start()
+        for name in chosen:
+            self.member(name).wait_ready(lambda name=name: self._probe(name), timeout_s)  # type: ignore[misc]
+
+    def member(self, name: str) -> Process:
+        """The process of a node or KME."""
+        return self.nodes[name] if name in self.nodes else self.kmes[name]
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> dict[str, int]:
+        """SIGTERM to the nodes, then to the KMEs; exit codes by member. Raises ProcessHangs, all stopped."""
+        codes: dict[str, int] = {}
+        hanging: list[str] = []
+        for group in (self.nodes, self.kmes):
+            running = [p for p in group.values() if p.running]
+            for process in running:
+                process.ask_to_stop()
+            for process in running:
+                try:
+                    codes[process.name] = process.terminate(timeout_s)
+                except ProcessHangs as error:
+                    hanging.append(str(error))
+        if hanging:
+            raise ProcessHangs("\n".join(hanging))
+        return codes
+
+    def kill(self) -> None:
+        """SIGKILL to every member."""
+        for process in (*self.nodes.values(), *self.kmes.values()):
+            process.kill()
+
+    def close(self) -> None:
+        """Stops what runs and gives the folder free."""
+        try:
+            self.stop()
+        finally:
+            self.kill()
+            self.kme_admin.close()
+            self._held.close()
+
+    def client(self, service: str) -> Client:
+        """The SDK as one of the layout's services."""
+        return Client.from_profile(self.layout.service_profile(service))
+
+    def operator_client(self) -> Client:
+        """The SDK as the operator."""
+        return Client.from_profile(self.layout.profile)
+
+    def service(self, name: str) -> Identity:
+        """A service's identity."""
+        return Identity("service", name)
+
+    def _probe(self, member: str) -> None:
+        if member in self.nodes:
+            self._probe_node(member)
+        else:
+            self._probe_kme(member)
+
+    def _probe_kme(self, kme: str) -> None:
+        try:
+            self.kme_admin.links(kme)
+        except httpx.HTTPError as error:
+            raise NotYet(f"{type(error).__name__}: {error}") from None
+
+    def _probe_node(self, node: str) -> None:
+        files = self.operator
+        credentials = grpc.ssl_channel_credentials(
+            files.ca.read_bytes(), files.private_key.read_bytes(), files.certificate.read_bytes()
+        )
+        with grpc.secure_channel(self.network.rpc(node), credentials) as channel:
+            check = channel.unary_unary(
+                f"/{health.SERVICE_NAME}/Check",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+            try:
+                check(health_pb2.HealthCheckRequest(service=""), timeout=PROBE_TIMEOUT_S)
+            except grpc.RpcError as error:
+                raise NotYet(f"its health is {error}") from None

@@ -1,0 +1,80 @@
+"""`qkms-chaos up`: a cluster in the foreground, its state shown, until it is told to stop.
+
+Resumes what the folder holds. Members that die are shown, not restarted: this
+is where one looks at a cluster, kills one of it by hand and watches.
+"""
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.live import Live
+
+from qkms_chaos.cluster.driver import Cluster
+from qkms_chaos.cluster.layout import open_layout
+from qkms_chaos.cluster.observe import Observer
+from qkms_chaos.status_table import View, lines, render
+
+LOOK_EVERY_S = 1.0
+
+
+def up(console: Console, folder: Path, nodes: int | None) -> None:
+    """Runs until KeyboardInterrupt, then stops every process. Raises LayoutError, ProcessDied, WaitExpired."""
+    layout = open_layout(folder, nodes)
+    resumed = layout.log(layout.nodes[0]).exists()
+    with Cluster(layout) as cluster:
+        try:
+            console.print(f"{'Resuming' if resumed else 'Starting'} the cluster in {folder}", highlight=False)
+            cluster.start(lambda what: console.print(f"{what} …", highlight=False))
+            _say_how_to_reach(console, cluster)
+            with cluster.operator_client() as operator:
+                _show(console, cluster, Observer(operator, layout.nodes))
+        except KeyboardInterrupt:
+            # Stopping is bounded. A second signal, also the one that a launcher passes on, must not cut it short.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+        console.print("Stopping every process …", highlight=False)
+        codes = cluster.stop()
+    ends = ", ".join(f"{name} ({code})" for name, code in codes.items())
+    console.print(f"All processes are stopped: {ends}", highlight=False)
+
+
+def _say_how_to_reach(console: Console, cluster: Cluster) -> None:
+    layout = cluster.layout
+    console.print(f"operator:  qkms --profile {layout.profile} status", highlight=False)
+    for service in layout.services:
+        path = layout.service_profile(service)
+        console.print(f"service:   qkms --profile {path} keys list", highlight=False)
+    console.print(f"logs:      {layout.logs}\nCtrl-C stops every process.\n", highlight=False)
+
+
+def _show(console: Console, cluster: Cluster, observer: Observer) -> NoReturn:
+    if not console.is_terminal:
+        _show_changes(console, observer)
+    title = f"qkms cluster in {cluster.layout.folder}, Ctrl-C stops it"
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(render(look(observer), title), refresh=True)
+            time.sleep(LOOK_EVERY_S)
+
+
+def _show_changes(console: Console, observer: Observer) -> NoReturn:
+    known: set[str] = set()
+    while True:
+        now = lines(look(observer))
+        for line in now:
+            if line not in known:
+                console.print(line, highlight=False, soft_wrap=True)
+        known = set(now)
+        time.sleep(LOOK_EVERY_S)
+
+
+def look(observer: Observer) -> View:
+    """One look at every node and its links, all asked at the same time."""
+    with ThreadPoolExecutor(max_workers=len(observer.nodes)) as pool:
+        links = pool.map(observer.links, observer.nodes)
+        statuses = observer.statuses()
+        return View(observer.nodes, statuses, dict(zip(observer.nodes, links, strict=True)))
