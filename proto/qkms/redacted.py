@@ -5,7 +5,7 @@ and comparison by `==`, which is not constant time. This does not stop code
 that asks for the fields: it stops logs, tracebacks and caches.
 """
 
-from typing import NoReturn
+from typing import NoReturn, SupportsIndex
 
 
 class Redacted:
@@ -25,5 +25,5 @@ class Redacted:
     def __hash__(self) -> int:
         raise TypeError(f"a {type(self).__name__} is not hashed: it must not be kept as a key or in a set")
 
-    def __reduce__(self) -> NoReturn:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} is not pickled or copied")

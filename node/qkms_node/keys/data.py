@@ -18,10 +18,10 @@ from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from qkms import labels
 from qkms.errors import InvalidInput
 from qkms.hkdf import expand, expand_into
-
 from qkms_node.keys.errors import CiphertextMalformed, CiphertextRejected
 from qkms_node.keys.secret import EncryptionKey, VersionSecret
 

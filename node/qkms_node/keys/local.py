@@ -11,10 +11,10 @@ node opens.
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from qkms import labels
 from qkms.errors import InvalidInput
 from qkms.hkdf import expand
-
 from qkms_node.keys.errors import LocalSealRejected
 from qkms_node.keys.secret import LocalSealKey
 

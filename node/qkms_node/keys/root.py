@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from qkms import labels
 from qkms.errors import InvalidInput
 from qkms.hkdf import expand, expand_into, extract
-
 from qkms_node.keys.errors import CommitmentMismatch
 from qkms_node.keys.secret import KeyEncryptionKey, QkdSecret, RootSecret
 

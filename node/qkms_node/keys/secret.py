@@ -3,21 +3,40 @@
 What a secret refuses (printing, pickling, copying, hashing, `==`) is in
 `qkms.redacted`; use after wiping is refused here. `reveal` is a window on the
 buffer, not a copy, and `filled` lets the library write into the buffer, so
-that a long-lived secret has one place in memory. What wiping does not reach
-(copies inside the libraries, swap) is said in SECURITY.md.
+that a long-lived secret has one place in memory. A buffer is wiped when asked,
+or else when neither a secret nor a window needs it any more. What wiping does
+not reach (copies inside the libraries, swap) is said in SECURITY.md.
 """
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self, SupportsIndex
 
 from qkms.errors import InvalidInput
 from qkms.hkdf import Octets
 from qkms.redacted import Redacted
-
 from qkms_node.keys.errors import SecretWiped
 
 SECRET_BYTES = 32
+
+
+class _Buffer(bytearray):
+    """Wiped when the last reference goes. A window counts as one.
+
+    The wiping on release belongs here, not to the secret: a window outlives a temporary
+    secret, and would show a cipher 32 zero bytes as its key.
+    """
+
+    def __repr__(self) -> str:
+        return "_Buffer(redacted)"
+
+    __str__ = __repr__
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("the buffer of a secret is not pickled or copied")
+
+    def __del__(self) -> None:
+        self[:] = bytes(len(self))
 
 
 class Secret(Redacted):
@@ -26,10 +45,9 @@ class Secret(Redacted):
     __slots__ = ("_buffer", "_wiped")
 
     def __init__(self, data: Octets) -> None:
-        self._wiped = True
         if len(data) != SECRET_BYTES:
             raise InvalidInput(f"a {type(self).__name__} has {SECRET_BYTES} bytes, not {len(data)}")
-        self._buffer = bytearray(data)
+        self._buffer = _Buffer(data)
         self._wiped = False
 
     @classmethod
@@ -51,7 +69,10 @@ class Secret(Redacted):
         return secret
 
     def reveal(self) -> memoryview:
-        """A read-only view of the bytes for a cryptographic call; shows zeros once wiped. Raises SecretWiped."""
+        """A read-only window on the bytes, for one cryptographic call. Raises SecretWiped.
+
+        Not to be kept: `wipe` zeroes it too.
+        """
         if self._wiped:
             raise SecretWiped(f"this {type(self).__name__} has been wiped")
         return memoryview(self._buffer).toreadonly()
@@ -68,9 +89,6 @@ class Secret(Redacted):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.wipe()
-
-    def __del__(self) -> None:
         self.wipe()
 
 

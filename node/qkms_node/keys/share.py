@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from qkms import labels
 from qkms.errors import InvalidInput, KemRejected
 from qkms.hkdf import expand, extract
 from qkms.kem import HybridCiphertext, HybridPrivateKey, HybridPublicKey, SharedSecrets, encapsulate
-
 from qkms_node.keys.errors import ShareRejected
 from qkms_node.keys.secret import QkdSecret, RootSecret
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from qkms import labels
 from qkms.errors import InvalidInput
 from qkms.hkdf import expand
-
 from qkms_node.keys.errors import WrapRejected
 from qkms_node.keys.secret import KeyEncryptionKey, VersionSecret
 
