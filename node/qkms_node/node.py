@@ -88,8 +88,9 @@ class Node:
         headers = Headers(config.node.id, self._replica, self._store)
         self._health = health.aio.HealthServicer()
         self._server = make_server(config, self._leader_hint)
+        self._watching = Watching(guard, self._store, freshness)
         key_pb2_grpc.add_KeyServiceServicer_to_server(
-            KeyServicer(keys, Watching(guard, self._store, freshness), headers, config.limits), self._server
+            KeyServicer(keys, self._watching, headers, config.limits), self._server
         )
         crypto_pb2_grpc.add_CryptoServiceServicer_to_server(CryptoServicer(self._crypto, headers), self._server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
@@ -125,6 +126,7 @@ class Node:
         """Drains and stops everything; bounded by rpc.drain_ms and a few seconds."""
         log.info("node.stopping", node=self._config.node.id)
         await self._health.enter_graceful_shutdown()
+        self._watching.close()
         await self._server.stop(self._config.rpc.drain_ms / 1000)
         for task in self._tasks:
             task.cancel()

@@ -1,10 +1,12 @@
 """One real node in this process: real gRPC, real mutual TLS, an in-memory replica, no QKD."""
 
+import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -48,6 +50,7 @@ class LocalNode:
     authority: Authority
     replica: LocalReplica
     config: Config
+    stop: Callable[[], Coroutine[Any, Any, None]]
 
     def channel(self, identity: Identity = ALICE, authority: Authority | None = None) -> grpc.aio.Channel:
         """A channel as `identity`, certified by this node's CA or another."""
@@ -90,7 +93,14 @@ async def local_node(folder: Path, rules: tuple[Rule, ...] = (ANYTHING,)) -> Asy
 
     node = Node(settings, make, Links("none", {}, AdmissionRules(), poll_s=60))
     await node.start()
+    stopped: asyncio.Task[None] | None = None
+
+    async def stop() -> None:
+        nonlocal stopped
+        stopped = stopped or asyncio.create_task(node.stop())
+        await stopped
+
     try:
-        yield LocalNode(settings.rpc.listen, authority, replicas[0], settings)
+        yield LocalNode(settings.rpc.listen, authority, replicas[0], settings, stop)
     finally:
-        await node.stop()
+        await stop()

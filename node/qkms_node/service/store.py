@@ -39,7 +39,7 @@ class LedgerStore:
             self._applied_index = index
             self._applied += 1
             self._digest = None
-        self._wake()
+        self.wake()
         return encode_outcome(outcome)
 
     def snapshot(self) -> Iterator[bytes]:
@@ -53,7 +53,7 @@ class LedgerStore:
         with self._lock:
             self._state = state
             self._digest = None
-        self._wake()
+        self.wake()
 
     @contextmanager
     def view(self) -> Iterator[State]:
@@ -104,7 +104,8 @@ class LedgerStore:
             except TimeoutError:
                 continue
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Lets everybody who waits look again."""
         if not self._wake_pending and not self._loop.is_closed():
             self._wake_pending = True
             self._loop.call_soon_threadsafe(self._release)

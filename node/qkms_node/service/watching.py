@@ -57,6 +57,12 @@ class Watching:
         self._guard = guard
         self._store = store
         self._freshness = freshness
+        self._closing = False
+
+    def close(self) -> None:
+        """Ends every watch with SHUTTING_DOWN, so that its client resumes at another node at once."""
+        self._closing = True
+        self._store.wake()
 
     async def watch(self, principal: str, key_id: str, resume_token: str) -> AsyncIterator[Delivery]:
         """Deliveries for ever. Raises QkmsError, HISTORY_COMPACTED among others."""
@@ -67,7 +73,7 @@ class Watching:
             await self._freshness.ensure(LINEARIZABLE)
             after = self._store.revision
             yield Delivery((), token(after))
-        while True:
+        while not self._closing:
             events, seen = self._since(after)
             visible = tuple(e for e in events if self._visible(principal, key_id, e))
             after = max(after, seen)
@@ -75,9 +81,10 @@ class Watching:
                 yield Delivery(visible, token(after))
             elif not events and not await self._grown(seen):
                 yield Delivery((), token(after))
+        raise QkmsError("SHUTTING_DOWN", "this node is stopping; resume the watch at another node", 0.1)
 
     async def _grown(self, revision: int) -> bool:
-        return await self._store.wait_for(lambda state: state.revision > revision, BOOKMARK_S)
+        return await self._store.wait_for(lambda state: self._closing or state.revision > revision, BOOKMARK_S)
 
     def _since(self, after: int) -> tuple[list[EventRecord], int]:
         """Events after a revision and the revision up to which they are complete."""

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -348,3 +349,16 @@ async def test_nobody_without_a_certificate_of_the_cluster_is_served(node: Local
                     cluster_pb2.GetStatusRequest(), timeout=5
                 )
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_stopping_node_ends_watches_at_once_and_drains(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(local_node(tmp_path))
+        channel = await stack.enter_async_context(node.channel())
+        watch = key_pb2_grpc.KeyServiceStub(channel).WatchKeys(key_pb2.WatchKeysRequest())
+        stream = aiter(watch)
+        await anext(stream)
+        stopping = asyncio.create_task(node.stop())
+        code, info, _ = await refusal(anext(stream))
+        assert (code, info.reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+        await stopping
