@@ -1,0 +1,232 @@
+"""What members say to each other: typed messages and their frames.
+
+A frame is a 4-byte big-endian length, one version byte and a msgpack array
+whose first element names the message. Every message that speaks about
+leadership carries the sender's term: acknowledgements too, so that a late one
+from an earlier term is told apart and dropped. Decoding checks every type and
+range; nothing on the wire is ever an object of Python (no pickle).
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from qkms_node.consensus.entries import Entry
+
+VERSION = 1
+_PREFIX = 5
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+
+
+class FrameRejected(Exception):
+    """Bytes that are not a frame of this protocol; the connection that sent them is closed."""
+
+    code = "FRAME_REJECTED"
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base: arrays on the wire, the tag first."""
+
+
+class Hello(_Message, tag=0):
+    """First frame of both ends: which cluster, who speaks, whom it believes to speak to."""
+
+    cluster_id: str
+    sender: str
+    receiver: str
+
+
+class Append(_Message, tag=1):
+    """Log entries after (`prev_index`, `prev_term`); without entries a heartbeat and a probe."""
+
+    term: Count
+    seq: Count
+    prev_index: Count
+    prev_term: Count
+    commit_index: Count
+    entries: list[tuple[bytes, Count, Count]]
+
+
+class AppendAnswer(_Message, tag=2):
+    """`ok`: the log is verified and durable up to `index`. Else: try after `index`."""
+
+    term: Count
+    seq: Count
+    ok: bool
+    index: Count
+
+
+class Commit(_Message, tag=3):
+    """The leader's commit index moved; not acknowledged."""
+
+    term: Count
+    commit_index: Count
+
+
+class SnapshotChunk(_Message, tag=4):
+    """A part at `offset` of the leader's snapshot file of `size` bytes, known by `digest`."""
+
+    term: Count
+    index: Count
+    index_term: Count
+    size: Count
+    digest: bytes
+    offset: Count
+    data: bytes
+
+
+class SnapshotAnswer(_Message, tag=5):
+    """The receiver holds the file up to `offset`; `installed`: its state covers `index`."""
+
+    term: Count
+    index: Count
+    offset: Count
+    installed: bool
+
+
+class PreVote(_Message, tag=6):
+    """Would you vote for me in term + 1? Changes nothing at the receiver."""
+
+    term: Count
+    last_index: Count
+    last_term: Count
+
+
+class PreVoteAnswer(_Message, tag=7):
+    """The answer about `proposed`; `term` is the answerer's own."""
+
+    term: Count
+    proposed: Count
+    granted: bool
+
+
+class RequestVote(_Message, tag=8):
+    """`transfer`: the leader itself asked for this election."""
+
+    term: Count
+    last_index: Count
+    last_term: Count
+    transfer: bool
+
+
+class Vote(_Message, tag=9):
+    term: Count
+    granted: bool
+
+
+class TimeoutNow(_Message, tag=10):
+    """The leader asks its follower to stand for election at once."""
+
+    term: Count
+
+
+class Probe(_Message, tag=11):
+    """Do you still follow me in this term? Sent after the reads that it serves arrived."""
+
+    term: Count
+    seq: Count
+
+
+class ProbeAnswer(_Message, tag=12):
+    term: Count
+    seq: Count
+
+
+class Forward(_Message, tag=13):
+    """Commands proposed at a follower, for the leader to append as one group."""
+
+    seq: Count
+    commands: list[bytes]
+
+
+class ForwardAnswer(_Message, tag=14):
+    """`refused` empty: the group is in entry (`index`, `index_term`) from `position` on."""
+
+    seq: Count
+    refused: str
+    index: Count
+    index_term: Count
+    position: Count
+
+
+class ReadIndex(_Message, tag=15):
+    """Asks the leader for a read index confirmed after this message was sent."""
+
+    seq: Count
+
+
+class ReadIndexAnswer(_Message, tag=16):
+    seq: Count
+    ok: bool
+    index: Count
+
+
+Termed = (
+    Append
+    | AppendAnswer
+    | Commit
+    | SnapshotChunk
+    | SnapshotAnswer
+    | PreVote
+    | PreVoteAnswer
+    | RequestVote
+    | Vote
+    | TimeoutNow
+    | Probe
+    | ProbeAnswer
+)
+Message = Termed | Forward | ForwardAnswer | ReadIndex | ReadIndexAnswer
+
+_encoder = msgspec.msgpack.Encoder()
+_hello = msgspec.msgpack.Decoder(Hello)
+_message: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def append_entries(message: Append) -> list[Entry]:
+    """The entries as the log holds them: (command, index, term)."""
+    return list(message.entries)
+
+
+def frame(message: Message | Hello) -> bytes:
+    """One message as a frame."""
+    body = _encoder.encode(message)
+    return (len(body) + 1).to_bytes(4, "big") + bytes((VERSION,)) + body
+
+
+class FrameReader:
+    """Cuts a byte stream into messages. The first frame of a stream must be a Hello."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._buffer = bytearray()
+        self._greeted = False
+
+    def feed(self, data: bytes) -> list[Message | Hello]:
+        """The messages completed by `data`. Raises FrameRejected."""
+        self._buffer += data
+        messages: list[Message | Hello] = []
+        start = 0
+        while len(self._buffer) - start >= _PREFIX:
+            length = int.from_bytes(self._buffer[start : start + 4], "big")
+            if not 1 <= length <= self._max_bytes:
+                raise FrameRejected(f"frame of {length} bytes, allowed are 1 to {self._max_bytes}")
+            if self._buffer[start + 4] != VERSION:
+                raise FrameRejected(f"frame version {self._buffer[start + 4]}, this node speaks {VERSION}")
+            end = start + 4 + length
+            if len(self._buffer) < end:
+                break
+            messages.append(self._decode(bytes(self._buffer[start + _PREFIX : end])))
+            start = end
+        del self._buffer[:start]
+        return messages
+
+    def _decode(self, body: bytes) -> Message | Hello:
+        try:
+            if self._greeted:
+                return _message.decode(body)
+            hello = _hello.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise FrameRejected(f"frame of {len(body)} bytes is not a message: {error}") from error
+        self._greeted = True
+        return hello

@@ -1,0 +1,49 @@
+"""Where the engine's messages wait until the tick's changes are durable.
+
+To PySyncObj this is the transport. Nothing reaches the network before
+`release`, which the engine calls after the journal's flush: no message can
+reveal an entry, a term or a vote that a power loss could take back.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+
+from qkms_node.consensus.messages import Message
+
+
+class Network(Protocol):
+    """Carries messages to connected peers: in order and at most once per connection."""
+
+    def send(self, peer: str, messages: list[Message]) -> None:
+        """Queues without blocking. Messages to a peer that is not connected are dropped."""
+        ...
+
+
+class Outbox(Transport):  # type: ignore[misc]  # the library is untyped
+    """Gathers the messages of one tick. `translate` turns the library's own dicts into messages."""
+
+    def __init__(self, network: Network, translate: Callable[[dict[str, Any]], Message]) -> None:
+        super().__init__(None, None, [])
+        self._network = network
+        self._translate = translate
+        self._waiting: dict[str, list[Message]] = {}
+
+    def send(self, node: Node, message: Any) -> bool:
+        """Queues a message for the end of the tick."""
+        typed: Message = self._translate(message) if isinstance(message, dict) else message
+        self._waiting.setdefault(node.id, []).append(typed)
+        return True
+
+    def release(self) -> None:
+        """Hands everything queued to the network; only after the journal's flush."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for peer, messages in waiting.items():
+                self._network.send(peer, messages)
+
+    def drop(self, peer: str) -> None:
+        """Forgets what waits for a peer whose connection is gone."""
+        self._waiting.pop(peer, None)

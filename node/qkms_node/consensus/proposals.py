@@ -1,0 +1,234 @@
+"""Proposals on their way into the log and back: every one ends once, and truthfully.
+
+Mends of PySyncObj (K): callbacks that never fire, and outcomes reported as
+definite that are not. A proposal is certainly without effect while it waits
+in this node's queue, when the leader says it did not append it, and when
+another entry was committed at its place. In all other cases without an
+answer its outcome is unknown.
+
+Proposals coalesce: the leader forms one entry from all that wait, a follower
+forwards all that wait in one message. Both hold back while enough is under
+way, so that the next entry gathers more.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+from qkms_node.consensus.core import Core
+from qkms_node.consensus.messages import Forward, ForwardAnswer
+from qkms_node.consensus.replica import ConsensusError, NoQuorum, NotCommitted, OutcomeUnknown, Role
+
+NOT_LEADER = "NOT_LEADER"
+QUEUE_FULL = "QUEUE_FULL"
+
+
+@dataclass(eq=False, slots=True)
+class Proposal:
+    """One command of this node's caller. `result` is set when it has ended."""
+
+    command: bytes
+    deadline: float
+    ticket: object
+    left_queue: bool = False
+    result: bytes | ConsensusError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commands that enter the log together. `origin`: the follower and its number, None for own."""
+
+    commands: list[bytes]
+    own: list[Proposal]
+    origin: tuple[str, int] | None
+
+
+@dataclass
+class Book:
+    """Where proposals are: queued, forwarded by number, or in the log by index."""
+
+    queue: deque[Proposal] = field(default_factory=deque)
+    queued_bytes: int = 0
+    received: deque[Group] = field(default_factory=deque)
+    forwarded: dict[int, tuple[str, list[Proposal]]] = field(default_factory=dict)
+    logged: dict[int, list[tuple[int, int, list[Proposal]]]] = field(default_factory=dict)
+
+
+class Proposals:
+    """All proposals of this node's callers, and those that followers forwarded to it."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._book = Book()
+        self._deadlines: list[tuple[float, int, Proposal]] = []
+        self._numbers = count(1)
+        self.ended: list[Proposal] = []
+        self.disk_full = False
+
+    def add(self, proposal: Proposal) -> None:
+        """Takes a proposal of a caller of this node."""
+        limits, book = self._core.limits, self._book
+        size = len(proposal.command)
+        if size > limits.command_bytes:
+            self._end(
+                proposal, NotCommitted(f"a command of {size} bytes, at most {limits.command_bytes} are taken")
+            )
+        elif len(book.queue) >= limits.queued_commands or book.queued_bytes + size > limits.queued_bytes:
+            self._end(proposal, NotCommitted("too many proposals wait at this node; try again later"))
+        elif self.disk_full:
+            self._end(
+                proposal, NotCommitted("the disk of this node is almost full (RESOURCE_EXHAUSTED); free space")
+            )
+        else:
+            book.queue.append(proposal)
+            book.queued_bytes += size
+            heapq.heappush(self._deadlines, (proposal.deadline, next(self._numbers), proposal))
+
+    def forward(self) -> None:
+        """As a follower: sends what waits to the leader."""
+        core, book = self._core, self._book
+        leader = core.leader
+        if leader is None or leader not in core.connected:
+            return
+        under_way = sum(target == leader for target, _ in book.forwarded.values())
+        for _ in range(under_way, core.limits.forwards_in_flight):
+            own = list(self._take_own())
+            if not own:
+                return
+            number = next(self._numbers)
+            book.forwarded[number] = leader, own
+            core.send(leader, Forward(number, [p.command for p in own]))
+
+    def take_groups(self, max_bytes: int) -> list[Group]:
+        """As the leader: what goes into the next entry."""
+        book = self._book
+        groups: list[Group] = []
+        size = 0
+        while book.received:
+            more = sum(map(len, book.received[0].commands))
+            if groups and size + more > max_bytes:
+                return groups
+            size += more
+            groups.append(book.received.popleft())
+        own = list(self._take_own(max_bytes - size)) if size < max_bytes else []
+        if own:
+            groups.append(Group([p.command for p in own], own, None))
+        return groups
+
+    def entered(self, index: int, term: int, groups: list[Group]) -> None:
+        """The groups are, in this order, the entry (`index`, `term`)."""
+        position = 0
+        for group in groups:
+            if group.origin is None:
+                self._book.logged.setdefault(index, []).append((term, position, group.own))
+            else:
+                peer, number = group.origin
+                self._core.send(peer, ForwardAnswer(number, "", index, term, position))
+            position += len(group.commands)
+
+    def on_forward(self, peer: str, message: Forward) -> None:
+        core, book = self._core, self._book
+        if core.role is not Role.LEADER:
+            core.send(peer, ForwardAnswer(message.seq, NOT_LEADER, 0, 0, 0))
+        elif self.disk_full or sum(len(g.commands) for g in book.received) >= core.limits.queued_commands:
+            core.send(peer, ForwardAnswer(message.seq, QUEUE_FULL, 0, 0, 0))
+        else:
+            book.received.append(Group(message.commands, [], (peer, message.seq)))
+
+    def on_forward_answer(self, message: ForwardAnswer) -> None:
+        _, own = self._book.forwarded.pop(message.seq, ("", []))
+        if message.refused == NOT_LEADER:
+            self._requeue(own)
+        elif message.refused:
+            self._end_all(own, NotCommitted("too many proposals wait at the leader, or its disk is almost full"))
+        elif message.index <= self._core.applied_index:
+            self._end_all(own, OutcomeUnknown("the entry was applied before it was known to carry this proposal"))
+        else:
+            self._book.logged.setdefault(message.index, []).append((message.index_term, message.position, own))
+
+    def applied(self, index: int, term: int, answers: list[bytes]) -> None:
+        """Entry (`index`, `term`) is committed and was applied with these answers."""
+        for entry_term, position, own in self._book.logged.pop(index, ()):
+            if entry_term != term:
+                self._end_all(own, NotCommitted("another leader's entry was committed in its place"))
+                continue
+            for offset, proposal in enumerate(own):
+                self._end(proposal, answers[position + offset])
+
+    def covered(self, index: int) -> None:
+        """A snapshot took the place of the entries up to `index`: their answers are lost."""
+        for at in [i for i in self._book.logged if i <= index]:
+            for _, _, own in self._book.logged.pop(at):
+                self._end_all(own, OutcomeUnknown("a snapshot took the place of its entry"))
+
+    def stopped_leading(self) -> None:
+        """Forwarded groups that are not in the log yet go back to where they came from."""
+        while self._book.received:
+            origin = self._book.received.popleft().origin
+            assert origin is not None
+            self._core.send(origin[0], ForwardAnswer(origin[1], NOT_LEADER, 0, 0, 0))
+
+    def lost(self, peer: str) -> None:
+        """The connection to `peer` is gone: what was forwarded and not answered may be in its log or not."""
+        book = self._book
+        book.received = deque(g for g in book.received if g.origin is None or g.origin[0] != peer)
+        for number in [n for n, (target, _) in book.forwarded.items() if target == peer]:
+            self._end_all(book.forwarded.pop(number)[1], OutcomeUnknown(f"{peer} was lost before it answered"))
+
+    def expire(self) -> None:
+        """Ends the proposals whose deadline has passed."""
+        now = self._core.now()
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].result is not None):
+            proposal = heapq.heappop(self._deadlines)[2]
+            if proposal.result is not None:
+                continue
+            if proposal.left_queue:
+                self._end(proposal, OutcomeUnknown("not committed in time; it may still be"))
+            elif self._core.leader is None:
+                self._end(proposal, NoQuorum("no leader was elected in time"))
+            else:
+                self._end(proposal, NotCommitted("the deadline passed before it was taken into the log"))
+
+    def next_deadline(self) -> float:
+        """When `expire` has something to do."""
+        return self._deadlines[0][0] if self._deadlines else float("inf")
+
+    def end_all(self) -> None:
+        """The node stops."""
+        for _, _, proposal in self._deadlines:
+            if proposal.result is None:
+                stopping = "this node stops"
+                self._end(proposal, OutcomeUnknown(stopping) if proposal.left_queue else NotCommitted(stopping))
+
+    def _take_own(self, max_bytes: int | None = None) -> Iterator[Proposal]:
+        book = self._book
+        room = self._core.limits.entry_bytes if max_bytes is None else max_bytes
+        taken = False
+        while book.queue:
+            size = len(book.queue[0].command)
+            if taken and size > room:
+                return
+            proposal = book.queue.popleft()
+            book.queued_bytes -= size
+            if proposal.result is None:
+                taken = proposal.left_queue = True
+                room -= size
+                yield proposal
+
+    def _requeue(self, own: list[Proposal]) -> None:
+        for proposal in reversed(own):
+            if proposal.result is None:
+                proposal.left_queue = False
+                self._book.queue.appendleft(proposal)
+                self._book.queued_bytes += len(proposal.command)
+
+    def _end_all(self, own: list[Proposal], result: ConsensusError) -> None:
+        for proposal in own:
+            self._end(proposal, result)
+
+    def _end(self, proposal: Proposal, result: bytes | ConsensusError) -> None:
+        if proposal.result is None:
+            proposal.result = result
+            self.ended.append(proposal)

@@ -1,0 +1,238 @@
+"""Read barriers by ReadIndex: an index that covers every write acknowledged before.
+
+Mends of PySyncObj (J): a cut-off leader answers reads there. Here the leader
+sends probes of its term after the request arrived; once a majority has
+answered, the commit index that it noted before sending is safe to read at,
+provided its own first entry of the term is committed. Nothing is written.
+Requests that arrive while a round is under way share the next one.
+
+The start of a barrier that completed bounds how stale this node's state can
+be, by this node's own clock alone.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import count
+
+from qkms_node.consensus.core import Core
+from qkms_node.consensus.messages import Probe, ProbeAnswer, ReadIndex, ReadIndexAnswer
+from qkms_node.consensus.replica import NoQuorum, Role
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """One caller. `result`: the applied index, or why there is none."""
+
+    deadline: float
+    ticket: object
+    result: int | NoQuorum | None = None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Callers that share one request. `started`: when it was sent."""
+
+    started: float
+    waiters: list[Waiter]
+
+
+class Rounds:
+    """The leader's part: rounds of probes that confirm its leadership."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._seq = 0
+        self._sent_at = float("-inf")
+        self._waiting: list[tuple[str, int]] = []
+        self._rounds: deque[tuple[int, int, list[tuple[str, int]]]] = deque()  # (seq, commit index, requests)
+        self._answered: dict[str, int] = {}
+        self.confirmed: list[tuple[str, int, int]] = []  # (asker, its number, index)
+
+    def ask(self, asker: str, number: int) -> None:
+        """A request by this node or a follower."""
+        self._waiting.append((asker, number))
+
+    def step(self) -> None:
+        """Begins a round when someone waits, repeats one that takes too long."""
+        core = self._core
+        if core.role is not Role.LEADER or core.commit_index < core.no_op_index:
+            return
+        overdue = core.now() - self._sent_at > core.timing.heartbeat_s
+        if self._waiting and (not self._rounds or overdue):
+            waiting, self._waiting = self._waiting, []
+            self._rounds.append((self._seq + 1, core.commit_index, waiting))
+            self._probe()
+        elif self._rounds and overdue:
+            self._probe()
+        self._finish()
+
+    def on_answer(self, peer: str, message: ProbeAnswer) -> None:
+        self._answered[peer] = max(message.seq, self._answered.get(peer, 0))
+
+    def end(self) -> list[tuple[str, int]]:
+        """This node leads no more: the requests without an answer."""
+        left = [*self._waiting, *(request for _, _, requests in self._rounds for request in requests)]
+        self._waiting, self._answered = [], {}
+        self._rounds.clear()
+        return left
+
+    def _probe(self) -> None:
+        core = self._core
+        self._seq += 1
+        self._sent_at = core.now()
+        for peer in core.peers:
+            core.send(peer, Probe(core.term, self._seq))
+
+    def _finish(self) -> None:
+        core = self._core
+        while self._rounds:
+            seq, index, requests = self._rounds[0]
+            if not core.is_majority(1 + sum(self._answered.get(peer, 0) >= seq for peer in core.peers)):
+                return
+            self._rounds.popleft()
+            self.confirmed += [(asker, number, index) for asker, number in requests]
+
+
+@dataclass
+class _Local:
+    """Callers of this node: not asked for yet, asked for by number, confirmed and waiting to be applied."""
+
+    arrived: list[Waiter] = field(default_factory=list)
+    asked: dict[int, _Asked] = field(default_factory=dict)
+    confirmed: list[tuple[int, _Asked]] = field(default_factory=list)
+
+
+class Reads:
+    """All barriers of this node's callers; with `Rounds`, those of followers too."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._rounds = Rounds(core)
+        self._local = _Local()
+        self._numbers = count(1)
+        self._asked_at = float("-inf")
+        self._next_deadline = float("inf")
+        self.fresh_since: float | None = None
+        self.ended: list[Waiter] = []
+
+    def add(self, waiter: Waiter) -> None:
+        """Takes a caller of this node."""
+        self._local.arrived.append(waiter)
+        self._next_deadline = min(self._next_deadline, waiter.deadline)
+
+    def step(self) -> None:
+        """Asks, confirms and ends what is due; called at the end of each tick."""
+        self._finish_rounds()
+        self._reask_lost()
+        self._ask()
+        self._finish_rounds()
+        self._complete()
+        self._expire()
+
+    def _finish_rounds(self) -> None:
+        self._rounds.step()
+        for asker, number, index in self._rounds.confirmed:
+            if asker == self._core.id:
+                self._confirm(number, index)
+            else:
+                self._core.send(asker, ReadIndexAnswer(number, True, index))
+        self._rounds.confirmed.clear()
+
+    def next_deadline(self) -> float:
+        """When `step` has something to do without a message."""
+        background = self._asked_at + self._core.timing.background_barrier_s
+        again = self._asked_at + self._core.timing.heartbeat_s
+        waiting = bool(self._local.arrived or self._local.asked)
+        return min(again if waiting else background, self._next_deadline)
+
+    def on_read_index(self, peer: str, message: ReadIndex) -> None:
+        if self._core.role is Role.LEADER:
+            self._rounds.ask(peer, message.seq)
+        else:
+            self._core.send(peer, ReadIndexAnswer(message.seq, False, 0))
+
+    def on_read_index_answer(self, message: ReadIndexAnswer) -> None:
+        if message.ok:
+            self._confirm(message.seq, message.index)
+        elif message.seq in self._local.asked:
+            self._local.arrived += self._local.asked.pop(message.seq).waiters
+
+    def on_probe_answer(self, peer: str, message: ProbeAnswer) -> None:
+        self._rounds.on_answer(peer, message)
+
+    def stopped_leading(self) -> None:
+        """Followers are told to ask elsewhere; own callers ask again."""
+        for asker, number in self._rounds.end():
+            if asker != self._core.id:
+                self._core.send(asker, ReadIndexAnswer(number, False, 0))
+            elif number in self._local.asked:
+                self._local.arrived += self._local.asked.pop(number).waiters
+
+    def end_all(self) -> None:
+        """The node stops."""
+        self._next_deadline = float("-inf")
+        self._expire(everyone=True)
+
+    def _reask_lost(self) -> None:
+        patience = 4 * self._core.timing.heartbeat_s
+        now = self._core.now()
+        for number in [n for n, asked in self._local.asked.items() if now - asked.started > patience]:
+            self._local.arrived += self._local.asked.pop(number).waiters
+
+    def _ask(self) -> None:
+        core, local = self._core, self._local
+        now = core.now()
+        due = now - self._asked_at >= core.timing.background_barrier_s
+        blocked = bool(local.asked) and now - self._asked_at < core.timing.heartbeat_s
+        leader = core.leader
+        if not (local.arrived or due) or blocked or leader is None:
+            return
+        if leader != core.id and leader not in core.connected:
+            return
+        number = next(self._numbers)
+        local.asked[number] = _Asked(now, local.arrived)
+        local.arrived = []
+        self._asked_at = now
+        if leader == core.id:
+            self._rounds.ask(core.id, number)
+        else:
+            core.send(leader, ReadIndex(number))
+
+    def _confirm(self, number: int, index: int) -> None:
+        asked = self._local.asked.pop(number, None)
+        if asked is not None:
+            self._local.confirmed.append((index, asked))
+
+    def _complete(self) -> None:
+        applied = self._core.applied_index
+        waiting: list[tuple[int, _Asked]] = []
+        for index, asked in self._local.confirmed:
+            if index > applied:
+                waiting.append((index, asked))
+                continue
+            self.fresh_since = max(asked.started, self.fresh_since or asked.started)
+            for waiter in asked.waiters:
+                self._end(waiter, applied)
+        self._local.confirmed = waiting
+
+    def _expire(self, *, everyone: bool = False) -> None:
+        now = self._core.now()
+        if now < self._next_deadline and not everyone:
+            return
+        local = self._local
+        groups = [
+            local.arrived,
+            *(a.waiters for a in local.asked.values()),
+            *(a.waiters for _, a in local.confirmed),
+        ]
+        for group in groups:
+            for waiter in group:
+                if everyone or waiter.deadline <= now:
+                    self._end(waiter, NoQuorum("no majority confirmed the leader in time"))
+            group[:] = [waiter for waiter in group if waiter.result is None]
+        self._next_deadline = min((w.deadline for group in groups for w in group), default=float("inf"))
+
+    def _end(self, waiter: Waiter, result: int | NoQuorum) -> None:
+        if waiter.result is None:
+            waiter.result = result
+            self.ended.append(waiter)
