@@ -21,7 +21,7 @@ from typing import Any
 import click
 from aiohttp import ClientSession, web
 
-DEVIATIONS = ("none", "wrong_length", "wrong_key", "html", "error_500", "silence", "hang_up")
+DEVIATIONS = ("none", "wrong_length", "wrong_key", "redeliver", "html", "error_500", "silence", "hang_up")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class DeviantKme:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._deviation = _known(settings.deviation)
+        # The last delivery of each path, to be delivered again.
+        self._delivered: dict[str, list[dict[str, Any]]] = {}
         self._upstream_tls = ssl.create_default_context(cafile=settings.ca)
         self._upstream_tls.load_cert_chain(settings.node_certificate, settings.node_private_key)
 
@@ -77,7 +79,7 @@ class DeviantKme:
                     request.transport.abort()
         status, body = await self._ask_upstream(request)
         if status == 200 and isinstance(body.get("keys"), list):
-            body["keys"] = [self._altered(key) for key in body["keys"]]
+            body["keys"] = self._altered(request.path, body["keys"])
         return web.json_response(body, status=status)
 
     async def _ask_upstream(self, request: web.Request) -> tuple[int, dict[str, Any]]:
@@ -92,12 +94,17 @@ class DeviantKme:
         ):
             return answer.status, await answer.json(content_type=None) or {}
 
-    def _altered(self, key: dict[str, Any]) -> dict[str, Any]:
+    def _altered(self, path: str, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self._deviation == "redeliver":
+            return self._delivered.setdefault(path, keys)
+        self._delivered[path] = keys
         change = ALTERATIONS.get(self._deviation)
-        if change is None:
-            return key
-        material = base64.b64decode(str(key["key"]))
-        return {**key, "key": base64.b64encode(change(material)).decode()}
+        return keys if change is None else [_with_key(key, change) for key in keys]
+
+
+def _with_key(key: dict[str, Any], change: Callable[[bytes], bytes]) -> dict[str, Any]:
+    material = base64.b64decode(str(key["key"]))
+    return {**key, "key": base64.b64encode(change(material)).decode()}
 
 
 ALTERATIONS: dict[str, Callable[[bytes], bytes]] = {

@@ -8,6 +8,7 @@ themselves is for `observe` to ask.
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 
 import grpc
@@ -20,8 +21,7 @@ from qkms_chaos.cluster.layout import Layout
 from qkms_chaos.cluster.network import Loopback, Network
 from qkms_chaos.cluster.process import READY_TIMEOUT_S, STOP_TIMEOUT_S, Process, ProcessHangs
 from qkms_chaos.cluster.waits import NotYet
-from qkms_chaos.pki import Authority, Identity, Material
-from qkms_client import Client
+from qkms_chaos.pki import Authority, Material
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -74,7 +74,7 @@ class Cluster:
         for name in chosen:
             self.member(name).start()
         for name in chosen:
-            self.member(name).wait_ready(lambda name=name: self._probe(name), timeout_s)  # type: ignore[misc]
+            self.member(name).wait_ready(partial(self._probe, name), timeout_s)
 
     def member(self, name: str) -> Process:
         """The process of a node or KME."""
@@ -110,18 +110,6 @@ class Cluster:
             self.kill()
             self.kme_admin.close()
             self._held.close()
-
-    def client(self, service: str) -> Client:
-        """The SDK as one of the layout's services."""
-        return Client.from_profile(self.layout.service_profile(service))
-
-    def operator_client(self) -> Client:
-        """The SDK as the operator."""
-        return Client.from_profile(self.layout.profile)
-
-    def service(self, name: str) -> Identity:
-        """A service's identity."""
-        return Identity("service", name)
 
     def _probe(self, member: str) -> None:
         if member in self.nodes:

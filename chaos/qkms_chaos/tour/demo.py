@@ -8,6 +8,7 @@ from rich.console import Console
 
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.layout import open_layout
+from qkms_chaos.cluster.users import users_of
 from qkms_chaos.tour.narrator import Narrator
 from qkms_chaos.tour.steps import STEPS, Tour, expect
 
@@ -34,12 +35,8 @@ def _tour(console: Console, cluster: Cluster) -> None:
     with narrator.step(START) as result:
         cluster.start(narrator.told)
         result(f"{', '.join((*cluster.kmes, *cluster.nodes))}, with mutual TLS between all of them")
-    with (
-        cluster.client("payments") as payments,
-        cluster.client("ledger") as ledger,
-        cluster.operator_client() as operator,
-    ):
-        tour = Tour(cluster, payments, ledger, operator, narrator.told)
+    with users_of(cluster, narrator.told) as users:
+        tour = Tour(cluster, users, narrator.told)
         for title, action in STEPS:
             with narrator.step(title) as result:
                 result(action(tour))

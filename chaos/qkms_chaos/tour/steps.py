@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 from qkms_chaos.cluster.driver import Cluster
-from qkms_chaos.cluster.observe import Observer, describe_root
+from qkms_chaos.cluster.observe import describe_root
+from qkms_chaos.cluster.users import Users
 from qkms_chaos.cluster.waits import NotYet, wait_for
-from qkms_client import Client
 from qkms_client.errors import CiphertextRejected
 from qkms_client.types import Encrypted, Grade, Role, VersionState
 
@@ -35,19 +35,12 @@ def expect(holds: bool, promise: str) -> None:
 class Tour:
     """A cluster, clients of two services and the operator, and what the steps hand on to each other."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        payments: Client,
-        ledger: Client,
-        operator: Client,
-        told: Callable[[str], None],
-    ) -> None:
+    def __init__(self, cluster: Cluster, users: Users, told: Callable[[str], None]) -> None:
         self._cluster = cluster
-        self._payments = payments
-        self._ledger = ledger
-        self._operator = operator
-        self._observer = Observer(operator, cluster.layout.nodes, told)
+        self._payments = users.payments
+        self._ledger = users.ledger
+        self._operator = users.operator
+        self._observer = users.observer
         self._told = told
         self._killed = ""
         self._cut = ("", "")

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import itertools
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -18,7 +19,6 @@ from qkms_chaos.cluster.process import Process
 from qkms_chaos.pki import Authority, Identity, Material
 
 KEY = bytes(range(32))
-ANSWER = {"keys": [{"key_ID": "a-key", "key": base64.b64encode(KEY).decode()}]}
 
 
 class Deviant:
@@ -32,8 +32,12 @@ class Deviant:
         return (await self.client.put("/deviation", json={"deviation": deviation})).status_code
 
     async def key(self) -> bytes:
+        return base64.b64decode((await self.delivery())["key"])
+
+    async def delivery(self) -> dict[str, str]:
         answer = await self.client.post("/api/v1/keys/node-2/enc_keys", json={"number": 1})
-        return base64.b64decode(answer.json()["keys"][0]["key"])
+        key: dict[str, str] = answer.json()["keys"][0]
+        return key
 
 
 @asynccontextmanager
@@ -43,8 +47,10 @@ async def honest_kme(kme: Material, port: int) -> AsyncIterator[None]:
         assert request.path == "/api/v1/keys/node-2/enc_keys"
         assert await request.json() == {"number": 1}
         assert ("URI", "spiffe://qkms.dev/node/node-1") in peer["subjectAltName"]
-        return web.json_response(ANSWER)
+        number = next(numbers)
+        return web.json_response({"keys": [{"key_ID": str(number), "key": base64.b64encode(KEY).decode()}]})
 
+    numbers = itertools.count(1)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(kme.ca))
     tls.load_cert_chain(kme.certificate, kme.private_key)
     tls.verify_mode = ssl.CERT_REQUIRED
@@ -127,6 +133,14 @@ async def test_it_deviates_as_told_and_returns_to_the_truth(deviant: Deviant) ->
         await deviant.client.get("/api/v1/keys/node-2/status", timeout=0.3)
     await deviant.deviate("none")
     assert await deviant.key() == KEY
+
+
+async def test_it_delivers_a_key_again(deviant: Deviant) -> None:
+    assert [(await deviant.delivery())["key_ID"] for _ in range(2)] == ["1", "2"]
+    await deviant.deviate("redeliver")
+    assert [(await deviant.delivery())["key_ID"] for _ in range(2)] == ["2", "2"]
+    await deviant.deviate("none")
+    assert (await deviant.delivery())["key_ID"] == "5"
 
 
 async def test_a_deviation_that_does_not_exist_is_refused(deviant: Deviant) -> None:
