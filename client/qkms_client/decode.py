@@ -1,0 +1,174 @@
+"""Protocol messages as the records of `types` and `secret`. Nothing is decided here."""
+
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from qkms.v1 import cluster_pb2, common_pb2, crypto_pb2, key_pb2, qkd_pb2, session_pb2
+from qkms_client import types as t
+from qkms_client.secret import DataKey, Decrypted, DerivedKey
+
+
+def header(message: common_pb2.ResponseHeader) -> t.Header:
+    """A response header."""
+    return t.Header(
+        revision=message.revision,
+        term=message.term,
+        leader_known=message.leader_known,
+        staleness=message.staleness.ToTimedelta() if message.HasField("staleness") else None,
+        consistency=t.Level(message.consistency),
+        node_id=message.node_id,
+        leader_id=message.leader_id,
+    )
+
+
+def key(message: key_pb2.Key, head: t.Header, replayed: bool = False) -> t.Key:
+    """A key."""
+    return t.Key(
+        name=message.name,
+        algorithm=_algorithm(message.algorithm),
+        primary_version=message.primary_version,
+        version_count=message.version_count,
+        create_time=_time(message.create_time),
+        required_grade=t.Grade(message.required_grade),
+        max_staleness=message.max_staleness.ToTimedelta(),
+        labels=dict(message.labels),
+        etag=message.etag,
+        revision=message.revision,
+        replayed=replayed,
+        header=head,
+    )
+
+
+def version(message: key_pb2.KeyVersion, head: t.Header, replayed: bool = False) -> t.KeyVersion:
+    """A key version."""
+    return t.KeyVersion(
+        name=message.name,
+        version=message.version,
+        state=t.VersionState(message.state),
+        grade=t.Grade(message.grade),
+        root_epoch=message.root_epoch,
+        create_time=_time(message.create_time),
+        activate_time=_time(message.activate_time),
+        destroy_time=_time(message.destroy_time),
+        qkd_key_ids=tuple(message.qkd_key_ids),
+        replayed=replayed,
+        header=head,
+    )
+
+
+def event(message: key_pb2.KeyEvent) -> t.KeyEvent:
+    """An event of a watch."""
+    return t.KeyEvent(
+        revision=message.revision,
+        type=t.EventType(message.type),
+        name=message.name,
+        version=message.version,
+        state=t.VersionState(message.state),
+        time=_time(message.time),
+    )
+
+
+def encrypted(message: crypto_pb2.EncryptResponse) -> t.Encrypted:
+    """The answer of Encrypt."""
+    return t.Encrypted(message.ciphertext, message.version, t.Grade(message.grade), header(message.header))
+
+
+def decrypted(message: crypto_pb2.DecryptResponse) -> Decrypted:
+    """The answer of Decrypt."""
+    return Decrypted(message.plaintext, message.version, header(message.header))
+
+
+def data_key(message: crypto_pb2.GenerateDataKeyResponse) -> DataKey:
+    """The answer of GenerateDataKey."""
+    return DataKey(
+        message.plaintext, message.ciphertext, message.version, t.Grade(message.grade), header(message.header)
+    )
+
+
+def derived_key(message: crypto_pb2.DeriveKeyResponse) -> DerivedKey:
+    """The answer of DeriveKey."""
+    return DerivedKey(message.derived_key, message.version, t.Grade(message.grade), header(message.header))
+
+
+def session(message: session_pb2.Session, head: t.Header) -> t.Session:
+    """A session's public state."""
+    return t.Session(
+        name=message.name,
+        state=t.SessionState(message.state),
+        initiator=message.initiator,
+        responder=message.responder,
+        grade=t.Grade(message.grade),
+        root_epoch=message.root_epoch,
+        qkd_key_ids=tuple(message.qkd_key_ids),
+        create_time=_time(message.create_time),
+        expire_time=_time(message.expire_time),
+        header=head,
+    )
+
+
+def link(message: qkd_pb2.Link, node_id: str) -> t.Link:
+    """A quantum link as `node_id` sees it."""
+    return t.Link(
+        peer_node_id=message.peer_node_id,
+        local_sae_id=message.local_sae_id,
+        peer_sae_id=message.peer_sae_id,
+        source_kme_id=message.source_kme_id,
+        target_kme_id=message.target_kme_id,
+        state=t.LinkState(message.state),
+        qber=message.qber if message.HasField("qber") else None,
+        skr=message.skr if message.HasField("skr") else None,
+        stored_key_count=message.stored_key_count if message.HasField("stored_key_count") else None,
+        max_key_count=message.max_key_count if message.HasField("max_key_count") else None,
+        key_size=message.key_size,
+        error=message.error,
+        observe_time=_time(message.observe_time),
+        node_id=node_id,
+    )
+
+
+def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus:
+    """A node's status."""
+    return t.NodeStatus(
+        node_id=message.node_id,
+        cluster_id=message.cluster_id,
+        role=t.Role(message.role),
+        term=message.term,
+        commit_index=message.commit_index,
+        applied_index=message.applied_index,
+        revision=message.revision,
+        state_digest=message.state_digest,
+        root=_root(message.root) if message.HasField("root") else None,
+        open_epochs=tuple(message.open_epochs),
+        seeding=message.seeding,
+        members=tuple(t.Member(m.id, m.rpc_address, m.connected) for m in message.members),
+        key_count=message.key_count,
+        version=message.version,
+        start_time=_time(message.start_time),
+        header=head,
+    )
+
+
+def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
+    return t.RootEpoch(
+        epoch=message.epoch,
+        state=t.EpochState(message.state),
+        grade=t.Grade(message.grade),
+        qkd_key_ids=tuple(message.qkd_key_ids),
+        confirmed_by=tuple(message.confirmed_by),
+        stage_time=_time(message.stage_time),
+        activate_time=_time(message.activate_time),
+        reason=message.reason,
+    )
+
+
+def _time(message: Timestamp) -> datetime | None:
+    """None for a timestamp that is absent: no event of a cluster happened in 1970."""
+    if not message.seconds and not message.nanos:
+        return None
+    return datetime.fromtimestamp(message.seconds, UTC) + timedelta(microseconds=message.nanos // 1000)
+
+
+def _algorithm(number: int) -> str:
+    known = key_pb2.KeyAlgorithm.DESCRIPTOR.values_by_number.get(number)
+    return known.name if known is not None else f"UNKNOWN_{number}"

@@ -1,0 +1,94 @@
+"""The table of methods: where each is, and how it may be repeated.
+
+A mutation is repeated only with its own request_id. A read without a
+consistency gets the default of its row: the session token as AT_LEAST, or the
+method's own default with a check of the answer against the token.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from qkms.v1 import cluster_pb2, crypto_pb2, key_pb2, qkd_pb2, session_pb2
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+class Fresh(Enum):
+    """What a read that names no consistency gets."""
+
+    SEEN = "seen"
+    """AT_LEAST the highest revision this client has seen."""
+    CHECKED = "checked"
+    """The method's default. An answer older than what this client has seen is not taken."""
+    OWN = "own"
+    """The node's own view, whatever it is."""
+
+
+@dataclass(frozen=True)
+class Method(Generic[Request, Response]):
+    """One gRPC method. `path` is its name on the wire."""
+
+    path: str
+    request: type[Request]
+    response: type[Response]
+    mutation: bool
+    fresh: Fresh
+
+    @property
+    def name(self) -> str:
+        """The method without its service."""
+        return self.path.rpartition("/")[2]
+
+
+def _mutation(path: str, request: type[Request], response: type[Response]) -> Method[Request, Response]:
+    return Method(f"/qkms.v1.{path}", request, response, mutation=True, fresh=Fresh.OWN)
+
+
+def _read(
+    path: str, request: type[Request], response: type[Response], fresh: Fresh = Fresh.SEEN
+) -> Method[Request, Response]:
+    return Method(f"/qkms.v1.{path}", request, response, mutation=False, fresh=fresh)
+
+
+_k, _c, _s = key_pb2, crypto_pb2, session_pb2
+
+CREATE_KEY = _mutation("KeyService/CreateKey", _k.CreateKeyRequest, _k.CreateKeyResponse)
+GET_KEY = _read("KeyService/GetKey", _k.GetKeyRequest, _k.GetKeyResponse)
+LIST_KEYS = _read("KeyService/ListKeys", _k.ListKeysRequest, _k.ListKeysResponse)
+LIST_VERSIONS = _read("KeyService/ListVersions", _k.ListVersionsRequest, _k.ListVersionsResponse)
+ROTATE_KEY = _mutation("KeyService/RotateKey", _k.RotateKeyRequest, _k.RotateKeyResponse)
+DISABLE_VERSION = _mutation("KeyService/DisableVersion", _k.DisableVersionRequest, _k.DisableVersionResponse)
+ENABLE_VERSION = _mutation("KeyService/EnableVersion", _k.EnableVersionRequest, _k.EnableVersionResponse)
+DESTROY_VERSION = _mutation("KeyService/DestroyVersion", _k.DestroyVersionRequest, _k.DestroyVersionResponse)
+RESTORE_VERSION = _mutation("KeyService/RestoreVersion", _k.RestoreVersionRequest, _k.RestoreVersionResponse)
+WATCH_KEYS = _read("KeyService/WatchKeys", _k.WatchKeysRequest, _k.WatchKeysResponse, Fresh.OWN)
+
+# AT_LEAST alone would lift the bound on staleness that stops a cut-off node from using a
+# revoked version: the use of keys keeps the method's default.
+ENCRYPT = _read("CryptoService/Encrypt", _c.EncryptRequest, _c.EncryptResponse, Fresh.CHECKED)
+DECRYPT = _read("CryptoService/Decrypt", _c.DecryptRequest, _c.DecryptResponse, Fresh.CHECKED)
+GENERATE_DATA_KEY = _read(
+    "CryptoService/GenerateDataKey",
+    _c.GenerateDataKeyRequest,
+    _c.GenerateDataKeyResponse,
+    Fresh.CHECKED,
+)
+DERIVE_KEY = _read("CryptoService/DeriveKey", _c.DeriveKeyRequest, _c.DeriveKeyResponse, Fresh.CHECKED)
+RANDOM_BYTES = _read("CryptoService/RandomBytes", _c.RandomBytesRequest, _c.RandomBytesResponse, Fresh.OWN)
+
+OPEN_SESSION = _mutation("SessionService/OpenSession", _s.OpenSessionRequest, _s.OpenSessionResponse)
+READ_SESSION = _read("SessionService/JoinSession", _s.JoinSessionRequest, _s.JoinSessionResponse)
+ANSWER_SESSION = _mutation("SessionService/JoinSession", _s.JoinSessionRequest, _s.JoinSessionResponse)
+CONFIRM_SESSION = _mutation("SessionService/ConfirmSession", _s.ConfirmSessionRequest, _s.ConfirmSessionResponse)
+CLOSE_SESSION = _mutation("SessionService/CloseSession", _s.CloseSessionRequest, _s.CloseSessionResponse)
+GET_SESSION = _read("SessionService/GetSession", _s.GetSessionRequest, _s.GetSessionResponse)
+
+GET_STATUS = _read(
+    "ClusterService/GetStatus", cluster_pb2.GetStatusRequest, cluster_pb2.GetStatusResponse, Fresh.OWN
+)
+ROTATE_ROOT = _mutation("ClusterService/RotateRoot", cluster_pb2.RotateRootRequest, cluster_pb2.RotateRootResponse)
+LIST_LINKS = _read("QkdService/ListLinks", qkd_pb2.ListLinksRequest, qkd_pb2.ListLinksResponse, Fresh.OWN)
