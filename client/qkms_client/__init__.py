@@ -1,1 +1,69 @@
-"""SDK and command line of qkms."""
+"""SDK and command line of qkms.
+
+    with Client.from_profile() as client:
+        client.create_key("payments")
+        sealed = client.encrypt("payments", b"42 EUR", context={"tenant": "a"})
+        client.decrypt("payments", sealed, context={"tenant": "a"}).plaintext
+
+`Client` blocks, `AsyncClient` is for asyncio; both have the same calls. Errors are
+in `qkms_client.errors`, records in `qkms_client.types`.
+"""
+
+from qkms_client.aio.client import AsyncClient
+from qkms_client.aio.watch import AsyncKeyWatch
+from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, linearizable
+from qkms_client.errors import OutcomeUnknown, QkmsError
+from qkms_client.pending import PendingSession
+from qkms_client.profile import Profile, load_profile
+from qkms_client.secret import DataKey, Decrypted, DerivedKey, EstablishedSession
+from qkms_client.sync.client import Client
+from qkms_client.sync.watch import KeyWatch
+from qkms_client.types import (
+    Encrypted,
+    EventType,
+    Grade,
+    Header,
+    Key,
+    KeyEvent,
+    KeyVersion,
+    Link,
+    NodeStatus,
+    RootRotation,
+    Rotation,
+    Session,
+    VersionState,
+)
+
+__all__ = [
+    "STALE_OK",
+    "AsyncClient",
+    "AsyncKeyWatch",
+    "Client",
+    "Consistency",
+    "DataKey",
+    "Decrypted",
+    "DerivedKey",
+    "Encrypted",
+    "EstablishedSession",
+    "EventType",
+    "Grade",
+    "Header",
+    "Key",
+    "KeyEvent",
+    "KeyVersion",
+    "KeyWatch",
+    "Link",
+    "NodeStatus",
+    "OutcomeUnknown",
+    "PendingSession",
+    "Profile",
+    "QkmsError",
+    "RootRotation",
+    "Rotation",
+    "Session",
+    "VersionState",
+    "at_least",
+    "bounded",
+    "linearizable",
+    "load_profile",
+]

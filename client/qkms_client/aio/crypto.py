@@ -1,0 +1,70 @@
+"""CryptoService: use of keys."""
+
+from collections.abc import Mapping
+
+from qkms_client.aio.runner import AsyncRunner
+from qkms_client.consistency import Consistency
+from qkms_client.flows import crypto as flows
+from qkms_client.secret import DataKey, Decrypted, DerivedKey
+from qkms_client.types import Encrypted, Key
+
+
+class AsyncCryptoCalls(AsyncRunner):
+    """`context` are pairs bound into the derived key, `aad` is authenticated with the data; neither
+    is secret, and both are needed again to decrypt."""
+
+    async def encrypt(
+        self,
+        key: str | Key,
+        plaintext: bytes,
+        *,
+        context: Mapping[str, str] | None = None,
+        aad: bytes = b"",
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> Encrypted:
+        """As Client.encrypt."""
+        return await self._run(flows.encrypt(self._rules, key, plaintext, context, aad, consistency, timeout))
+
+    async def decrypt(
+        self,
+        key: str | Key,
+        ciphertext: bytes | Encrypted,
+        *,
+        context: Mapping[str, str] | None = None,
+        aad: bytes = b"",
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> Decrypted:
+        """As Client.decrypt."""
+        return await self._run(flows.decrypt(self._rules, key, ciphertext, context, aad, consistency, timeout))
+
+    async def generate_data_key(
+        self,
+        key: str | Key,
+        *,
+        context: Mapping[str, str] | None = None,
+        without_plaintext: bool = False,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> DataKey:
+        """As Client.generate_data_key."""
+        return await self._run(
+            flows.generate_data_key(self._rules, key, context, without_plaintext, consistency, timeout)
+        )
+
+    async def derive_key(
+        self,
+        key: str | Key,
+        context: Mapping[str, str],
+        *,
+        version: int | None = None,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> DerivedKey:
+        """As Client.derive_key."""
+        return await self._run(flows.derive_key(self._rules, key, context, version, consistency, timeout))
+
+    async def random_bytes(self, length: int, *, timeout: float | None = None) -> bytes:
+        """As Client.random_bytes."""
+        return await self._run(flows.random_bytes(self._rules, length, timeout))

@@ -1,0 +1,73 @@
+"""CryptoService: use of keys."""
+
+from collections.abc import Mapping
+
+from qkms_client.consistency import Consistency
+from qkms_client.flows import crypto as flows
+from qkms_client.secret import DataKey, Decrypted, DerivedKey
+from qkms_client.sync.runner import Runner
+from qkms_client.types import Encrypted, Key
+
+
+class CryptoCalls(Runner):
+    """`context` are pairs bound into the derived key, `aad` is authenticated with the data; neither
+    is secret, and both are needed again to decrypt."""
+
+    def encrypt(
+        self,
+        key: str | Key,
+        plaintext: bytes,
+        *,
+        context: Mapping[str, str] | None = None,
+        aad: bytes = b"",
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> Encrypted:
+        """Encrypts up to 65536 bytes under the primary version. Raises KeyNotFound, PlaintextTooLarge,
+        VersionDisabled."""
+        return self._run(flows.encrypt(self._rules, key, plaintext, context, aad, consistency, timeout))
+
+    def decrypt(
+        self,
+        key: str | Key,
+        ciphertext: bytes | Encrypted,
+        *,
+        context: Mapping[str, str] | None = None,
+        aad: bytes = b"",
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> Decrypted:
+        """Opens a ciphertext of encrypt or generate_data_key. Raises CiphertextMalformed,
+        CiphertextRejected, VersionDisabled, VersionDestroyed."""
+        return self._run(flows.decrypt(self._rules, key, ciphertext, context, aad, consistency, timeout))
+
+    def generate_data_key(
+        self,
+        key: str | Key,
+        *,
+        context: Mapping[str, str] | None = None,
+        without_plaintext: bool = False,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> DataKey:
+        """A fresh data key of 32 bytes, in clear and encrypted; open it again with decrypt."""
+        return self._run(
+            flows.generate_data_key(self._rules, key, context, without_plaintext, consistency, timeout)
+        )
+
+    def derive_key(
+        self,
+        key: str | Key,
+        context: Mapping[str, str],
+        *,
+        version: int | None = None,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> DerivedKey:
+        """The derived key (32 bytes) of a version, the primary by default, for a context of at least
+        one pair. Keep the version of the answer to derive the same key after a rotation."""
+        return self._run(flows.derive_key(self._rules, key, context, version, consistency, timeout))
+
+    def random_bytes(self, length: int, *, timeout: float | None = None) -> bytes:
+        """1 to 65536 bytes from a node's operating system generator."""
+        return self._run(flows.random_bytes(self._rules, length, timeout))

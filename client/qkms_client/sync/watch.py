@@ -1,0 +1,73 @@
+"""A watch as an iterator."""
+
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from qkms_client.errors import ClientClosed
+from qkms_client.flows.watch import WatchState
+from qkms_client.sync.runner import Runner, Stream
+from qkms_client.types import KeyEvent
+
+
+class KeyWatch:
+    """Iterate to get events; it ends when closed.
+
+    `with client.watch_keys() as watch:` opens it at once, so that nothing that happens
+    inside is missed; otherwise it opens with the first event asked for. `resume_token`,
+    kept somewhere safe, takes up later where this watch was (a few events may come again).
+    """
+
+    def __init__(self, runner: Runner, state: WatchState) -> None:
+        self._runner = runner
+        self._state = state
+        self._stream = Stream()
+        self._ready: deque[KeyEvent] = deque()
+        self._opened = False
+
+    @property
+    def resume_token(self) -> str | None:
+        """Where to resume, None before the first contact.
+
+        Moves on when the last event of a batch is given out: keep it once that event is dealt with.
+        """
+        return self._state.resume_token
+
+    def open(self) -> None:
+        """Returns once everything that happens from now on will be delivered. Raises QkmsError."""
+        if not self._opened:
+            self._ready.extend(self._runner._run(self._state.begin(), self._stream))
+            self._opened = True
+            self._settle()
+
+    def close(self) -> None:
+        """Ends the watch, also one that another thread waits on."""
+        self._stream.cancel()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> KeyEvent:
+        try:
+            self.open()
+            while not self._ready:
+                self._ready.extend(self._runner._run(self._state.batch(), self._stream))
+                self._settle()
+        except ClientClosed:
+            raise StopIteration from None
+        event = self._ready.popleft()
+        self._settle()
+        return event
+
+    def _settle(self) -> None:
+        if not self._ready:
+            self._state.delivered()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
