@@ -1,0 +1,154 @@
+"""Scripted nodes: real grpc.aio servers with real mutual TLS that answer as a test tells them.
+
+A script is a function of the request and the number of the call (0 for the
+first) at that node. It gives a response message, or raises Refuse for a typed
+error or Drop for an answer that is lost after the node did its work.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from qkms.v1 import common_pb2
+from qkms_chaos.pki import Authority, Identity, Material
+
+Script: TypeAlias = Callable[[Message, int], Message]
+
+
+@dataclass
+class Refuse(Exception):
+    """A typed error of the node."""
+
+    reason: str
+    code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
+    metadata: dict[str, str] = field(default_factory=dict)
+    retry_after_s: float | None = None
+
+    def details(self) -> bytes:
+        """The google.rpc.Status of the trailing metadata."""
+        info = AnyMessage()
+        info.Pack(error_details_pb2.ErrorInfo(reason=self.reason, domain="qkms", metadata=self.metadata))
+        status = status_pb2.Status(message=f"scripted {self.reason}", details=[info])
+        if self.retry_after_s is not None:
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromMilliseconds(int(self.retry_after_s * 1000))
+            status.details.add().Pack(retry)
+        return bytes(status.SerializeToString())
+
+
+class Drop(Exception):
+    """The node did its work; its answer never arrives."""
+
+
+@dataclass
+class ScriptedNode(grpc.GenericRpcHandler):
+    """One node. `calls` are (method, request) in order of arrival, refused ones included."""
+
+    node_id: str
+    address: str = ""
+    scripts: dict[str, tuple[type[Message], Script]] = field(default_factory=dict)
+    calls: list[tuple[str, Message]] = field(default_factory=list)
+    peers: list[str] = field(default_factory=list)
+
+    def on(self, method: str, request: type[Message], script: Script) -> None:
+        """Answers `Service/Method` by `script` from now on."""
+        self.scripts[f"/qkms.v1.{method}"] = (request, script)
+
+    def requests(self, method: str) -> list[Message]:
+        """The requests that arrived for `Service/Method`."""
+        return [request for path, request in self.calls if path == f"/qkms.v1.{method}"]
+
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Message, Message] | None":
+        """The handler of a method, or None (UNIMPLEMENTED) without a script."""
+        path = str(details.method)
+        if path not in self.scripts:
+            return None
+        request, script = self.scripts[path]
+        return grpc.unary_unary_rpc_method_handler(
+            self._answering(path, script),
+            request_deserializer=request.FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+
+    def _answering(
+        self, path: str, script: Script
+    ) -> Callable[[Message, grpc.aio.ServicerContext[Message, Message]], Awaitable[Message]]:
+        async def answer(request: Message, context: "grpc.aio.ServicerContext[Message, Message]") -> Message:
+            number = sum(1 for known, _ in self.calls if known == path)
+            self.calls.append((path, request))
+            self.peers += [i.decode() for i in context.peer_identities() or ()]
+            try:
+                return script(request, number)
+            except Refuse as refusal:
+                context.set_trailing_metadata((("grpc-status-details-bin", refusal.details()),))
+                await context.abort(refusal.code, f"scripted {refusal.reason}")
+            except Drop:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+            raise AssertionError("abort raises")
+
+        return answer
+
+
+def header(revision: int = 1, *, node: str = "", leader: str = "", term: int = 1) -> common_pb2.ResponseHeader:
+    """A response header."""
+    return common_pb2.ResponseHeader(
+        revision=revision, term=term, leader_known=bool(leader), node_id=node, leader_id=leader
+    )
+
+
+@dataclass(frozen=True)
+class ScriptedCluster:
+    """Three nodes and who may call them."""
+
+    nodes: dict[str, ScriptedNode]
+    servers: dict[str, grpc.aio.Server]
+    authority: Authority
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Node id to host:port."""
+        return {node_id: node.address for node_id, node in self.nodes.items()}
+
+    def material(self, name: str = "payments") -> Material:
+        """The PEM files of a service."""
+        return self.authority.issue(Identity("service", name))
+
+    def on_all(self, method: str, request: type[Message], script: Script) -> None:
+        """The same script at each node."""
+        for node in self.nodes.values():
+            node.on(method, request, script)
+
+    async def stop(self, node_id: str) -> None:
+        """Ends a node's server: its port refuses connections from now on."""
+        await self.servers[node_id].stop(None)
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[ScriptedCluster]:
+    """Three scripted nodes that demand a client certificate."""
+    authority = Authority(tmp_path / "pki")
+    nodes: dict[str, ScriptedNode] = {}
+    servers: dict[str, grpc.aio.Server] = {}
+    for node_id in ("node-1", "node-2", "node-3"):
+        material = authority.issue(Identity("node", node_id))
+        credentials = grpc.ssl_server_credentials(
+            [(material.private_key.read_bytes(), material.certificate.read_bytes())],
+            root_certificates=material.ca.read_bytes(),
+            require_client_auth=True,
+        )
+        node, server = ScriptedNode(node_id), grpc.aio.server()
+        server.add_generic_rpc_handlers((node,))
+        node.address = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
+        await server.start()
+        nodes[node_id], servers[node_id] = node, server
+    yield ScriptedCluster(nodes, servers, authority)
+    for server in servers.values():
+        await server.stop(None)
