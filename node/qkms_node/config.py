@@ -180,8 +180,10 @@ def _check(path: Path, config: Config) -> None:
         raise ConfigError(f"{path}: node.id: {config.node.id} is not among cluster.members ({', '.join(ids)})")
     if config.raft.election_timeout_min_ms >= config.raft.election_timeout_max_ms:
         raise ConfigError(f"{path}: raft.election_timeout_max_ms: must be over election_timeout_min_ms")
-    if config.raft.heartbeat_ms * 2 > config.raft.election_timeout_min_ms:
-        raise ConfigError(f"{path}: raft.heartbeat_ms: must be at most half of election_timeout_min_ms")
+    if config.raft.heartbeat_ms * 3 >= config.raft.election_timeout_min_ms:
+        raise ConfigError(f"{path}: raft.heartbeat_ms: must be under a third of election_timeout_min_ms")
+    if config.raft.leader_fallback_ms <= config.raft.heartbeat_ms:
+        raise ConfigError(f"{path}: raft.leader_fallback_ms: must be over heartbeat_ms")
     if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
         raise ConfigError(f"{path}: root.policy: require_qkd needs a [qkd] section with this site's KME")
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):

@@ -74,6 +74,7 @@ def test_a_good_file_is_read_with_paths_relative_to_itself(tmp_path: Path) -> No
         ('id = "node-2"', 'id = "node-1"', "cluster.members"),
         ("[raft]\n", "[raft]\nheartbeat_ms = 100\n", "raft.heartbeat_ms"),
         ("[raft]\n", "[raft]\nelection_timeout_max_ms = 100\n", "raft.election_timeout_max_ms"),
+        ("[raft]\n", "[raft]\nleader_fallback_ms = 30\n", "raft.leader_fallback_ms"),
         ("[qkd]\n", '[root]\npolicy = "hope"\n[qkd]\n', "root.policy"),
         ('ca = "ca.pem"', 'ca = "gone.pem"', "tls.ca"),
         ("[node]", "[node", "node.toml"),
