@@ -1,0 +1,48 @@
+"""The cryptographic layers import no clock, no randomness, no IO and no logging."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+MODULES = sorted([*(ROOT / "proto" / "qkms").glob("*.py"), *(ROOT / "node" / "qkms_node" / "keys").glob("*.py")])
+ALLOWED = {"cryptography", "hashlib", "hmac", "dataclasses", "enum", "typing", "types", "collections"}
+OWN = ("qkms.", "qkms_node.keys.")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_pure_modules_are_imported(path: Path) -> None:
+    foreign = {name for name in imports(path) if not name.startswith(OWN)}
+    assert {name.split(".")[0] for name in foreign} <= ALLOWED
+
+
+def test_randomness_is_drawn_in_the_kem_module_only() -> None:
+    drawing = {
+        path.stem
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in {"generate", "generate_key", "encapsulate"}
+    }
+    assert drawing == {"kem"}
+
+
+def test_labels_are_written_in_the_labels_module_only() -> None:
+    writing = [
+        path
+        for package in ("proto", "node", "client", "qkd_adapter", "chaos")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, bytes) and node.value.startswith(b"qkms/")
+    ]
+    assert {path.relative_to(ROOT).as_posix() for path in writing} == {"proto/qkms/labels.py"}
