@@ -27,8 +27,9 @@ MAX_ANSWER_BYTES = 1 << 20
 class Etsi014Link:
     """The link from `local_sae` to `peer_sae` through the KME `kme_id` at `url`; satisfies Link.
 
-    `ca`, `certificate` and `private_key` are PEM paths; `timeout_s` bounds each call as a whole. `kme_identity` is the URI SAN the KME's certificate must
-    carry; None checks the host name alone. Raises TlsFilesError.
+    `ca`, `certificate` and `private_key` are PEM paths; `timeout_s` bounds each call as a whole.
+    `kme_identity` is the URI SAN the KME's certificate must carry; None checks the host name alone.
+    Raises TlsFilesError.
     """
 
     def __init__(

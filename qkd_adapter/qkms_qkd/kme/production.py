@@ -55,6 +55,12 @@ class Production:
         self._advance(now_s)
         self.faults = faults
 
+    def restart(self, now_s: float) -> None:
+        """Forgets what was not finished: the time until now gave no bits."""
+        self._bits = 0.0
+        self._secure = True
+        self.since_s = now_s
+
     def take(self, key_bits: int, room: int, now_s: float) -> int:
         """Closes the block: how many keys of `key_bits` it gives, at most `room`. What there is no
         room for is lost, as on a real device with a full store."""

@@ -1,0 +1,124 @@
+"""The command line `qkms-kme`."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+
+from qkms_qkd.kme.process import ListenError, serve
+from qkms_qkd.kme.seal import SealError
+from qkms_qkd.kme.settings import Settings, SettingsError, read_settings
+from qkms_qkd.tls import TlsFilesError
+
+_DESCRIPTION = """\
+A simulated KME: hands out keys over ETSI GS QKD 014 (HTTPS, mutual TLS) from simulated
+decoy-state BB84 links to other KMEs. Keys are random bytes; how many come, and with what QBER,
+follows the published figures for the length of the link. For development and tests."""
+
+_EXAMPLE = """\
+A configuration file:
+
+  [kme]
+  id = "kme-1"
+  listen = "127.0.0.1:9301"        # for SAEs: ETSI GS QKD 014, and the admin API
+  link_listen = "127.0.0.1:9401"   # for other KMEs
+  data_dir = "var/kme-1"           # key store; survives a restart
+  sae_identity = "cn"              # or san_uri, san_dns, serial
+  admins = ["spiffe://qkms.dev/operator/admin"]
+
+  [tls]                            # PEM files
+  ca = "ca.pem"
+  certificate = "kme-1.pem"        # URI SAN spiffe://qkms.dev/kme/kme-1
+  private_key = "kme-1.key"
+
+  [keys]                           # all optional, these are the defaults
+  size_bits = 256
+  min_size_bits = 64
+  max_size_bits = 1024
+  max_stored = 1000                # per link
+  max_per_request = 128
+  max_qber = 0.11                  # blocks above are discarded; 11% at most
+  max_uncollected_s = 86400        # a drawn key not collected by then is deleted
+
+  [[saes]]                         # every SAE of the network and its KME
+  id = "node-1"
+  kme = "kme-1"
+
+  [[links]]
+  peer = "kme-2"
+  peer_address = "127.0.0.1:9402"  # its link_listen
+  length_km = 25.0
+  pulse_rate_hz = 1.0e8
+  # block_s = 0.2                  # how often keys come out
+  # peer_identity = "spiffe://qkms.dev/kme/kme-2"
+
+Faults, with an administrator's certificate (a field left out is off):
+
+  curl --cacert ca.pem --cert admin.pem --key admin.key -X PUT \\
+    -d '{"cut": true}' https://127.0.0.1:9301/admin/v1/links/kme-2/faults
+  fields: cut (true/false), intercept_resend (0 to 1), extra_misalignment (0 to 0.467)
+
+The log goes to stderr, one JSON object per line; event "kme.ready" when both listeners accept.
+SIGTERM or Ctrl-C stops it."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; 0 when it stopped as told, 2 for wrong settings, 1 for anything else."""
+    parser = argparse.ArgumentParser(
+        prog="qkms-kme", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"qkms-kme {version('qkms-qkd')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serving = commands.add_parser(
+        "serve",
+        help="run a KME",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    serving.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML file, see below")
+    options = parser.parse_args(arguments)
+
+    _log_as_json()
+    try:
+        settings = read_settings(options.config)
+    except SettingsError as error:
+        print(f"qkms-kme: {options.config}: {error}", file=sys.stderr)
+        return 2
+    try:
+        asyncio.run(_serve_until_signal(settings))
+    except (TlsFilesError, SealError, ListenError, OSError) as error:
+        print(f"qkms-kme: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve_until_signal(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+def _log_as_json() -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Admin API on the SAE listener: see the links, put faults on them. Only for principals in `kme.admins`.
+
+    GET /admin/v1/links                  {"links": [link, ...]}
+    PUT /admin/v1/links/{peer}/faults    body: Faults; a field left out is absent; answers the link
+
+Everybody else gets 403, whatever the path. Left out: changing settings.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from qkms_qkd.identity import principal
+from qkms_qkd.kme.channel import ChannelError, NotGreetedError
+from qkms_qkd.kme.delivery import Delivery
+from qkms_qkd.kme.faults import Faults
+from qkms_qkd.kme.quantum_link import QuantumLink
+from qkms_qkd.kme.settings import Settings
+from qkms_qkd.kme.web import bounded_body, json_answer, peer_certificate, refusal
+
+log = structlog.get_logger(__name__)
+
+
+class AdminFace:
+    """The admin API of one KME."""
+
+    def __init__(self, settings: Settings, delivery: Delivery, links: Mapping[str, QuantumLink]) -> None:
+        self._settings = settings
+        self._delivery = delivery
+        self._links = links
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Registers the methods."""
+        router.add_get("/admin/v1/links", self._list, allow_head=False)
+        router.add_put("/admin/v1/links/{peer}/faults", self._set_faults)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        if not self._admitted(request):
+            return refusal(403, "the caller is not an administrator of this KME (kme.admins)")
+        return json_answer({"links": [await self._described(link) for link in self._links.values()]})
+
+    async def _set_faults(self, request: web.Request) -> web.Response:
+        if not self._admitted(request):
+            return refusal(403, "the caller is not an administrator of this KME (kme.admins)")
+        link = self._links.get(request.match_info["peer"])
+        if link is None:
+            return refusal(404, f"KME {self._settings.kme.id} has no link to {request.match_info['peer'][:128]}")
+        try:
+            faults = msgspec.json.decode(await bounded_body(request), type=Faults)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            return refusal(400, f"faults: {error}")
+        try:
+            await link.set_faults(faults)
+        except (ChannelError, NotGreetedError) as error:
+            return refusal(503, f"KME {link.peer} runs this link and does not answer ({error}); ask again")
+        log.warning("admin.faults_set", peer=link.peer, principal=principal(peer_certificate(request)))
+        return json_answer(await self._described(link))
+
+    def _admitted(self, request: web.Request) -> bool:
+        caller = principal(peer_certificate(request))
+        if caller in self._settings.kme.admins:
+            return True
+        log.warning("admin.stranger", caller=caller, path=request.path)
+        return False
+
+    async def _described(self, link: QuantumLink) -> dict[str, object]:
+        state = link.state()
+        report = state.report
+        section = next(section for section in self._settings.links if section.peer == link.peer)
+        return {
+            "peer": link.peer,
+            "length_km": section.length_km,
+            "pulse_rate_hz": section.pulse_rate_hz,
+            "runs_model": state.running_end,
+            "link_state": "up" if state.up else "down",
+            "qber": report.qber if report and state.up else None,
+            "skr_bps": report.skr_bps if report and state.up else 0.0,
+            "discarded_blocks": report.discarded_blocks if report else 0,
+            "stored_key_count": await self._delivery.stored(link),
+            "max_key_count": self._settings.keys.max_stored,
+            "faults": report.faults if report else None,
+        }

@@ -1,0 +1,124 @@
+"""Assembles a KME from its settings, runs it until told to stop, and takes it down in order.
+
+Down: listeners first, so that no new request comes in; then links; then the database. Left out: the
+command line (see `__main__`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from qkms_qkd.kme.admin_face import AdminFace
+from qkms_qkd.kme.channel import MAX_MESSAGE_BYTES, Channel
+from qkms_qkd.kme.database import Database
+from qkms_qkd.kme.delivery import Delivery
+from qkms_qkd.kme.link_face import LinkFace
+from qkms_qkd.kme.link_store import LinkStore
+from qkms_qkd.kme.pool import Pool
+from qkms_qkd.kme.quantum_link import QuantumLink
+from qkms_qkd.kme.sae_face import SaeFace
+from qkms_qkd.kme.seal import load_seal
+from qkms_qkd.kme.settings import Settings, split_address
+from qkms_qkd.kme.web import plain_errors
+from qkms_qkd.kme.worker import Worker
+from qkms_qkd.tls import hybrid_group_available, server_context
+
+log = structlog.get_logger(__name__)
+
+MAX_REQUEST_BYTES = 64 << 10
+_HOUSEKEEPING_S = 1.0
+_SHUTDOWN_S = 1.0
+
+
+class ListenError(Exception):
+    """An address cannot be listened on."""
+
+    code = "KME_LISTEN"
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs the KME until `stop` is set. Raises TlsFilesError, SealError, ListenError, OSError."""
+    async with AsyncExitStack() as stack:
+        database = _database(settings)
+        worker = Worker(database)
+        stack.push_async_callback(worker.close)
+
+        links = {link.peer: await _link(settings, link.peer, database, worker, stack) for link in settings.links}
+        delivery = Delivery(settings, Pool(database), worker, links)
+        sae_app = _application(MAX_REQUEST_BYTES)
+        SaeFace(settings, delivery).add_routes(sae_app.router)
+        AdminFace(settings, delivery, links).add_routes(sae_app.router)
+        link_app = _application(MAX_MESSAGE_BYTES)
+        LinkFace(settings, delivery, links).add_routes(link_app.router)
+
+        for link in links.values():
+            await stack.enter_async_context(_background(link.run(), f"link to {link.peer}"))
+        await stack.enter_async_context(_background(_keep_house(delivery, worker), "housekeeping"))
+        await _listen(settings, "kme.link_listen", settings.kme.link_listen, link_app, stack)
+        await _listen(settings, "kme.listen", settings.kme.listen, sae_app, stack)
+        log.info(
+            "kme.ready",
+            kme=settings.kme.id,
+            listen=settings.kme.listen,
+            link_listen=settings.kme.link_listen,
+            links=sorted(links),
+            hybrid_tls_group=hybrid_group_available(),
+        )
+        await stop.wait()
+        log.info("kme.stopping", kme=settings.kme.id)
+    log.info("kme.stopped", kme=settings.kme.id)
+
+
+def _database(settings: Settings) -> Database:
+    data_dir = Path(settings.kme.data_dir)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    seal = load_seal(data_dir / "store.key")
+    return Database(data_dir, seal, [link.peer for link in settings.links], settings.keys.size_bits)
+
+
+async def _link(
+    settings: Settings, peer: str, database: Database, worker: Worker, stack: AsyncExitStack
+) -> QuantumLink:
+    section = next(section for section in settings.links if section.peer == peer)
+    channel = Channel(section, settings.tls.files())
+    stack.push_async_callback(channel.close)
+    return QuantumLink(settings.kme.id, section, settings.keys, LinkStore(database, peer), worker, channel)
+
+
+def _application(max_bytes: int) -> web.Application:
+    return web.Application(middlewares=[plain_errors], client_max_size=max_bytes)
+
+
+async def _listen(
+    settings: Settings, field: str, address: str, application: web.Application, stack: AsyncExitStack
+) -> None:
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    host, port = split_address(address)
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=server_context(settings.tls.files())).start()
+    except OSError as error:
+        raise ListenError(
+            f"{field}: cannot listen on {address}: {error.strerror}; choose a free address"
+        ) from error
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
+    """Runs `work` for the time of the block; what it fails with ends the process."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work, name=name)
+        yield
+        task.cancel()
+
+
+async def _keep_house(delivery: Delivery, worker: Worker) -> None:
+    while True:
+        await delivery.expire()
+        await worker.scrub()
+        await asyncio.sleep(_HOUSEKEEPING_S)

@@ -1,0 +1,67 @@
+"""What the three faces of a KME share over HTTP: JSON answers, bounded bodies, the caller's certificate.
+
+Nothing here decides anything; no answer holds a stack trace.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from qkms_qkd.identity import PeerCertificate
+
+log = structlog.get_logger(__name__)
+
+BODY_TIMEOUT_S = 10.0
+_Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def json_answer(value: object, status: int = 200) -> web.Response:
+    """A JSON body."""
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def refusal(status: int, message: str, details: list[dict[str, Any]] | None = None) -> web.Response:
+    """The error form of ETSI GS QKD 014 clause 6.5."""
+    return json_answer({"message": message, "details": details or []}, status)
+
+
+def no_body(status: int) -> web.Response:
+    """A bare status."""
+    return web.Response(status=status)
+
+
+def peer_certificate(request: web.Request) -> PeerCertificate:
+    """The certificate the caller proved in the TLS handshake."""
+    transport = request.transport
+    certificate = transport.get_extra_info("peercert") if transport is not None else None
+    return certificate or {}
+
+
+async def bounded_body(request: web.Request) -> bytes:
+    """The body, within the size limit of the application and the time limit here."""
+    async with asyncio.timeout(BODY_TIMEOUT_S):
+        return await request.read()
+
+
+@web.middleware
+async def plain_errors(request: web.Request, handler: _Respond) -> web.StreamResponse:
+    """Turns what a face did not foresee into an answer of the same form, and into the log."""
+    try:
+        return await handler(request)
+    except web.HTTPRequestEntityTooLarge:
+        return refusal(400, "the request body is too large")
+    except web.HTTPException as error:
+        return refusal(error.status, error.reason)
+    except TimeoutError:
+        return refusal(400, "the request body did not arrive in time")
+    except Exception as error:
+        incident = uuid.uuid4().hex
+        log.error(
+            "kme.internal_error", incident=incident, path=request.path, error=type(error).__name__, exc_info=error
+        )
+        return refusal(503, f"internal error; the log of the KME has incident {incident}")

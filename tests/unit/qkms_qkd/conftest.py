@@ -1,0 +1,31 @@
+"""Networks of real KME processes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .kme_network import KmeNetwork
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[KmeNetwork]:
+    """Two running KMEs joined by a 25 km link, store of 200 keys."""
+    network = KmeNetwork(tmp_path, 2)
+    try:
+        network.start()
+        yield network
+    finally:
+        network.stop_all()
+
+
+@pytest.fixture(scope="module")
+def quiet_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmeNetwork]:
+    """Like `pair`, one per module, for tests that leave it as it was."""
+    network = KmeNetwork(tmp_path_factory.mktemp("pair"), 2)
+    try:
+        network.start()
+        network.wait_stored("kme-1", "kme-2", 100)
+        yield network
+    finally:
+        network.stop_all()
