@@ -1,0 +1,112 @@
+"""`qkms status`, `links` and `root`: the cluster as an operator sees it."""
+
+from uuid import UUID
+
+import click
+
+from qkms_client.cli import options
+from qkms_client.cli.failure import UNAVAILABLE
+from qkms_client.cli.options import Settings
+from qkms_client.cli.output import Json, plain, print_json, table
+from qkms_client.errors import QkmsError
+from qkms_client.types import Link, NodeStatus
+
+DIGEST_SHOWN = 12
+"""Hexadecimal digits of a state digest that tell two states apart at a glance."""
+
+
+@click.command()
+@options.common
+def status(settings: Settings) -> None:
+    """Every node's own view: role, term, revision, state digest, root epoch.
+
+    Nodes at the same revision must show the same digest. Ends with code 4 when no node answers.
+    """
+    with settings.client() as client:
+        answers = client.status_of_all(timeout=settings.timeout)
+    if settings.json:
+        print_json({node: _status_json(answer) for node, answer in answers.items()})
+    else:
+        columns = ("node", "role", "term", "revision", "digest", "root", "grade", "keys", "note")
+        click.echo(table(columns, [_status_row(node, answer) for node, answer in answers.items()]))
+    if all(isinstance(answer, QkmsError) for answer in answers.values()):
+        raise click.exceptions.Exit(UNAVAILABLE)
+
+
+@click.command()
+@click.option("--node", help="Only the links of this node. Default: of every node.")
+@options.common
+def links(settings: Settings, node: str | None) -> None:
+    """Quantum links: state, error rate, key rate, keys in store.
+
+    Nodes that do not answer are named on stderr; ends with code 4 when none does.
+    """
+    found: list[Link] = []
+    failed = 0
+    with settings.client() as client:
+        asked = [node] if node is not None else list(client.endpoints)
+        for each in asked:
+            try:
+                found += client.list_links(each, timeout=settings.timeout or client.profile.attempt_timeout_s)
+            except QkmsError as error:
+                if node is not None:
+                    raise
+                failed += 1
+                click.echo(f"qkms: {each}: {error}", err=True)
+    if settings.json:
+        print_json(found)
+    else:
+        click.echo(table(("node", "peer", "state", "qber", "bit/s", "stored", "error"), map(_link_row, found)))
+    if failed == len(asked):
+        raise click.exceptions.Exit(UNAVAILABLE)
+
+
+@click.group()
+def root() -> None:
+    """The root that all keys are wrapped under."""
+
+
+@root.command()
+@click.option("--expected-epoch", type=click.IntRange(0), help="Refuse when another epoch is active.")
+@options.request_id
+@options.common
+def rotate(settings: Settings, expected_epoch: int | None, request_id: UUID | None) -> None:
+    """Ask for a new root epoch, seeded afresh from the quantum links.
+
+    It becomes active when a quorum has confirmed it: see `qkms status`.
+    """
+    with settings.client() as client:
+        rotation = client.rotate_root(expected_epoch=expected_epoch, request_id=request_id)
+    if settings.json:
+        print_json(rotation)
+        return
+    done = "was asked for before by this request" if rotation.replayed else "is asked for"
+    click.echo(f"a root epoch after {rotation.expected_epoch} {done}; see qkms status")
+
+
+def _status_json(answer: NodeStatus | QkmsError) -> Json:
+    if isinstance(answer, QkmsError):
+        return {"error": {"reason": answer.reason, "message": answer.message}}
+    return plain(answer)
+
+
+def _status_row(node: str, answer: NodeStatus | QkmsError) -> tuple[object, ...]:
+    if isinstance(answer, QkmsError):
+        return (node, *[None] * 7, answer)
+    epoch = answer.root.epoch if answer.root is not None else None
+    grade = answer.root.grade if answer.root is not None else None
+    digest = answer.state_digest.hex()[:DIGEST_SHOWN]
+    role = answer.role.name.lower()
+    return node, role, answer.term, answer.revision, digest, epoch, grade, answer.key_count, answer.seeding
+
+
+def _link_row(link: Link) -> tuple[object, ...]:
+    return (
+        link.node_id,
+        link.peer_node_id,
+        link.state.name,
+        link.qber,
+        link.skr,
+        link.stored_key_count,
+        link.error,
+    )

@@ -1,0 +1,46 @@
+"""The entry point of `qkms`: its commands, and the one place where errors end."""
+
+from typing import Any
+
+import click
+
+from qkms_client.cli.cluster import links, root, status
+from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random
+from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
+from qkms_client.cli.keys import keys
+from qkms_client.cli.session import session
+from qkms_client.errors import QkmsError
+
+
+class Commands(click.Group):
+    """Ends a command with the text and the exit code of its error, without a stack trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command."""
+        try:
+            return super().invoke(ctx)
+        except QkmsError as error:
+            click.echo(explanation(error), err=True)
+            ctx.exit(exit_code(error))
+
+
+@click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="qkms-client")
+def main() -> None:
+    """Keys of a qkms cluster: create them, use them, see where their secrecy comes from.
+
+    Who you are and which cluster you talk to is in a profile: --profile FILE, $QKMS_PROFILE, or
+    ~/.config/qkms/profile.toml.
+
+    \b
+    Examples:
+      qkms status
+      qkms keys create payments
+      echo -n secret | qkms encrypt payments --base64 > sealed.b64
+      qkms decrypt payments --base64 < sealed.b64
+      qkms keys rotate payments
+    """
+
+
+for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root):
+    main.add_command(command)
