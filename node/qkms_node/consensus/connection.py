@@ -33,6 +33,7 @@ class Connection:
         self.accepted = accepted
         self.peer: str | None = None
         self.established = False
+        self.closed = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=accepted)
@@ -135,4 +136,5 @@ class Connection:
 
     def close(self) -> None:
         """Closes the socket at once."""
+        self.closed = True
         self.sock.close()
