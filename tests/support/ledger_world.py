@@ -45,7 +45,8 @@ class World:
         self, epoch: int, base: int | None = None, grade: Grade = Grade.QKD_PQC, ids: tuple[str, ...] = ()
     ) -> c.Outcome:
         base = self.state.active_epoch if base is None else base
-        shares = {n: share(n) for n in NODES[1:]}
+        ids = ids or ((f"q{epoch}",) if grade is not Grade.PQC else ())
+        shares = {n: share(n, qkd_key_id=ids[0] if ids else "") for n in NODES[1:]}
         commitment = b"commitment-%d" % epoch
         return self.do(c.StageRoot(epoch, base, grade, "node-1", commitment, ids, NODES, shares))
 

@@ -7,6 +7,7 @@ whole cluster: a KME that delivers a key again cannot seed a second epoch.
 
 from msgspec.structs import replace
 
+from qkms_node.keys.grade import Grade
 from qkms_node.ledger.commands import (
     AbortRoot,
     ActivateRoot,
@@ -18,7 +19,7 @@ from qkms_node.ledger.commands import (
     RequestRoot,
     StageRoot,
 )
-from qkms_node.ledger.records import EpochState, EventType, NodeRecord, RootRecord
+from qkms_node.ledger.records import EpochState, EventType, NodeRecord, RootRecord, ShareRecord
 from qkms_node.ledger.state import Refusal, State
 
 
@@ -75,6 +76,10 @@ def stage_root(state: State, command: StageRoot) -> Outcome:
                 "its KME delivered it again; draw another key",
                 key_id=key_id,
             )
+    for share in command.shares.values():
+        _check_share(command.grade, share)
+        if share.qkd_key_id and share.qkd_key_id not in command.qkd_key_ids:
+            raise Refusal("SHARE_BELOW_GRADE", f"QKD key {share.qkd_key_id} seals a share and is no seed")
     root = RootRecord(
         epoch=command.epoch,
         base_epoch=command.base_epoch,
@@ -132,6 +137,7 @@ def replace_share(state: State, command: ReplaceShare) -> Outcome:
     wanted = node_id in root.rejected or (node_id not in root.shares and node_id not in root.confirmed)
     if root.state not in (EpochState.ACTIVE, EpochState.RETIRED) or not wanted:
         return Outcome(state.revision, note="no share is wanted", root=root)
+    _check_share(root.grade, command.share)
     key_id = command.share.qkd_key_id
     if key_id and key_id in state.qkd_key_epochs:
         raise Refusal("KEY_REPLAYED", f"QKD key {key_id} was used already; draw another key", key_id=key_id)
@@ -180,6 +186,15 @@ def abort_root(state: State, command: AbortRoot) -> Outcome:
     state.roots[root.epoch] = aborted
     state.staged_epoch = 0
     return Outcome(state.revision + 1, changed=True, root=aborted)
+
+
+def _check_share(grade: Grade, share: ShareRecord) -> None:
+    # A leader that lost QKD must not pass a root on under less than the epoch's grade promises.
+    if grade is not Grade.PQC and not share.qkd_key_id:
+        raise Refusal(
+            "SHARE_BELOW_GRADE",
+            f"the share for node {share.node_id} is sealed without a QKD key in an epoch of grade {grade.name}",
+        )
 
 
 def _root(state: State, epoch: int) -> RootRecord:

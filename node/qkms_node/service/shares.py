@@ -10,11 +10,13 @@ succeed later (a KME that does not answer) is waited for.
 
 import structlog
 
+from qkms.errors import CryptoError
 from qkms.kem import HybridCiphertext
 from qkms_node.config import Config
-from qkms_node.keys.root import CommitmentMismatch, check_commitment
+from qkms_node.keys.grade import Grade
+from qkms_node.keys.root import check_commitment
 from qkms_node.keys.secret import QkdSecret, RootSecret
-from qkms_node.keys.share import Binding, SealedShare, ShareRejected, open_share
+from qkms_node.keys.share import Binding, SealedShare, open_share
 from qkms_node.ledger.commands import ConfirmRoot, RegisterNode, RejectShare
 from qkms_node.ledger.records import EpochState, RootRecord, ShareRecord
 from qkms_node.service.links import Links
@@ -71,6 +73,9 @@ class Voter:
         if share is None:
             await self._reject(root, b"", "this node has lost its root store and has no share")
             return
+        if root.grade is not Grade.PQC and not share.qkd_key_id:
+            await self._reject(root, share.sealed, f"the share names no QKD key, the epoch is {root.grade.name}")
+            return
         try:
             psk = await self._collect(share)
         except LinkError as error:
@@ -81,7 +86,7 @@ class Voter:
             return
         try:
             secret = self._unseal(root, share, psk)
-        except (ShareRejected, CommitmentMismatch) as error:
+        except CryptoError as error:
             source = f" (QKD key {share.qkd_key_id} from KME {self._links.kme_id})" if share.qkd_key_id else ""
             await self._reject(root, share.sealed, f"{error}{source}")
             return

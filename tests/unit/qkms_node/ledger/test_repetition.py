@@ -107,7 +107,7 @@ def test_the_digest_sees_every_table() -> None:
         lambda: world.do(c.DisableVersion(request(), "payments", 1)),
         lambda: world.do(c.RegisterNode("node-1", b"m", b"x")),
         lambda: world.do(c.RequestRoot(request(), 1)),
-        lambda: world.stage(2, ids=("q1",)),
+        lambda: world.stage(2),
         lambda: world.confirm(2, "node-1"),
     ):
         change()

@@ -129,3 +129,15 @@ def test_registration_is_idempotent() -> None:
     assert world.do(c.RegisterNode("node-1", b"m", b"x")).changed
     assert world.do(c.RegisterNode("node-1", b"m", b"x")).note == "already registered"
     assert world.do(c.RegisterNode("node-1", b"m2", b"x")).changed
+
+
+def test_a_share_below_the_grade_of_its_epoch_is_refused() -> None:
+    world = World()
+    bare = c.StageRoot(1, 0, Grade.QKD_PQC, "node-1", b"commitment-1", ("q1",), NODES, {"node-2": share("node-2")})
+    assert world.do(bare).code == "SHARE_BELOW_GRADE"
+    foreign = {"node-2": share("node-2", qkd_key_id="q9")}
+    staged = c.StageRoot(1, 0, Grade.QKD_PQC, "node-1", b"commitment-1", ("q1",), NODES, foreign)
+    assert world.do(staged).code == "SHARE_BELOW_GRADE"
+    world.root(1)
+    world.do(c.RejectShare(1, "node-3", b"sealed", "lost"))
+    assert world.do(c.ReplaceShare(1, share("node-3", b"fresh"))).code == "SHARE_BELOW_GRADE"

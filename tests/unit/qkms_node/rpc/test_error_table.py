@@ -14,6 +14,7 @@ from qkms_node.rpc.errors import STATUS, rich_status, status_code
 # Only nodes see these: outcomes of root commands that the voter and the seeder read, and a
 # stale proposal, which the service draws again.
 INSIDE = {
+    "SHARE_BELOW_GRADE",
     "EPOCH_ABORTED",
     "NOT_A_VOTER",
     "COMMITMENT_MISMATCH",
