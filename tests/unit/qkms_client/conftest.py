@@ -2,13 +2,15 @@
 
 A script is a function of the request and the number of the call (0 for the
 first) at that node. It gives a response message, or raises Refuse for a typed
-error or Drop for an answer that is lost after the node did its work.
+error or Drop for an answer that is lost after the node did its work. A silent
+node takes requests and never answers.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -18,9 +20,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from qkms.v1 import common_pb2
-from qkms_chaos.pki import Authority, Identity, Material
+from qkms_chaos.pki import Authority, Identity
+from qkms_client.profile import Profile
 
 Script: TypeAlias = Callable[[Message, int], Message]
+StreamScript: TypeAlias = Callable[[Message, int], Iterable[Message]]
+Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
+StreamScript: TypeAlias = Callable[[Message, int], AsyncIterator[Message]]
+Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
 
 @dataclass
@@ -45,7 +52,11 @@ class Refuse(Exception):
 
 
 class Drop(Exception):
-    """The node did its work; its answer never arrives."""
+    """The node did its work; the connection breaks before its answer arrives."""
+
+
+class Hang(Exception):
+    """The node says nothing, for as long as the caller waits."""
 
 
 @dataclass
@@ -55,12 +66,23 @@ class ScriptedNode(grpc.GenericRpcHandler):
     node_id: str
     address: str = ""
     scripts: dict[str, tuple[type[Message], Script]] = field(default_factory=dict)
+    streams: dict[str, tuple[type[Message], StreamScript]] = field(default_factory=dict)
+    streams: dict[str, tuple[type[Message], StreamScript]] = field(default_factory=dict)
     calls: list[tuple[str, Message]] = field(default_factory=list)
     peers: list[str] = field(default_factory=list)
+    silent: bool = False
 
     def on(self, method: str, request: type[Message], script: Script) -> None:
         """Answers `Service/Method` by `script` from now on."""
         self.scripts[f"/qkms.v1.{method}"] = (request, script)
+
+    def on_stream(self, method: str, request: type[Message], script: StreamScript) -> None:
+        """Answers the streaming `Service/Method` by `script` from now on."""
+        self.streams[f"/qkms.v1.{method}"] = (request, script)
+
+    def stream(self, method: str, request: type[Message], script: StreamScript) -> None:
+        """Answers the streaming `Service/Method` by `script` from now on."""
+        self.streams[f"/qkms.v1.{method}"] = (request, script)
 
     def requests(self, method: str) -> list[Message]:
         """The requests that arrived for `Service/Method`."""
@@ -69,32 +91,60 @@ class ScriptedNode(grpc.GenericRpcHandler):
     def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Message, Message] | None":
         """The handler of a method, or None (UNIMPLEMENTED) without a script."""
         path = str(details.method)
+        if path in self.streams:
+            request, streaming = self.streams[path]
+            return grpc.unary_stream_rpc_method_handler(
+                self._streaming(path, streaming),  # type: ignore[arg-type]
+                request_deserializer=request.FromString,
+                response_serializer=lambda message: message.SerializeToString(),
+            )
         if path not in self.scripts:
             return None
         request, script = self.scripts[path]
         return grpc.unary_unary_rpc_method_handler(
-            self._answering(path, script),
+            self._answering(path, script),  # type: ignore[arg-type]
             request_deserializer=request.FromString,
             response_serializer=lambda message: message.SerializeToString(),
         )
 
-    def _answering(
-        self, path: str, script: Script
-    ) -> Callable[[Message, grpc.aio.ServicerContext[Message, Message]], Awaitable[Message]]:
-        async def answer(request: Message, context: "grpc.aio.ServicerContext[Message, Message]") -> Message:
-            number = sum(1 for known, _ in self.calls if known == path)
-            self.calls.append((path, request))
-            self.peers += [i.decode() for i in context.peer_identities() or ()]
+    def _answering(self, path: str, script: Script) -> Callable[[Message, Context], Awaitable[Message]]:
+        async def answer(request: Message, context: Context) -> Message:
+            number = self._arrived(path, request, context)
             try:
                 return script(request, number)
-            except Refuse as refusal:
-                context.set_trailing_metadata((("grpc-status-details-bin", refusal.details()),))
-                await context.abort(refusal.code, f"scripted {refusal.reason}")
-            except Drop:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-            raise AssertionError("abort raises")
+            except (Refuse, Drop, Hang) as end:
+                return await _end(end, context)
 
         return answer
+
+    def _streaming(self, path: str, script: StreamScript) -> Callable[[Message, Context], AsyncIterator[Message]]:
+        async def answer(request: Message, context: Context) -> AsyncIterator[Message]:
+            messages: Iterator[Message] = iter(script(request, self._arrived(path, request, context)))
+            try:
+                for message in messages:
+                    yield message
+            except (Refuse, Drop, Hang) as end:
+                await _end(end, context)
+
+        return answer
+
+    def _arrived(self, path: str, request: Message, context: Context) -> int:
+        number = sum(1 for known, _ in self.calls if known == path)
+        self.calls.append((path, request))
+        self.peers += [i.decode() for i in context.peer_identities() or ()]
+        return number
+
+
+async def _end(end: Exception, context: Context) -> Message:
+    if isinstance(end, Refuse):
+        await context.abort(
+            end.code, f"scripted {end.reason}", trailing_metadata=(("grpc-status-details-bin", end.details()),)
+        )
+    elif isinstance(end, Drop):
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+    else:
+        await asyncio.Event().wait()
+    raise AssertionError("the call is over")
 
 
 def header(revision: int = 1, *, node: str = "", leader: str = "", term: int = 1) -> common_pb2.ResponseHeader:
@@ -117,14 +167,38 @@ class ScriptedCluster:
         """Node id to host:port."""
         return {node_id: node.address for node_id, node in self.nodes.items()}
 
-    def material(self, name: str = "payments") -> Material:
-        """The PEM files of a service."""
-        return self.authority.issue(Identity("service", name))
+    def profile(self, **times: float) -> Profile:
+        """The profile of the service `payments`."""
+        material = self.authority.issue(Identity("service", "payments"))
+        return Profile(
+            endpoints=self.endpoints,
+            ca=material.ca,
+            certificate=material.certificate,
+            private_key=material.private_key,
+            **times,
+        )
 
     def on_all(self, method: str, request: type[Message], script: Script) -> None:
         """The same script at each node."""
         for node in self.nodes.values():
             node.on(method, request, script)
+
+    def profile(self, name: str = "payments", **changes: Any) -> Profile:
+        """A service's profile of all nodes, with short attempts."""
+        tls = self.material(name)
+        fields: dict[str, Any] = {
+            "endpoints": self.endpoints,
+            "ca": tls.ca,
+            "certificate": tls.certificate,
+            "private_key": tls.private_key,
+            "timeout_s": 20.0,
+            "attempt_timeout_s": 5.0,
+        }
+        return Profile(**fields | changes)
+
+    def total(self, method: str) -> int:
+        """How many requests for `Service/Method` arrived at all nodes together."""
+        return sum(len(node.requests(method)) for node in self.nodes.values())
 
     async def stop(self, node_id: str) -> None:
         """Ends a node's server: its port refuses connections from now on."""
@@ -152,3 +226,35 @@ async def cluster(tmp_path: Path) -> AsyncIterator[ScriptedCluster]:
     yield ScriptedCluster(nodes, servers, authority)
     for server in servers.values():
         await server.stop(None)
+
+
+class Sdk:
+    """Either client behind one awaitable face, so that one test holds for both."""
+
+    def __init__(self, profile: Profile, kind: str) -> None:
+        self.client: Client | AsyncClient = Client(profile) if kind == "Client" else AsyncClient(profile)
+
+    async def __call__(self, method: str, *args: Any, **options: Any) -> Any:
+        """Calls a method of the client; the blocking one in a thread."""
+        call = getattr(self.client, method)
+        if isinstance(self.client, AsyncClient):
+            return await call(*args, **options)
+        return await asyncio.to_thread(call, *args, **options)
+
+    async def close(self) -> None:
+        """Closes the client."""
+        await self("close")
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which of the two clients."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def sdk(cluster: ScriptedCluster, kind: str) -> AsyncIterator[Sdk]:
+    """A client of the scripted cluster as the service payments."""
+    made = Sdk(cluster.profile(), kind)
+    yield made
+    await made.close()
