@@ -1,0 +1,89 @@
+"""A small certificate authority and free ports for the tests of consensus."""
+
+import datetime
+import ipaddress
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from qkms_node.consensus.settings import Tls
+
+
+@dataclass
+class Authority:
+    """Issues certificates on P-256, each with one or more URI names."""
+
+    folder: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
+        constraints = x509.BasicConstraints(ca=True, path_length=0)
+        certificate = self._builder(self._name, self._key).add_extension(constraints, critical=True)
+        self.ca = self._write("ca", certificate.sign(self._key, hashes.SHA256()))
+
+    def node(self, node_id: str) -> Tls:
+        """Files of a member."""
+        return self.issue(node_id, [f"spiffe://qkms.dev/node/{node_id}"])
+
+    def issue(self, file: str, uris: list[str]) -> Tls:
+        """Files of whoever these names say."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, file)])
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
+        names += [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        certificate = self._builder(subject, key).add_extension(x509.SubjectAlternativeName(names), critical=False)
+        key_path = self.folder / f"{self.name}-{file}.key"
+        key_path.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        path = self._write(file, certificate.sign(self._key, hashes.SHA256()))
+        return Tls(ca=self.ca, certificate=path, private_key=key_path)
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_after(now + datetime.timedelta(days=1))
+        )
+
+    def _write(self, file: str, certificate: x509.Certificate) -> Path:
+        path = self.folder / f"{self.name}-{file}.pem"
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """The cluster's CA."""
+    return Authority(tmp_path, "cluster")
+
+
+@pytest.fixture
+def other_authority(tmp_path: Path) -> Authority:
+    """A CA that the cluster does not know."""
+    return Authority(tmp_path, "elsewhere")
+
+
+@pytest.fixture
+def three_members() -> dict[str, str]:
+    """Ids and free loopback addresses."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    members = {f"node-{i}": f"127.0.0.1:{s.getsockname()[1]}" for i, s in enumerate(sockets, 1)}
+    for each in sockets:
+        each.close()
+    return members
