@@ -3,7 +3,8 @@
 A script is a function of the request and the number of the call (0 for the
 first) at that node. It gives a response message, or raises Refuse for a typed
 error or Drop for an answer that is lost after the node did its work. A silent
-node takes requests and never answers.
+node takes requests and never answers. The script of a stream yields messages
+and ends in the same ways.
 """
 
 import asyncio
@@ -21,11 +22,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 from qkms.v1 import common_pb2
 from qkms_chaos.pki import Authority, Identity
-from qkms_client.profile import Profile
+from qkms_client import AsyncClient, Client, Profile
 
 Script: TypeAlias = Callable[[Message, int], Message]
-StreamScript: TypeAlias = Callable[[Message, int], Iterable[Message]]
-Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 StreamScript: TypeAlias = Callable[[Message, int], AsyncIterator[Message]]
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
@@ -55,10 +54,6 @@ class Drop(Exception):
     """The node did its work; the connection breaks before its answer arrives."""
 
 
-class Hang(Exception):
-    """The node says nothing, for as long as the caller waits."""
-
-
 @dataclass
 class ScriptedNode(grpc.GenericRpcHandler):
     """One node. `calls` are (method, request) in order of arrival, refused ones included."""
@@ -66,7 +61,6 @@ class ScriptedNode(grpc.GenericRpcHandler):
     node_id: str
     address: str = ""
     scripts: dict[str, tuple[type[Message], Script]] = field(default_factory=dict)
-    streams: dict[str, tuple[type[Message], StreamScript]] = field(default_factory=dict)
     streams: dict[str, tuple[type[Message], StreamScript]] = field(default_factory=dict)
     calls: list[tuple[str, Message]] = field(default_factory=list)
     peers: list[str] = field(default_factory=list)
@@ -80,10 +74,6 @@ class ScriptedNode(grpc.GenericRpcHandler):
         """Answers the streaming `Service/Method` by `script` from now on."""
         self.streams[f"/qkms.v1.{method}"] = (request, script)
 
-    def stream(self, method: str, request: type[Message], script: StreamScript) -> None:
-        """Answers the streaming `Service/Method` by `script` from now on."""
-        self.streams[f"/qkms.v1.{method}"] = (request, script)
-
     def requests(self, method: str) -> list[Message]:
         """The requests that arrived for `Service/Method`."""
         return [request for path, request in self.calls if path == f"/qkms.v1.{method}"]
@@ -94,7 +84,7 @@ class ScriptedNode(grpc.GenericRpcHandler):
         if path in self.streams:
             request, streaming = self.streams[path]
             return grpc.unary_stream_rpc_method_handler(
-                self._streaming(path, streaming),  # type: ignore[arg-type]
+                self._streaming(path, streaming),
                 request_deserializer=request.FromString,
                 response_serializer=lambda message: message.SerializeToString(),
             )
@@ -102,49 +92,47 @@ class ScriptedNode(grpc.GenericRpcHandler):
             return None
         request, script = self.scripts[path]
         return grpc.unary_unary_rpc_method_handler(
-            self._answering(path, script),  # type: ignore[arg-type]
+            self._answering(path, script),
             request_deserializer=request.FromString,
             response_serializer=lambda message: message.SerializeToString(),
         )
 
     def _answering(self, path: str, script: Script) -> Callable[[Message, Context], Awaitable[Message]]:
         async def answer(request: Message, context: Context) -> Message:
-            number = self._arrived(path, request, context)
+            number = await self._arrived(path, request, context)
             try:
                 return script(request, number)
-            except (Refuse, Drop, Hang) as end:
-                return await _end(end, context)
+            except (Refuse, Drop) as end:
+                await _end(end, context)
+                raise
 
         return answer
 
     def _streaming(self, path: str, script: StreamScript) -> Callable[[Message, Context], AsyncIterator[Message]]:
         async def answer(request: Message, context: Context) -> AsyncIterator[Message]:
-            messages: Iterator[Message] = iter(script(request, self._arrived(path, request, context)))
+            number = await self._arrived(path, request, context)
             try:
-                for message in messages:
+                async for message in script(request, number):
                     yield message
-            except (Refuse, Drop, Hang) as end:
+            except (Refuse, Drop) as end:
                 await _end(end, context)
 
         return answer
 
-    def _arrived(self, path: str, request: Message, context: Context) -> int:
+    async def _arrived(self, path: str, request: Message, context: Context) -> int:
         number = sum(1 for known, _ in self.calls if known == path)
         self.calls.append((path, request))
         self.peers += [i.decode() for i in context.peer_identities() or ()]
+        if self.silent:
+            await asyncio.Event().wait()
         return number
 
 
-async def _end(end: Exception, context: Context) -> Message:
+async def _end(end: Refuse | Drop, context: Context) -> None:
     if isinstance(end, Refuse):
-        await context.abort(
-            end.code, f"scripted {end.reason}", trailing_metadata=(("grpc-status-details-bin", end.details()),)
-        )
-    elif isinstance(end, Drop):
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-    else:
-        await asyncio.Event().wait()
-    raise AssertionError("the call is over")
+        details = (("grpc-status-details-bin", end.details()),)
+        await context.abort(end.code, f"scripted {end.reason}", trailing_metadata=details)
+    await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
 
 
 def header(revision: int = 1, *, node: str = "", leader: str = "", term: int = 1) -> common_pb2.ResponseHeader:
@@ -182,19 +170,6 @@ class ScriptedCluster:
         """The same script at each node."""
         for node in self.nodes.values():
             node.on(method, request, script)
-
-    def profile(self, name: str = "payments", **changes: Any) -> Profile:
-        """A service's profile of all nodes, with short attempts."""
-        tls = self.material(name)
-        fields: dict[str, Any] = {
-            "endpoints": self.endpoints,
-            "ca": tls.ca,
-            "certificate": tls.certificate,
-            "private_key": tls.private_key,
-            "timeout_s": 20.0,
-            "attempt_timeout_s": 5.0,
-        }
-        return Profile(**fields | changes)
 
     def total(self, method: str) -> int:
         """How many requests for `Service/Method` arrived at all nodes together."""
