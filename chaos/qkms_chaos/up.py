@@ -16,7 +16,7 @@ from rich.live import Live
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.layout import open_layout
 from qkms_chaos.cluster.observe import Observer
-from qkms_chaos.cluster.users import users_of
+from qkms_chaos.cluster.world import world_of
 from qkms_chaos.status_table import View, lines, render
 
 LOOK_EVERY_S = 1.0
@@ -31,8 +31,8 @@ def up(console: Console, folder: Path, nodes: int | None) -> None:
             console.print(f"{'Resuming' if resumed else 'Starting'} the cluster in {folder}", highlight=False)
             cluster.start(lambda what: console.print(f"{what} …", highlight=False))
             _say_how_to_reach(console, cluster)
-            with users_of(cluster) as users:
-                _show(console, cluster, users.observer)
+            with world_of(cluster) as world:
+                _show(console, cluster, world.observer)
         except KeyboardInterrupt:
             # Stopping is bounded. A second signal, also the one that a launcher passes on, must not cut it short.
             for number in (signal.SIGINT, signal.SIGTERM):

@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from qkms_chaos.pki import Authority, Identity, Material
 from qkms_node.config import (
     AccessSection,
     ClusterSection,
@@ -28,6 +27,7 @@ from qkms_node.config import (
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.consensus.replica import StateMachine
 from qkms_node.node import Node
+from qkms_node.pki import Authority, Identity, Material
 from qkms_node.service.links import Links
 from qkms_qkd.admission import AdmissionRules
 

@@ -12,7 +12,7 @@ import tomli_w
 
 from qkms_chaos.cluster.layout import CLUSTER_ID, OPERATOR, Layout
 from qkms_chaos.cluster.network import HOST, Network
-from qkms_chaos.pki import Authority, Identity, Material
+from qkms_node.pki import Authority, Identity, Material
 
 Table = dict[str, object]
 Overrides = Mapping[str, Mapping[str, object]]

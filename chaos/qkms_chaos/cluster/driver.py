@@ -21,7 +21,7 @@ from qkms_chaos.cluster.layout import Layout
 from qkms_chaos.cluster.network import Loopback, Network
 from qkms_chaos.cluster.process import READY_TIMEOUT_S, STOP_TIMEOUT_S, Process, ProcessHangs
 from qkms_chaos.cluster.waits import NotYet
-from qkms_chaos.pki import Authority, Material
+from qkms_node.pki import Authority, Material
 
 PROBE_TIMEOUT_S = 2.0
 

@@ -7,7 +7,7 @@ import httpx
 
 from qkms_chaos.cluster.layout import Layout
 from qkms_chaos.cluster.network import HOST
-from qkms_chaos.pki import Material
+from qkms_node.pki import Material
 
 TIMEOUT_S = 5.0
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.layout import open_layout
-from qkms_chaos.cluster.users import users_of
+from qkms_chaos.cluster.world import world_of
 from qkms_chaos.tour.narrator import Narrator
 from qkms_chaos.tour.steps import STEPS, Tour, expect
 
@@ -35,8 +35,8 @@ def _tour(console: Console, cluster: Cluster) -> None:
     with narrator.step(START) as result:
         cluster.start(narrator.told)
         result(f"{', '.join((*cluster.kmes, *cluster.nodes))}, with mutual TLS between all of them")
-    with users_of(cluster, narrator.told) as users:
-        tour = Tour(cluster, users, narrator.told)
+    with world_of(cluster, narrator.told) as world:
+        tour = Tour(world, narrator.told)
         for title, action in STEPS:
             with narrator.step(title) as result:
                 result(action(tour))

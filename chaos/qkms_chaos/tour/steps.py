@@ -9,10 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
-from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.observe import describe_root
-from qkms_chaos.cluster.users import Users
 from qkms_chaos.cluster.waits import NotYet, wait_for
+from qkms_chaos.cluster.world import World
 from qkms_client.errors import CiphertextRejected
 from qkms_client.types import Encrypted, Grade, Role, VersionState
 
@@ -35,12 +34,12 @@ def expect(holds: bool, promise: str) -> None:
 class Tour:
     """A cluster, clients of two services and the operator, and what the steps hand on to each other."""
 
-    def __init__(self, cluster: Cluster, users: Users, told: Callable[[str], None]) -> None:
-        self._cluster = cluster
-        self._payments = users.payments
-        self._ledger = users.ledger
-        self._operator = users.operator
-        self._observer = users.observer
+    def __init__(self, world: World, told: Callable[[str], None]) -> None:
+        self._cluster = world.cluster
+        self._payments = world.payments
+        self._ledger = world.ledger
+        self._operator = world.operator
+        self._observer = world.observer
         self._told = told
         self._killed = ""
         self._cut = ("", "")

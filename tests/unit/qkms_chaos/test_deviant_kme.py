@@ -16,7 +16,7 @@ from aiohttp import web
 
 from qkms_chaos.cluster.ports import free_ports
 from qkms_chaos.cluster.process import Process
-from qkms_chaos.pki import Authority, Identity, Material
+from qkms_node.pki import Authority, Identity, Material
 
 KEY = bytes(range(32))
 

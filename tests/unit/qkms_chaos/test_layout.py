@@ -10,8 +10,8 @@ from qkms_chaos.cluster.config import overlaid, write_all
 from qkms_chaos.cluster.layout import Layout, LayoutError, open_layout
 from qkms_chaos.cluster.network import Loopback
 from qkms_chaos.cluster.ports import free_ports
-from qkms_chaos.pki import Authority
 from qkms_node.config import load
+from qkms_node.pki import Authority
 
 
 class Detour(Loopback):

@@ -10,8 +10,8 @@ import grpc
 import pytest
 
 from qkms_chaos.cluster.waits import NotYet, wait_for
-from qkms_chaos.pki import Authority, Identity, Material
 from qkms_chaos.wiretap import X25519, X25519MLKEM768, Wiretap, negotiated_group
+from qkms_node.pki import Authority, Identity, Material
 
 
 def material(folder: Path) -> Material:

@@ -25,7 +25,7 @@ from qkms.v1 import (
     session_pb2,
     session_pb2_grpc,
 )
-from qkms_chaos.pki import Authority
+from qkms_node.pki import Authority
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

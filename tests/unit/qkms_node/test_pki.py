@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from qkms_chaos.pki import Authority, Identity, Material
+from qkms_node.pki import Authority, Identity, Material
 
 NODE = Identity("node", "node-1")
 SERVICE = Identity("service", "payments")

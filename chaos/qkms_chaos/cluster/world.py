@@ -1,0 +1,48 @@
+"""A cluster with its users: two services, the operator, and an observer that asks in the operator's name."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from qkms_chaos.cluster.driver import Cluster
+from qkms_chaos.cluster.observe import Observer
+from qkms_client import Client
+
+
+@dataclass(frozen=True)
+class World:
+    """A cluster and clients of it."""
+
+    cluster: Cluster
+    payments: Client
+    ledger: Client
+    operator: Client
+    observer: Observer
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Node ids in order."""
+        return self.cluster.layout.nodes
+
+    def others(self, *nodes: str) -> list[str]:
+        """The nodes besides these."""
+        return [node for node in self.nodes if node not in nodes]
+
+    def logged(self) -> str:
+        """Everything every process has logged so far."""
+        return "".join(path.read_text() for path in sorted(self.cluster.layout.logs.iterdir()))
+
+
+@contextmanager
+def world_of(cluster: Cluster, told: Callable[[str], None] = lambda _: None) -> Iterator[World]:
+    """The world of a prepared cluster; its clients are closed at the end.
+
+    `told` hears what the observer's waits see.
+    """
+    layout = cluster.layout
+    with (
+        Client.from_profile(layout.service_profile("payments")) as payments,
+        Client.from_profile(layout.service_profile("ledger")) as ledger,
+        Client.from_profile(layout.profile) as operator,
+    ):
+        yield World(cluster, payments, ledger, operator, Observer(operator, layout.nodes, told))
