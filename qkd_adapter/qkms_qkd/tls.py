@@ -85,7 +85,7 @@ class _PinnedConnection(ssl.SSLObject):
         found = alternative_name(self.getpeercert() or {}, "URI")
         if found != self.expected:
             raise ssl.SSLCertVerificationError(
-                f"the peer's certificate is for {found or 'no URI'}, not for {self.expected}"
+                ssl.SSL_ERROR_SSL, f"the peer's certificate is for {found or 'no URI'}, not for {self.expected}"
             )
 
 

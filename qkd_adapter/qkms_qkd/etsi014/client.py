@@ -8,7 +8,7 @@ parameters) and additional slave SAEs.
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ import msgspec
 from qkms_qkd.errors import LinkError
 from qkms_qkd.etsi014.messages import KeyId, KeyIds
 from qkms_qkd.etsi014.reading import HttpAnswer, collected, drawn, read_keys, read_status
+from qkms_qkd.etsi014.transport import explained
 from qkms_qkd.link import LinkStatus, QkdKey
 from qkms_qkd.tls import TlsFiles, client_context
 
@@ -50,8 +51,9 @@ class Etsi014Link:
         self.peer_sae = peer_sae
         self._base = f"{url.rstrip('/')}/api/v1/keys/{quote(peer_sae, safe='')}"
         self._timeout_s = timeout_s
+        self._context = client_context(TlsFiles(Path(ca), Path(certificate), Path(private_key)), kme_identity)
         self._http = httpx.AsyncClient(
-            verify=client_context(TlsFiles(Path(ca), Path(certificate), Path(private_key)), kme_identity),
+            verify=self._context,
             timeout=timeout_s,
             trust_env=False,
             follow_redirects=False,
@@ -96,7 +98,8 @@ class Etsi014Link:
                 f"no answer to {operation} within {self._timeout_s:g} s; check that it runs and its load",
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
-            raise self._transport_error(operation, error) from error
+            fault = await explained(error, self._base, self._context)
+            raise LinkError(self.kme_id, fault.code, f"{operation} failed: {fault.reason}") from error
 
     async def _bounded(self, response: httpx.Response) -> HttpAnswer:
         encoding = response.headers.get("Content-Encoding", "identity")
@@ -108,33 +111,3 @@ class Etsi014Link:
             if len(body) > MAX_ANSWER_BYTES:
                 raise LinkError(self.kme_id, "KME_BAD_ANSWER", f"answered with over {MAX_ANSWER_BYTES} bytes")
         return HttpAnswer(response.status_code, response.headers.get("Content-Type", ""), bytes(body))
-
-    def _transport_error(self, operation: str, error: Exception) -> LinkError:
-        for cause in _causes(error):
-            if isinstance(cause, ssl.SSLError):
-                return LinkError(
-                    self.kme_id,
-                    "KME_UNAUTHORIZED",
-                    f"TLS failed during {operation}: {cause.reason or cause}; check the CA and certificates of "
-                    "both ends and their validity",
-                )
-        if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError):
-            return LinkError(self.kme_id, "KME_BAD_ANSWER", f"broke off or garbled its answer to {operation}")
-        return LinkError(
-            self.kme_id,
-            "KME_UNREACHABLE",
-            f"{operation} failed: {error or type(error).__name__}; check the address {self._http_origin()} and "
-            "that it runs",
-        )
-
-    def _http_origin(self) -> str:
-        url = httpx.URL(self._base)
-        return f"{url.host}:{url.port or 443}"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and everything it came from."""
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__

@@ -21,14 +21,6 @@ class Leaf:
     certificate: Path
     private_key: Path
 
-    def settings(self) -> dict[str, str]:
-        """As keyword arguments and as a [tls] table."""
-        return {
-            "ca": str(self.ca),
-            "certificate": str(self.certificate),
-            "private_key": str(self.private_key),
-        }
-
 
 class TestAuthority:
     """Issues leaves into a folder."""

@@ -118,8 +118,10 @@ class KmeNetwork:
             url=self.url(kme),
             local_sae=_node(kme),
             peer_sae=_node(peer),
+            ca=self.node(kme).ca,
+            certificate=self.node(kme).certificate,
+            private_key=self.node(kme).private_key,
             kme_identity=f"spiffe://qkms.dev/kme/{kme}",
-            **self.node(kme).settings(),
         )
 
     @asynccontextmanager
