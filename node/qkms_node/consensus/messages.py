@@ -29,7 +29,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     """Base: arrays on the wire, the tag first."""
 
 
-class Hello(_Message, tag=0):
+class Hello(_Message, tag=0, frozen=True):
     """First frame of both ends: which cluster, who speaks, whom it believes to speak to."""
 
     cluster_id: str
@@ -37,7 +37,7 @@ class Hello(_Message, tag=0):
     receiver: str
 
 
-class Append(_Message, tag=1):
+class Append(_Message, tag=1, frozen=True):
     """Log entries after (`prev_index`, `prev_term`); without entries a heartbeat and a probe."""
 
     term: Count
@@ -48,7 +48,7 @@ class Append(_Message, tag=1):
     entries: list[tuple[bytes, Count, Count]]
 
 
-class AppendAnswer(_Message, tag=2):
+class AppendAnswer(_Message, tag=2, frozen=True):
     """`ok`: the log is verified and durable up to `index`. Else: try after `index`."""
 
     term: Count
@@ -57,14 +57,14 @@ class AppendAnswer(_Message, tag=2):
     index: Count
 
 
-class Commit(_Message, tag=3):
+class Commit(_Message, tag=3, frozen=True):
     """The leader's commit index moved; not acknowledged."""
 
     term: Count
     commit_index: Count
 
 
-class SnapshotChunk(_Message, tag=4):
+class SnapshotChunk(_Message, tag=4, frozen=True):
     """A part at `offset` of the leader's snapshot file of `size` bytes, known by `digest`."""
 
     term: Count
@@ -76,7 +76,7 @@ class SnapshotChunk(_Message, tag=4):
     data: bytes
 
 
-class SnapshotAnswer(_Message, tag=5):
+class SnapshotAnswer(_Message, tag=5, frozen=True):
     """The receiver holds the file up to `offset`; `installed`: its state covers `index`."""
 
     term: Count
@@ -85,7 +85,7 @@ class SnapshotAnswer(_Message, tag=5):
     installed: bool
 
 
-class PreVote(_Message, tag=6):
+class PreVote(_Message, tag=6, frozen=True):
     """Would you vote for me in term + 1? Changes nothing at the receiver."""
 
     term: Count
@@ -93,7 +93,7 @@ class PreVote(_Message, tag=6):
     last_term: Count
 
 
-class PreVoteAnswer(_Message, tag=7):
+class PreVoteAnswer(_Message, tag=7, frozen=True):
     """The answer about `proposed`; `term` is the answerer's own."""
 
     term: Count
@@ -101,7 +101,7 @@ class PreVoteAnswer(_Message, tag=7):
     granted: bool
 
 
-class RequestVote(_Message, tag=8):
+class RequestVote(_Message, tag=8, frozen=True):
     """`transfer`: the leader itself asked for this election."""
 
     term: Count
@@ -110,37 +110,37 @@ class RequestVote(_Message, tag=8):
     transfer: bool
 
 
-class Vote(_Message, tag=9):
+class Vote(_Message, tag=9, frozen=True):
     term: Count
     granted: bool
 
 
-class TimeoutNow(_Message, tag=10):
+class TimeoutNow(_Message, tag=10, frozen=True):
     """The leader asks its follower to stand for election at once."""
 
     term: Count
 
 
-class Probe(_Message, tag=11):
+class Probe(_Message, tag=11, frozen=True):
     """Do you still follow me in this term? Sent after the reads that it serves arrived."""
 
     term: Count
     seq: Count
 
 
-class ProbeAnswer(_Message, tag=12):
+class ProbeAnswer(_Message, tag=12, frozen=True):
     term: Count
     seq: Count
 
 
-class Forward(_Message, tag=13):
+class Forward(_Message, tag=13, frozen=True):
     """Commands proposed at a follower, for the leader to append as one group."""
 
     seq: Count
     commands: list[bytes]
 
 
-class ForwardAnswer(_Message, tag=14):
+class ForwardAnswer(_Message, tag=14, frozen=True):
     """`refused` empty: the group is in entry (`index`, `index_term`) from `position` on."""
 
     seq: Count
@@ -150,13 +150,13 @@ class ForwardAnswer(_Message, tag=14):
     position: Count
 
 
-class ReadIndex(_Message, tag=15):
+class ReadIndex(_Message, tag=15, frozen=True):
     """Asks the leader for a read index confirmed after this message was sent."""
 
     seq: Count
 
 
-class ReadIndexAnswer(_Message, tag=16):
+class ReadIndexAnswer(_Message, tag=16, frozen=True):
     seq: Count
     ok: bool
     index: Count

@@ -55,13 +55,13 @@ def _apply(state: Replayed, segment: LoadedSegment, record: Record) -> int:
     payload = record.payload
     last = state.entries[-1][1]
     if record.kind == records.ENTRY:
-        index, term = PAIR.unpack_from(payload)
+        index, term = _pair(payload)
         if index != last + 1:
             raise JournalDamaged(segment.path, record.offset, f"entry {index} does not follow entry {last}")
         state.entries.append((payload[PAIR.size :], index, term))
         return index
     if record.kind == records.TRUNCATE:
-        index, before_term = PAIR.unpack(payload)
+        index, before_term = _pair(payload)
         base = state.entries[0][1]
         if index > last + 1:
             raise JournalDamaged(segment.path, record.offset, f"entries from {index} removed, the last is {last}")
@@ -71,7 +71,7 @@ def _apply(state: Replayed, segment: LoadedSegment, record: Record) -> int:
             del state.entries[index - base :]
         return index
     if record.kind == records.BASE:
-        index, term = PAIR.unpack(payload)
+        index, term = _pair(payload)
         state.entries = [(NO_OP, index, term)]
         return index + 1
     if record.kind == records.VOTE:
@@ -82,3 +82,8 @@ def _apply(state: Replayed, segment: LoadedSegment, record: Record) -> int:
     else:
         raise JournalDamaged(segment.path, record.offset, f"unknown record kind {record.kind}; upgrade this node")
     return last + 1
+
+
+def _pair(payload: bytes) -> tuple[int, int]:
+    first, second = PAIR.unpack_from(payload)
+    return int(first), int(second)

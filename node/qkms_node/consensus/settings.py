@@ -53,7 +53,8 @@ class Timing:
         if not 0 < self.heartbeat_s * 3 < self.election_timeout_min_s < self.election_timeout_max_s:
             raise SettingsRejected(
                 "the election timeouts must satisfy 3 x heartbeat < min < max, got "
-                f"heartbeat {self.heartbeat_s}, min {self.election_timeout_min_s}, max {self.election_timeout_max_s}"
+                f"heartbeat {self.heartbeat_s}, min {self.election_timeout_min_s}, "
+                f"max {self.election_timeout_max_s}"
             )
         if self.leader_fallback_s <= self.heartbeat_s:
             raise SettingsRejected(

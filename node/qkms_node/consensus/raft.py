@@ -1,0 +1,248 @@
+"""PySyncObj's engine with its defects mended from outside, and nothing of it edited.
+
+The library keeps what it does well: the tick, the start of an election, the
+commit rule, check-quorum. Every method below that overrides one of its own
+(`_SyncObj__name` is its private `__name`) says which defect it mends; a test
+keeps digests of the originals, so that an upgrade forces a review.
+
+One thread calls everything here. Order in a tick: messages and proposals have
+been taken in, the library ticks, then one flush makes all changes durable, and
+only then messages leave and callers learn outcomes.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj.node import Node
+
+from qkms_node.consensus.application import Application
+from qkms_node.consensus.core import Core, Report
+from qkms_node.consensus.dispatch import Dispatch
+from qkms_node.consensus.elections import Elections
+from qkms_node.consensus.entries import decode_batch, encode_batch
+from qkms_node.consensus.files import free_bytes
+from qkms_node.consensus.following import Following
+from qkms_node.consensus.journal import DurableJournal
+from qkms_node.consensus.leading import Leading
+from qkms_node.consensus.messages import Message, TimeoutNow
+from qkms_node.consensus.outbox import Network, Outbox
+from qkms_node.consensus.proposals import Proposals
+from qkms_node.consensus.reads import Reads
+from qkms_node.consensus.replica import Role, StateMachine
+from qkms_node.consensus.settings import Limits, Timing
+from qkms_node.consensus.snapshot_sending import SnapshotSending
+from qkms_node.consensus.snapshot_store import SnapshotStore
+from qkms_node.consensus.snapshots import Background, Snapshots
+
+LONGEST_WAIT_S = 0.05
+_DISK_CHECK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the engine takes from the world; a simulation brings its own."""
+
+    network: Network
+    background: Background
+    report: Report
+    rng: random.Random
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    free_bytes: Callable[[Path], int] = free_bytes
+
+
+class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
+    """One member's engine. Construction loads what is on disk and raises when it cannot be trusted."""
+
+    def __init__(
+        self,
+        node_id: str,
+        peers: list[str],
+        cluster_id: str,
+        journal: DurableJournal,
+        store: SnapshotStore,
+        machine: StateMachine,
+        timing: Timing,
+        limits: Limits,
+        environment: Environment,
+    ) -> None:
+        self.__environment = environment
+        self.__outbox = Outbox(environment.network, self.__translate)
+        configuration = SyncObjConf(
+            autoTick=False,
+            appendEntriesPeriod=timing.heartbeat_s,
+            raftMinTimeout=timing.election_timeout_min_s,
+            raftMaxTimeout=timing.election_timeout_max_s,
+            leaderFallbackTimeout=timing.leader_fallback_s,
+            connectionTimeout=timing.election_timeout_max_s,  # unused, but validated against the others
+            # True keeps the library from opening a pipe; sending is decided by `Leading`.
+            appendEntriesUseBatch=True,
+            onStateChanged=self.__state_changed,
+        )
+        super().__init__(Node(node_id), [Node(p) for p in peers], configuration, transport=self.__outbox)
+        self.core = core = Core(self, journal, self.__outbox, timing, limits, environment.report, environment.rng)
+        self.elections = Elections(core)
+        self.proposals = Proposals(core)
+        self.reads = Reads(core)
+        self.application = Application(core, machine, self.proposals)
+        sending = SnapshotSending(core, store)
+        self.leading = Leading(core, sending)
+        self.following = Following(core, self.elections)
+        self.snapshots = Snapshots(
+            core, store, machine, self.application, self.proposals, sending, environment.background, cluster_id
+        )
+        self.__dispatch = Dispatch(core, self)
+        self.__disk_checked_at = float("-inf")
+        self.__last_time_ms = 0
+        self.__adopt(journal)
+
+    def __adopt(self, journal: DurableJournal) -> None:
+        """Puts our journal, and what it remembers, in the place of the library's in-memory one."""
+        self._SyncObj__raftLog = journal
+        self._SyncObj__raftCurrentTerm = max(journal.getCurrentTerm(), journal[-1][2])
+        self._SyncObj__votedForNodeId = journal.getVotedForNodeId()
+        self._SyncObj__raftCommitIndex = 1
+        self._SyncObj__needLoadDumpFile = False
+        # A commit index that was once reached: what follows the snapshot up to it may be applied.
+        hint = journal.getRaftCommitIndex()
+        self.snapshots.load()
+        self.core.commit_to(min(hint, self.core.last_index))
+        while self.application.behind:
+            self.application.step()
+        self.core.postpone_election()
+
+    def tick(self) -> float:
+        """One round; returns the seconds until the next one is needed. Whatever it raises is fatal."""
+        self.__check_disk()
+        self.elections.hold()
+        self.doTick(0.0)
+        self.proposals.expire()
+        self.reads.step()
+        self.core.journal.flush()
+        self.__outbox.release()
+        return self.__next_wait()
+
+    def peer_connected(self, peer: str) -> None:
+        """A connection to `peer` is up."""
+        self._SyncObj__onNodeConnected(Node(peer))
+        self.leading.peer_changed(peer)
+
+    def peer_disconnected(self, peer: str) -> None:
+        """The connection to `peer` is gone, with whatever was under way."""
+        self._SyncObj__onNodeDisconnected(Node(peer))
+        self.__outbox.drop(peer)
+        self.leading.peer_changed(peer)
+        self.proposals.lost(peer)
+
+    def receive(self, peer: str, message: Message) -> None:
+        """Takes one message of an authenticated peer; answers leave with the next tick."""
+        self._SyncObj__onMessageReceived(Node(peer), message)
+
+    def __check_disk(self) -> None:
+        now = self.core.now()
+        if now - self.__disk_checked_at < _DISK_CHECK_S:
+            return
+        self.__disk_checked_at = now
+        floor = self.core.limits.free_floor_bytes
+        full = self.__environment.free_bytes(self.core.journal.folder) < floor
+        if full != self.proposals.disk_full:
+            self.core.report("consensus.disk_low" if full else "consensus.disk_recovered", floor=floor)
+        self.proposals.disk_full = full
+
+    def __next_wait(self) -> float:
+        core = self.core
+        if self.application.behind:
+            return 0.0
+        timer = core.next_heartbeat() if core.role is Role.LEADER else core.election_deadline
+        due = min(timer, self.proposals.next_deadline(), self.reads.next_deadline()) - core.now()
+        return min(max(due, 0.001), LONGEST_WAIT_S)
+
+    def __translate(self, message: dict[str, Any]) -> Message:
+        """The two messages that the library forms itself, as ours."""
+        if message["type"] == "request_vote":
+            return self.elections.request(message)
+        if message["type"] == "timeout_now":
+            return TimeoutNow(message["term"])
+        raise AssertionError(f"the library must not form {message['type']}")
+
+    def __state_changed(self, old: int, new: int) -> None:
+        leader = 2
+        if old == leader and new != leader:
+            self.core.report("consensus.stopped_leading", term=self.core.term)
+            self.leading.end()
+            self.reads.stopped_leading()
+            self.proposals.stopped_leading()
+
+    # Overridden methods of the library.
+
+    def _SyncObj__onMessageReceived(self, node: Node, message: Message) -> None:  # noqa: N802
+        """A, C, D, L, M, N: every message is one of ours, checked for its term, and acted on by its part."""
+        self.__dispatch.receive(node.id, message)
+
+    def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
+        """C: no whole tail re-sent on each mismatch; no pickled `transmission` of large entries (N)."""
+        self.leading.heartbeat()
+
+    def _checkCommandsToApply(self) -> None:  # noqa: N802
+        """K: proposals coalesce into entries, or go to the leader; each keeps its deadline and its truth."""
+        if self.core.role is Role.LEADER:
+            self.__form_entries()
+            self.leading.replicate()
+        else:
+            self.proposals.forward()
+
+    def __form_entries(self) -> None:
+        core, limits = self.core, self.core.limits
+        while core.last_index - core.commit_index < limits.entries_in_flight and not self.leading.transferring:
+            groups = self.proposals.take_groups(limits.entry_bytes)
+            if not groups:
+                return
+            self.__last_time_ms = max(self.__environment.wall_ms(), self.__last_time_ms)
+            commands = [command for group in groups for command in group.commands]
+            index = core.last_index + 1
+            core.journal.add(encode_batch(self.__last_time_ms, commands), index, core.term)
+            self.proposals.entered(index, core.term, groups)
+
+    def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
+        """O: an exception in apply leaves the tick and stops the node instead of being retried for ever."""
+        self.application.step()
+        return False
+
+    def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802
+        """B, H, P: snapshots of our own, durable before the log forgets; no fork, no pickle."""
+        self.snapshots.step()
+
+    def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
+        """C: each follower is probed before entries are sent. The leader's clock starts at the log's."""
+        self.__last_time_ms = self.__log_time_ms()
+        super()._SyncObj__onBecomeLeader()
+        self.core.report("consensus.leading", term=self.core.term)
+        self.leading.begin()
+
+    def __log_time_ms(self) -> int:
+        """The latest stamp in the log, or of the state when all of it is applied: time never goes back."""
+        core = self.core
+        for index in range(core.last_index, core.applied_index, -1):
+            batch = decode_batch(core.journal[index - core.base_index])
+            if batch is not None:
+                return batch[0]
+        return self.application.time_ms
+
+    def _SyncObj__setCurrentTerm(self, term: int, voted_for: str | None) -> None:  # noqa: N802
+        """L: votes are counted per term and per voter; the counts of an earlier term are void."""
+        super()._SyncObj__setCurrentTerm(term, voted_for)
+        self.elections.term_changed(voted_for)
+
+    def _SyncObj__generateRaftTimeout(self) -> float:  # noqa: N802
+        """Randomness from the environment, so that a simulation replays."""
+        configuration = self.conf
+        rng = self.__environment.rng
+        return rng.uniform(configuration.raftMinTimeout, configuration.raftMaxTimeout)
+
+    def _applyCommand(self, command: Any, callback: Any, commandType: Any = None) -> None:  # noqa: N802, N803
+        """E, N: the library's own way in, which pickles and changes membership, is closed."""
+        raise NotImplementedError("propose through Proposals")

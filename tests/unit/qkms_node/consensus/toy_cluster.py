@@ -1,0 +1,157 @@
+"""Drives a cluster of toy members, each a process of its own with real TLS, from a test."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+MEMBER = Path(__file__).with_name("toy_member.py")
+
+
+class Refused(Exception):
+    """A call ended with an error of the replica; the first argument is its code."""
+
+
+class ToyMember:
+    """One process; `start` after `kill` begins it anew on the same data."""
+
+    def __init__(self, config: Path, node_id: str) -> None:
+        self.config = config
+        self.id = node_id
+        self.fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._process: asyncio.subprocess.Process | None = None
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._number = 0
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None
+
+    async def start(self) -> None:
+        message = await self.try_start()
+        assert message == {"started": True}, message
+
+    async def try_start(self) -> dict[str, Any]:
+        """The first line of a new process: started, or why not."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, str(MEMBER), str(self.config), stdin=-1, stdout=-1, limit=2**24
+        )
+        assert self._process.stdout is not None
+        message: dict[str, Any] = json.loads(await self._process.stdout.readline())
+        self._reader = asyncio.create_task(self._read(self._process))
+        return message
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            message = json.loads(line)
+            if "fatal" in message:
+                self.fatal.set_result(message["fatal"])
+                continue
+            call = self._calls.pop(message["call"])
+            if call.done():
+                continue
+            if "error" in message:
+                call.set_exception(Refused(message["error"], message["text"]))
+            else:
+                call.set_result(message["value"])
+        for call in self._calls.values():
+            if not call.done():
+                call.set_exception(Refused("GONE", self.id))
+        self._calls.clear()
+
+    async def call(self, do: str, **arguments: Any) -> Any:
+        if self._process is None or self._process.stdin is None:
+            raise Refused("GONE", self.id)
+        self._number += 1
+        future = self._calls[self._number] = asyncio.get_running_loop().create_future()
+        self._process.stdin.write(json.dumps({"call": self._number, "do": do, **arguments}).encode() + b"\n")
+        return await future
+
+    async def propose(self, command: str, timeout: float = 10) -> str:
+        return str(await self.call("propose", command=command, timeout=timeout))
+
+    async def barrier(self, timeout: float = 10) -> int:
+        return int(await self.call("barrier", timeout=timeout))
+
+    async def status(self) -> dict[str, Any]:
+        return dict(await self.call("status"))
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """kill -9, as if the process had never a chance to do anything more."""
+        if self._process is not None:
+            self._process.kill()
+            await self._gone()
+
+    async def stop(self) -> None:
+        """Ends the process the regular way."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            await self._gone()
+
+    async def _gone(self) -> None:
+        process, self._process = self._process, None
+        assert process is not None
+        assert self._reader is not None
+        await process.wait()
+        await self._reader
+
+
+class ToyCluster:
+    """All members."""
+
+    def __init__(self, members: list[ToyMember]) -> None:
+        self.members = {member.id: member for member in members}
+
+    async def start(self) -> None:
+        await asyncio.gather(*(member.start() for member in self.members.values()))
+
+    @property
+    def alive(self) -> list[ToyMember]:
+        return [member for member in self.members.values() if member.alive]
+
+    async def leader(self, besides: str | None = None) -> ToyMember:
+        """The member that all living ones follow."""
+
+        async def found() -> ToyMember | None:
+            statuses = await asyncio.gather(*(member.status() for member in self.alive))
+            leaders = {status["leader"] for status in statuses}
+            leader = leaders.pop() if len(leaders) == 1 else None
+            return None if leader in (None, besides) else self.members[leader]
+
+        return await eventually(found)
+
+    async def agreed(self) -> dict[str, Any]:
+        """The status of any member once all living ones applied the same and are equal."""
+
+        async def same() -> dict[str, Any] | None:
+            statuses = await asyncio.gather(*(member.status() for member in self.alive))
+            views = {(s["applied"], s["commit"], s["digest"], s["leader"]) for s in statuses}
+            return statuses[0] if len(views) == 1 and statuses[0]["leader"] else None
+
+        return await eventually(same, seconds=60)
+
+    async def close(self) -> None:
+        for member in self.alive:
+            await member.kill()
+
+
+async def eventually(condition: Callable[[], Awaitable[T | None]], seconds: float = 20) -> T:
+    """Polls until the condition gives something; fails when it never does."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, "the condition never held"
+        await asyncio.sleep(0.02)

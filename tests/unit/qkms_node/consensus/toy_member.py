@@ -1,0 +1,127 @@
+"""One member with a toy state machine, as a process: the tests' cluster is made of these.
+
+Run with the path of a JSON file. Takes one JSON object per line on standard
+input and answers each, out of order, on standard output.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from qkms_node.consensus.engine import Limits, SyncObjReplica, Timing, Tls
+from qkms_node.consensus.replica import ConsensusError
+
+
+class Tally:
+    """Counts how often each command was applied, and chains all of them into one digest."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.digest = b""
+        self.times: list[int] = []
+
+    def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
+        name = command.decode().split("|")[0]
+        if name == "fault":
+            raise RuntimeError("a defect in the state machine")
+        self.counts[name] = self.counts.get(name, 0) + 1
+        self.digest = hashlib.sha256(self.digest + time_ms.to_bytes(8, "big") + command).digest()
+        assert not self.times or time_ms >= self.times[-1], "time went back"
+        self.times = [time_ms]
+        return f"{name}:{self.counts[name]}".encode()
+
+    def snapshot(self) -> Iterable[bytes]:
+        rows = [f"{name} {count}".encode() for name, count in self.counts.items()]
+        return iter([self.digest, *rows])
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        iterator = iter(chunks)
+        self.digest = next(iterator)
+        rows = (chunk.decode().split(" ") for chunk in iterator)
+        self.counts = {name: int(count) for name, count in rows}
+
+
+def report_status(replica: SyncObjReplica, tally: Tally) -> dict[str, Any]:
+    status = replica.status()
+    return {
+        "role": status.role.name,
+        "term": status.term,
+        "leader": status.leader_id,
+        "commit": status.commit_index,
+        "applied": status.applied_index,
+        "staleness": status.staleness_s,
+        "connected": sorted(status.connected),
+        "digest": base64.b64encode(tally.digest).decode(),
+    }
+
+
+async def answer(replica: SyncObjReplica, tally: Tally, call: dict[str, Any]) -> object:
+    match call["do"]:
+        case "propose":
+            return (await replica.propose(call["command"].encode(), call["timeout"])).decode()
+        case "barrier":
+            return await replica.read_barrier(call["timeout"])
+        case "status":
+            return report_status(replica, tally)
+        case "counts":
+            return tally.counts
+        case "transfer":
+            return await replica.transfer_leadership(call["target"], call["timeout"])
+    raise AssertionError(call)
+
+
+async def main(path: Path) -> None:
+    settings = json.loads(path.read_text())
+    log = path.with_suffix(".log").open("a", buffering=1)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(log))
+    tally = Tally()
+    replica = SyncObjReplica(
+        node_id=settings["node_id"],
+        members=settings["members"],
+        listen=settings["listen"],
+        tls=Tls(*(Path(p) for p in settings["tls"])),
+        data_dir=Path(settings["data_dir"]),
+        state_machine=tally,
+        timing=Timing(**settings["timing"]),
+        limits=Limits(**settings["limits"]),
+    )
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=2**24)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+
+    def say(message: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+    async def serve(call: dict[str, Any]) -> None:
+        try:
+            say({"call": call["call"], "value": await answer(replica, tally, call)})
+        except ConsensusError as error:
+            say({"call": call["call"], "error": error.code, "text": str(error)})
+
+    try:
+        await replica.start()
+    except Exception as error:
+        say({"failed": getattr(error, "code", type(error).__name__), "text": str(error)})
+        return
+    say({"started": True})
+    fatal = asyncio.create_task(replica.wait_fatal())
+    fatal.add_done_callback(lambda task: None if task.cancelled() else say({"fatal": str(task.result())}))
+    tasks: set[asyncio.Task[None]] = set()
+    while line := await reader.readline():
+        task = asyncio.create_task(serve(json.loads(line)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    fatal.cancel()
+    await replica.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
