@@ -30,6 +30,7 @@ from qkms_node.access.guard import Guard
 from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.errors import QkmsError
+from qkms_node.ledger.state import State
 from qkms_node.rpc.cluster_servicer import ClusterServicer, QkdServicer
 from qkms_node.rpc.crypto_servicer import CryptoServicer
 from qkms_node.rpc.header import Headers
@@ -110,6 +111,11 @@ class Node:
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         log.info("node.ready", node=self._config.node.id, rpc=self._config.rpc.listen)
 
+    async def wait_root(self) -> None:
+        """Returns when this node holds an active root."""
+        while not await self._store.wait_for(self._holds_root, HEALTH_PERIOD_S):
+            pass
+
     async def wait_failed(self) -> str:
         """Returns, with the reason, when a part of the node has failed and it must stop."""
         fatal = asyncio.create_task(self._replica.wait_fatal(), name="replica")
@@ -146,14 +152,17 @@ class Node:
         address = next((m.rpc_address for m in self._config.cluster.members if m.id == leader), None)
         return {"leader": leader, "leader_address": address} if leader and address else {}
 
+    def _holds_root(self, state: State) -> bool:
+        root = state.roots.get(state.active_epoch)
+        return root is not None and self._roots.holds(root)
+
     async def _watch_health(self) -> None:
         bound_s = self._config.limits.default_max_staleness_ms / 1000
         while True:
             status = self._replica.status()
             fresh = status.staleness_s is not None and status.staleness_s <= bound_s
             with self._store.view() as state:
-                root = state.roots.get(state.active_epoch)
-            ready = root is not None and self._roots.holds(root)
+                ready = self._holds_root(state)
             await self._set_health(READ, fresh and ready)
             await self._set_health(WRITE, ready and status.leader_id is not None and fresh)
             await self._set_health("", True)

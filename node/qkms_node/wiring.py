@@ -36,7 +36,7 @@ def make_links(config: Config) -> Links:
     """One ETSI GS QKD 014 link to each peer through this site's KME; none without [qkd]."""
     qkd = config.qkd
     if qkd is None or config.root.policy == "pqc_only":
-        return Links("none", {}, AdmissionRules(), poll_s=3600)
+        return Links.none()
     links = {
         member.id: Etsi014Link(
             kme_id=qkd.kme_id,

@@ -29,7 +29,6 @@ from qkms_node.consensus.replica import StateMachine
 from qkms_node.node import Node
 from qkms_node.pki import Authority, Identity, Material
 from qkms_node.service.links import Links
-from qkms_qkd.admission import AdmissionRules
 
 ALICE = Identity("service", "alice")
 BOB = Identity("service", "bob")
@@ -91,7 +90,7 @@ async def local_node(folder: Path, rules: tuple[Rule, ...] = (ANYTHING,)) -> Asy
         replicas.append(LocalReplica("node-1", machine))
         return replicas[0]
 
-    node = Node(settings, make, Links("none", {}, AdmissionRules(), poll_s=60))
+    node = Node(settings, make, Links.none())
     await node.start()
     stopped: asyncio.Task[None] | None = None
 

@@ -41,6 +41,11 @@ class Links:
         self._poll_s = poll_s
         self.observations: dict[str, Observation] = {}
 
+    @classmethod
+    def none(cls) -> "Links":
+        """The links of a node without QKD."""
+        return cls("none", {}, AdmissionRules(), poll_s=3600)
+
     @property
     def peers(self) -> frozenset[str]:
         """Node ids to which there is a link."""
