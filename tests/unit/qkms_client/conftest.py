@@ -21,8 +21,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from qkms.v1 import common_pb2
-from qkms_chaos.pki import Authority, Identity
 from qkms_client import AsyncClient, Client, Profile
+from qkms_node.pki import Authority, Identity
 
 Script: TypeAlias = Callable[[Message, int], Message]
 StreamScript: TypeAlias = Callable[[Message, int], AsyncIterator[Message]]

@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 from tests.unit.qkms_client.conftest import Drop, Refuse, ScriptedCluster, header
 
 from qkms.v1 import common_pb2, crypto_pb2, key_pb2
-from qkms_chaos.pki import Authority, Identity
 from qkms_client import AsyncClient, Client, errors
+from qkms_node.pki import Authority, Identity
 
 ROTATE = "KeyService/RotateKey"
 GET = "KeyService/GetKey"
