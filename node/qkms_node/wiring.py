@@ -21,6 +21,7 @@ def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
             tls=Tls(config.tls.ca, config.tls.certificate, config.tls.private_key, config.tls.trust_domain),
             data_dir=config.node.data_dir / "raft",
             state_machine=machine,
+            cluster_id=config.cluster.id,
             timing=Timing(
                 election_timeout_min_s=config.raft.election_timeout_min_ms / 1000,
                 election_timeout_max_s=config.raft.election_timeout_max_ms / 1000,

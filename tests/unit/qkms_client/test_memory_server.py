@@ -59,6 +59,9 @@ def test_a_cut_server_refuses_what_needs_a_quorum(server: MemoryServer, payments
 
 
 def test_a_policy_of_the_tests_own_is_kept() -> None:
-    with MemoryServer(rules=()) as closed, closed.client("anyone") as client:
-        with pytest.raises(errors.PermissionDenied):
-            client.create_key("nothing")
+    with (
+        MemoryServer(rules=()) as closed,
+        closed.client("anyone") as client,
+        pytest.raises(errors.PermissionDenied),
+    ):
+        client.create_key("nothing")
