@@ -109,7 +109,8 @@ class Reads:
         self._core = core
         self._rounds = Rounds(core)
         self._local = _Local()
-        self._numbers = count(1)
+        # Not from 1: the leader may still answer a request of this node's run before, begun too early for ours.
+        self._numbers = count(core.rng.getrandbits(60))
         self._asked_at = float("-inf")
         self._next_deadline = float("inf")
         self.fresh_since: float | None = None
