@@ -2,17 +2,24 @@
 
 import datetime
 import ipaddress
+import json
 import socket
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_asyncio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tests.unit.qkms_node.consensus.toy_cluster import ToyCluster, ToyMember
 
 from qkms_node.consensus.settings import Tls
+
+MakeCluster = Callable[..., ToyCluster]
 
 
 @dataclass
@@ -87,3 +94,34 @@ def three_members() -> dict[str, str]:
     for each in sockets:
         each.close()
     return members
+
+
+@pytest_asyncio.fixture
+async def make_cluster(
+    tmp_path: Path, authority: Authority, three_members: dict[str, str]
+) -> AsyncIterator[MakeCluster]:
+    """Configures three toy members, each a process to be; `limits` as for `Limits`."""
+    made: list[ToyCluster] = []
+
+    def make(**limits: Any) -> ToyCluster:
+        members = []
+        for node_id, address in three_members.items():
+            tls = authority.node(node_id)
+            config = tmp_path / f"{node_id}.json"
+            settings = {
+                "node_id": node_id,
+                "members": three_members,
+                "listen": address,
+                "tls": [str(tls.ca), str(tls.certificate), str(tls.private_key)],
+                "data_dir": str(tmp_path / node_id),
+                "timing": {},
+                "limits": limits,
+            }
+            config.write_text(json.dumps(settings))
+            members.append(ToyMember(config, node_id))
+        made.append(ToyCluster(members))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        await cluster.close()

@@ -73,11 +73,11 @@ class ToyMember:
         self._process.stdin.write(json.dumps({"call": self._number, "do": do, **arguments}).encode() + b"\n")
         return await future
 
-    async def propose(self, command: str, timeout: float = 10) -> str:
-        return str(await self.call("propose", command=command, timeout=timeout))
+    async def propose(self, command: str, within_s: float = 10) -> str:
+        return str(await self.call("propose", command=command, within_s=within_s))
 
-    async def barrier(self, timeout: float = 10) -> int:
-        return int(await self.call("barrier", timeout=timeout))
+    async def barrier(self, within_s: float = 10) -> int:
+        return int(await self.call("barrier", within_s=within_s))
 
     async def status(self) -> dict[str, Any]:
         return dict(await self.call("status"))
@@ -85,6 +85,10 @@ class ToyMember:
     def signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+    def log(self) -> str:
+        """What the process logged, over all its lives."""
+        return self.config.with_suffix(".log").read_text()
 
     async def kill(self) -> None:
         """kill -9, as if the process had never a chance to do anything more."""

@@ -65,33 +65,36 @@ def report_status(replica: SyncObjReplica, tally: Tally) -> dict[str, Any]:
 async def answer(replica: SyncObjReplica, tally: Tally, call: dict[str, Any]) -> object:
     match call["do"]:
         case "propose":
-            return (await replica.propose(call["command"].encode(), call["timeout"])).decode()
+            return (await replica.propose(call["command"].encode(), call["within_s"])).decode()
         case "barrier":
-            return await replica.read_barrier(call["timeout"])
+            return await replica.read_barrier(call["within_s"])
         case "status":
             return report_status(replica, tally)
         case "counts":
             return tally.counts
         case "transfer":
-            return await replica.transfer_leadership(call["target"], call["timeout"])
+            return await replica.transfer_leadership(call["target"], call["within_s"])
     raise AssertionError(call)
 
 
-async def main(path: Path) -> None:
+def make(path: Path, tally: Tally) -> SyncObjReplica:
     settings = json.loads(path.read_text())
     log = path.with_suffix(".log").open("a", buffering=1)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(log))
-    tally = Tally()
-    replica = SyncObjReplica(
+    ca, certificate, private_key = (Path(name) for name in settings["tls"])
+    return SyncObjReplica(
         node_id=settings["node_id"],
         members=settings["members"],
         listen=settings["listen"],
-        tls=Tls(*(Path(p) for p in settings["tls"])),
+        tls=Tls(ca, certificate, private_key),
         data_dir=Path(settings["data_dir"]),
         state_machine=tally,
         timing=Timing(**settings["timing"]),
         limits=Limits(**settings["limits"]),
     )
+
+
+async def main(replica: SyncObjReplica, tally: Tally) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=2**24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -124,4 +127,5 @@ async def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    machine = Tally()
+    asyncio.run(main(make(Path(sys.argv[1]), machine), machine))
