@@ -56,8 +56,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         LinkFace(settings, delivery, links).add_routes(link_app.router)
 
         for link in links.values():
-            await stack.enter_async_context(_background(link.run(), f"link to {link.peer}"))
-        await stack.enter_async_context(_background(_keep_house(delivery, worker), "housekeeping"))
+            await stack.enter_async_context(_background(link.run(), f"link to {link.peer}", stop))
+        await stack.enter_async_context(_background(_keep_house(delivery, worker), "housekeeping", stop))
         await _listen(settings, "kme.link_listen", settings.kme.link_listen, link_app, stack)
         await _listen(settings, "kme.listen", settings.kme.listen, sae_app, stack)
         log.info(
@@ -109,12 +109,17 @@ async def _listen(
 
 
 @asynccontextmanager
-async def _background(work: Coroutine[None, None, None], name: str) -> AsyncIterator[None]:
-    """Runs `work` for the time of the block; what it fails with ends the process."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(work, name=name)
+async def _background(work: Coroutine[None, None, None], name: str, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Runs `work` for the time of the block. If it fails the KME stops, and the failure is raised at the end."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(lambda _: stop.set())
+    try:
         yield
+    finally:
         task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
 
 
 async def _keep_house(delivery: Delivery, worker: Worker) -> None:

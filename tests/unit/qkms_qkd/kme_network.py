@@ -75,6 +75,10 @@ class KmeNetwork:
         process.send_signal(number)
         return process.wait(DEADLINE_S)
 
+    def signal(self, name: str, number: int) -> None:
+        """Sends a signal to a KME that goes on."""
+        self._processes[name].send_signal(number)
+
     def stop_all(self) -> None:
         """Kills whatever still runs."""
         for name in list(self._processes):
