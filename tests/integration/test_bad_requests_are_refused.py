@@ -151,7 +151,7 @@ BAD: dict[str, tuple[str, Bad]] = {
         "VERSION_CONFLICT",
         lambda d: d.rotate(expected_primary_version=1),
     ),
-    "no expected version": ("VERSION_CONFLICT", lambda d: d.rotate(expected_primary_version=0)),
+    "no expected version": ("INVALID_FIELD", lambda d: d.rotate(expected_primary_version=0)),
     "a level that does not exist": (
         "INVALID_FIELD",
         lambda d: d.get(f"keys/{d.key}", consistency=common_pb2.Consistency(level=9)),  # type: ignore[arg-type]

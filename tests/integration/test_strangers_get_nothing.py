@@ -12,10 +12,12 @@ import pytest
 
 from qkms.v1 import cluster_pb2
 from qkms.v1.cluster_pb2_grpc import ClusterServiceStub
+from qkms_chaos.cluster.layout import CLUSTER_ID
 from qkms_chaos.cluster.world import World
 from qkms_chaos.refusal import refusal_of
 from qkms_client import Client, Profile
 from qkms_client.errors import QkmsError, Unavailable
+from qkms_node.consensus.messages import Hello, frame
 from qkms_node.pki import Authority, Identity, Material
 
 pytestmark = pytest.mark.cluster
@@ -121,27 +123,39 @@ def test_a_strangers_call_fails_without_an_answer(
     assert isinstance(error, Unavailable)
 
 
-@pytest.mark.parametrize("role", ["service", "operator", "kme"])
-def test_only_a_node_is_heard_at_a_raft_listener(healthy: World, role: str) -> None:
-    """A service's certificate is of the right CA; it must still not take part in consensus."""
-    name = {"service": "payments", "operator": "admin", "kme": "kme-1"}[role]
-    member = healthy.cluster.authority.issue(Identity(role, name))  # type: ignore[arg-type]
-    assert closes_at_once(port_of(healthy, "raft"), member)
+OTHERS_OF_THE_CA = (
+    Identity("service", "payments"),
+    Identity("operator", "admin"),
+    Identity("kme", "kme-1"),
+    # Its id is a member's, but it is not the one whose certificate this is.
+    Identity("node", "node-3"),
+    Identity("node", "node-9"),
+)
 
 
-def closes_at_once(port: int, member: Material) -> bool:
+@pytest.mark.parametrize("who", OTHERS_OF_THE_CA, ids=lambda who: f"{who.kind} {who.name}")
+def test_only_the_member_itself_is_greeted_at_a_raft_listener(healthy: World, who: Identity) -> None:
+    """A certificate of the right CA is not enough: the greeting says node-2, the certificate must too."""
+    assert raft_answer(healthy, healthy.cluster.authority.issue(who)) == b""
+
+
+def test_the_member_itself_is_greeted(healthy: World) -> None:
+    assert raft_answer(healthy, healthy.cluster.authority.issue(Identity("node", "node-2"))) != b""
+
+
+def raft_answer(world: World, member: Material) -> bytes:
+    """What node-1 answers to the greeting of node-2 under a member's certificate."""
     context = ssl.create_default_context(cafile=str(member.ca))
     context.load_cert_chain(member.certificate, member.private_key)
-    try:
-        with (
-            socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as plain,
-            context.wrap_socket(plain, server_hostname="localhost") as connection,
-        ):
-            return connection.recv(1) == b""
-    except TimeoutError:
-        return False
-    except (ssl.SSLError, ConnectionError):
-        return True
+    with (
+        socket.create_connection(("127.0.0.1", port_of(world, "raft")), timeout=TIMEOUT_S) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        connection.sendall(frame(Hello(CLUSTER_ID, "node-2", "node-1")))
+        try:
+            return connection.recv(65536)
+        except (ssl.SSLError, ConnectionError):
+            return b""
 
 
 def test_the_sdk_says_what_to_check(healthy: World, callers: dict[str, Caller]) -> None:

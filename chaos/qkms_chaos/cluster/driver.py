@@ -90,7 +90,7 @@ class Cluster:
                 process.ask_to_stop()
             for process in running:
                 try:
-                    codes[process.name] = process.terminate(timeout_s)
+                    codes[process.name] = process.wait_end(timeout_s)
                 except ProcessHangs as error:
                     hanging.append(str(error))
         if hanging:

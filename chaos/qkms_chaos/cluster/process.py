@@ -79,17 +79,21 @@ class Process:
 
         wait_for(f"{self.name} to be ready", check, timeout_s)
 
+    def terminate(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """SIGTERM, and the exit code; 0 when there was nothing to stop. Raises ProcessHangs."""
+        self.ask_to_stop()
+        return self.wait_end(timeout_s)
+
     def ask_to_stop(self) -> None:
-        """SIGTERM, also to a paused child; `terminate` waits for the end."""
+        """SIGTERM, also to a paused child; `wait_end` waits for what it does about it."""
         if self._child is not None:
             self._child.send_signal(signal.SIGTERM)
             self._child.send_signal(signal.SIGCONT)
 
-    def terminate(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
-        """SIGTERM, and the exit code. Raises ProcessHangs after having killed a child that does not stop."""
+    def wait_end(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """The exit code of a child that was asked to stop. Raises ProcessHangs after having killed it."""
         if self._child is None:
             return 0
-        self.ask_to_stop()
         try:
             return self._child.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -11,10 +11,13 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
 
 FIRST_NOTE_S = 1.0
 NOTE_EVERY_S = 5.0
 SPIN_S = 0.2
+INDENT = 8
 
 
 class Narrator:
@@ -51,7 +54,10 @@ class Narrator:
         after = f" [dim]({took:.1f} s)[/]" if took >= FIRST_NOTE_S else ""
         self._console.print(f"{mark} [dim]{number}[/] [bold]{escape(title)}[/]{after}")
         for line in result.splitlines():
-            self._console.print(f"        {escape(line)}", highlight=False)
+            if self._console.is_terminal:
+                self._console.print(Padding.indent(Text(line), INDENT))
+            else:
+                self._console.print(Text(" " * INDENT + line), soft_wrap=True)
 
     @contextmanager
     def _progress(self, title: str) -> Iterator[None]:
@@ -77,7 +83,7 @@ class Narrator:
         begun = time.monotonic()
         pause = FIRST_NOTE_S
         while not ended.wait(pause):
-            self._console.print(escape(f"  … {title}{self._words(begun)}"), highlight=False)
+            self._console.print(Text(f"  … {title}{self._words(begun)}"), soft_wrap=True)
             pause = NOTE_EVERY_S
 
     def _words(self, begun: float) -> str:
