@@ -157,6 +157,8 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         core = self.core
         if self.application.behind:
             return 0.0
+        if core.role is Role.LEADER and core.is_majority(1) and core.commit_index < core.last_index:
+            return 0.0  # alone: what was flushed is committed by the next tick, and no answer will wake us
         timer = core.next_heartbeat() if core.role is Role.LEADER else core.election_deadline
         due = min(timer, self.proposals.next_deadline(), self.reads.next_deadline()) - core.now()
         return min(max(due, 0.001), LONGEST_WAIT_S)

@@ -160,8 +160,8 @@ class TickThread(threading.Thread):
             while not self._stopping:
                 self._take_calls(raft)
                 wait = raft.tick()
+                self._publish(raft)  # first: whoever gets an answer finds it in the status
                 self._give_back(raft)
-                self._publish(raft)
                 mesh.poll(wait)
         except Exception as error:  # every fault stops the node, none is retried
             code = getattr(error, "code", type(error).__name__)
