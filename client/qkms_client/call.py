@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from qkms.v1 import common_pb2
 from qkms_client.consistency import Consistency
-from qkms_client.errors import AnswerNotUnderstood, DeadlineExceeded, QkmsError, RevisionNotReached
+from qkms_client.errors import AnswerNotUnderstood, DeadlineExceeded, QkmsError, RevisionNotReached, Unavailable
 from qkms_client.flow import Event, Flow, Pause, Send
 from qkms_client.methods import Method, Request, Response
 from qkms_client.retry import Verdict, ended_unknown, settles, verdict
@@ -20,6 +20,8 @@ from qkms_client.routing import Router
 from qkms_client.tokens import RevisionToken
 
 LEAST_ATTEMPT_S = 0.02
+
+_SILENCE = (Unavailable, DeadlineExceeded)
 
 
 @dataclass
@@ -68,6 +70,7 @@ def call(
     now = (yield Pause(0)).time
     deadline = now + (rules.timeout if timeout is None else timeout)
     last: QkmsError = DeadlineExceeded("the call was given no time")
+    told: QkmsError | None = None
     attempts, unknown = 0, False
     while True:
         choice = rules.router.choose(now, mutation=method.mutation, only=only)
@@ -92,6 +95,8 @@ def call(
             last = event.error
         rules.failed(choice.endpoint, event.time, last)
         last.request_id = getattr(request, "request_id", None) or None
+        if not isinstance(last, _SILENCE):
+            told = last
         match verdict(last):
             case Verdict.REFUSED:
                 if unknown and not settles(last):
@@ -101,9 +106,11 @@ def call(
                 unknown = unknown or method.mutation
             case Verdict.NOT_APPLIED:
                 pass
+    # What a node said explains more than that another one did not answer.
+    final = last if told is None else told
     if unknown:
-        raise ended_unknown(last.request_id or "", method.name, last) from last
-    raise last
+        raise ended_unknown(final.request_id or "", method.name, final) from final
+    raise final
 
 
 def _set_consistency(request: Message, consistency: Consistency | None) -> None:

@@ -85,7 +85,7 @@ class EstablishedSession(_Redacted):
         return self.responder if self.party is Party.INITIATOR else self.initiator
 
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits, equal on both ends; may be shown and compared by voice."""
+        """32 hexadecimal digits, equal on both ends; may be shown and compared by voice."""
         return fingerprint(self._keys)
 
     def send_key(self) -> bytes:

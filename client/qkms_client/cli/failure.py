@@ -21,6 +21,8 @@ UNTRUSTED = 6
 """A ciphertext or a session peer failed its check. Do not use what came with it."""
 
 _UNTRUSTED = (e.CiphertextMalformed, e.CiphertextRejected, e.SessionRejected)
+# What a command had read before it sent its request: a repetition must say the same.
+_REPEATED = ("expected_primary_version", "expected_epoch")
 _FAILED = (e.InternalError, e.AnswerNotUnderstood)
 
 EXIT_CODES = """\
@@ -53,14 +55,16 @@ def exit_code(error: e.QkmsError) -> int:
 def explanation(error: e.QkmsError) -> str:
     """What happened and what to do next, in a few lines without a stack trace."""
     lines = [f"qkms: {error}"]
-    lines += [f"  field {violation.field}: {violation.description}" for violation in error.fields]
+    lines += [f"  field {v.field}: {v.description}" for v in error.fields if v.description not in error.message]
     if error.endpoint:
         lines.append(f"  answered by: {error.endpoint}")
     incident = error.metadata.get("incident")
     if incident:
         lines.append(f"  incident: {incident}")
     if isinstance(error, e.OutcomeUnknown) and error.request_id:
-        lines.append(f"  what to do: run the same command with --request-id {error.request_id}")
+        options = [f"--request-id {error.request_id}"]
+        options += [f"--{n.replace('_', '-')} {error.metadata[n]}" for n in _REPEATED if n in error.metadata]
+        lines.append(f"  what to do: run the same command with {' '.join(options)}")
     elif error.advice:
         lines.append(f"  what to do: {error.advice}")
     return "\n".join(lines)

@@ -109,6 +109,13 @@ def test_a_mutation_that_certainly_did_not_happen_ends_as_what_it_met() -> None:
         stage.rotate(lambda _s, _n: NotSent("no connection"))
 
 
+def test_what_a_node_said_explains_more_than_that_another_was_silent() -> None:
+    stage = Stage()
+    with pytest.raises(e.NoQuorum):
+        stage.rotate(lambda send, _n: e.NoQuorum("cut off") if send.endpoint == "node-1" else NotSent("refused"))
+    assert {endpoint for endpoint, _ in stage.attempts} == set(NODES)
+
+
 def test_a_blind_refusal_after_a_lost_answer_leaves_the_outcome_unknown() -> None:
     """The node that refuses by its access rules never looked whether the first attempt took effect."""
     stage = Stage()
