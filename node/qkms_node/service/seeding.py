@@ -40,6 +40,10 @@ log = structlog.get_logger(__name__)
 # so that no node is without the active root for want of a moment.
 STRAGGLER_MS = 1_000
 
+# How long a first seeding waits for members that have not registered yet. They can be given
+# a share later; waiting only spares that.
+NEWCOMER_MS = 3_000
+
 # Retries back off from `retry_ms` by doubling, up to this often.
 MAX_DOUBLINGS = 4
 
@@ -64,6 +68,7 @@ class Seeder:
         self._proposer = proposer
         self._now_ms = now_ms
         self._failing_since_ms: int | None = None
+        self._missing_since_ms: int | None = None
         self._retry_ms = 0
         self._failures = 0
         self._trouble = ""
@@ -120,7 +125,7 @@ class Seeder:
             epoch = state.last_epoch + 1
             peers = self._peers(state)
             missing = sorted({m.id for m in self._config.cluster.members} - set(state.nodes))
-        if len(peers) + 1 < len(self._config.cluster.members) // 2 + 1:
+        if missing and not self._enough(peers):
             self.waiting = f"waiting for {', '.join(missing)} to register"
             return
         if base is not None and not self._roots.holds(base):
@@ -151,6 +156,12 @@ class Seeder:
             )
         )
         log.info("root.staged", epoch=epoch, grade=grade.name, note=outcome.note)
+
+    def _enough(self, peers: dict[str, NodeRecord]) -> bool:
+        """Whether to seed without the members that have never been seen: with a quorum, after a while."""
+        self._missing_since_ms = self._missing_since_ms or self._now_ms()
+        patient = self._now_ms() - self._missing_since_ms < NEWCOMER_MS
+        return not patient and len(peers) + 1 > len(self._config.cluster.members) // 2
 
     async def _draw(self, peers: dict[str, NodeRecord]) -> dict[str, tuple[str, QkdSecret]] | None:
         """A QKD key for each peer, or for none when the policy gives QKD up; None: not now."""

@@ -71,7 +71,10 @@ class Voter:
     async def _open(self, root: RootRecord) -> None:
         share = root.shares.get(self._node_id)
         if share is None:
-            await self._reject(root, b"", "this node has lost its root store and has no share")
+            if self._node_id in root.confirmed:
+                await self._reject(root, b"", "this node has lost its root store and has no share")
+            else:
+                self.waiting = f"epoch {root.epoch}: no share for this node yet"
             return
         if root.grade is not Grade.PQC and not share.qkd_key_id:
             await self._reject(root, share.sealed, f"the share names no QKD key, the epoch is {root.grade.name}")

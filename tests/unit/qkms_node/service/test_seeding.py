@@ -281,3 +281,16 @@ async def test_the_root_store_refuses_a_readable_or_foreign_key_file(tmp_path: P
     (tmp_path / "seal.key").write_bytes(b"short")
     with pytest.raises(RootStoreError, match="5 bytes"):
         RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+
+
+async def test_a_member_that_comes_late_is_given_the_root_without_a_new_epoch(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    for _ in range(6):
+        await cluster.turn(only=("node-1", "node-2"))
+    assert cluster.active == 1
+    assert "node-3" not in cluster.root(1).shares
+    for _ in range(4):
+        await cluster.turn()
+    assert cluster.active == 1
+    assert cluster.sites["node-3"].roots.holds(cluster.root(1))
+    assert cluster.root(1).confirmed == NODES
