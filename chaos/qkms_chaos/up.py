@@ -5,6 +5,7 @@ is where one looks at a cluster, kills one of it by hand and watches.
 """
 
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,12 +45,18 @@ def up(console: Console, folder: Path, nodes: int | None) -> None:
 
 
 def _say_how_to_reach(console: Console, cluster: Cluster) -> None:
-    layout = cluster.layout
-    console.print(f"operator:  qkms --profile {layout.profile} status", highlight=False)
+    layout, qkms = cluster.layout, _beside_python("qkms")
+    console.print(f"operator:  {qkms} --profile {layout.profile} status", highlight=False, soft_wrap=True)
     for service in layout.services:
-        path = layout.service_profile(service)
-        console.print(f"service:   qkms --profile {path} keys list", highlight=False)
-    console.print(f"logs:      {layout.logs}\nCtrl-C stops every process.\n", highlight=False)
+        profile = layout.service_profile(service)
+        console.print(f"service:   {qkms} --profile {profile} keys list", highlight=False, soft_wrap=True)
+    console.print(f"logs:      {layout.logs}\nCtrl-C stops every process.\n", highlight=False, soft_wrap=True)
+
+
+def _beside_python(command: str) -> Path:
+    """A command of this environment, as one types it here: it need not be on PATH."""
+    path = Path(sys.executable).with_name(command)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _show(console: Console, cluster: Cluster, observer: Observer) -> NoReturn:
