@@ -110,14 +110,14 @@ class SnapshotReader:
         self._count = 0
         self._result: SnapshotFile | None = None
         if self._take(len(MAGIC)) != MAGIC:
-            raise SnapshotDamaged(path, "it does not begin as a snapshot of this version")
+            raise self._damaged("it does not begin as a snapshot of this version")
         kind, payload = self._block()
         if kind != _META:
-            raise SnapshotDamaged(path, "the meta block is missing")
+            raise self._damaged("the meta block is missing")
         try:
             self.meta = msgspec.msgpack.decode(payload, type=Meta)
         except msgspec.MsgspecError as error:
-            raise SnapshotDamaged(path, f"the meta block does not decode: {error}") from error
+            raise self._damaged(f"the meta block does not decode: {error}") from error
 
     def chunks(self) -> Iterator[bytes]:
         """The state machine's chunks. Raises SnapshotDamaged at the first damaged block."""
@@ -127,13 +127,13 @@ class SnapshotReader:
             if kind == _END:
                 count, digest = int.from_bytes(payload[:8], "little"), payload[8:]
                 if count != self._count or digest != expected:
-                    raise SnapshotDamaged(self._path, "the end block does not match what precedes it")
+                    raise self._damaged("the end block does not match what precedes it")
                 self._result = SnapshotFile(self._path, self.meta, self._file.tell(), digest)
                 return
             try:
                 chunks = _chunks.decode(payload)
             except msgspec.MsgspecError as error:
-                raise SnapshotDamaged(self._path, f"a block does not decode: {error}") from error
+                raise self._damaged(f"a block does not decode: {error}") from error
             self._count += len(chunks)
             yield from chunks
 
@@ -149,18 +149,22 @@ class SnapshotReader:
         """Closes without vouching."""
         self._file.close()
 
+    def _damaged(self, problem: str) -> SnapshotDamaged:
+        self._file.close()
+        return SnapshotDamaged(self._path, problem)
+
     def _block(self) -> tuple[int, bytes]:
         kind, length, checksum = _BLOCK.unpack(self._take(_BLOCK.size))
         if length > _MAX_BLOCK_BYTES:
-            raise SnapshotDamaged(self._path, f"a block claims {length} bytes")
+            raise self._damaged(f"a block claims {length} bytes")
         payload = self._take(length)
         if google_crc32c.value(payload) != checksum:
-            raise SnapshotDamaged(self._path, f"the checksum fails before byte {self._file.tell()}")
+            raise self._damaged(f"the checksum fails before byte {self._file.tell()}")
         return kind, payload
 
     def _take(self, size: int) -> bytes:
         data = self._file.read(size)
         if len(data) != size:
-            raise SnapshotDamaged(self._path, f"it ends early, at byte {self._file.tell()}")
+            raise self._damaged(f"it ends early, at byte {self._file.tell()}")
         self._hash.update(data)
         return data

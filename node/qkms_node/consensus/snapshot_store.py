@@ -105,6 +105,7 @@ class SnapshotStore:
     def _open(self, path: Path) -> SnapshotReader:
         reader = SnapshotReader(path)
         if reader.meta.cluster_id != self._cluster_id:
+            reader.close()
             raise SnapshotDamaged(
                 path, f"it belongs to cluster {reader.meta.cluster_id}, this is {self._cluster_id}"
             )

@@ -48,6 +48,12 @@ class FakeCore:
     def send(self, peer: str, message: Message) -> None:
         self.sent.append((peer, message))
 
+    def speaks_to(self, peer: str) -> bool:
+        return any(to == peer for to, _ in self.sent)
+
+    def speaks_to_any(self) -> bool:
+        return bool(self.sent)
+
 
 def member(core: FakeCore) -> Reads:
     return Reads(cast(Core, core))
@@ -146,14 +152,59 @@ def test_a_caller_without_a_quorum_ends_at_its_deadline() -> None:
 
 
 def test_a_leader_that_steps_down_sends_its_followers_elsewhere() -> None:
+    asking = FakeCore("node-2")
+    follower = member(asking)
+    follower.add(Waiter(FAR, None))
+    follower.step()
+    asked = take(asking, ReadIndex)[0]
     core = leader_core()
     reads = member(core)
-    reads.on_read_index("node-2", ReadIndex(7))
+    reads.on_read_index("node-2", asked)
     reads.step()
     core.role = Role.FOLLOWER
     reads.stopped_leading()
-    assert take(core, ReadIndexAnswer) == [ReadIndexAnswer(7, False, 0)]
+    assert take(core, ReadIndexAnswer) == [ReadIndexAnswer(asked.seq, False, 0)]
 
 
 def member_fresh(reads: Reads) -> float | None:
     return reads.fresh_since
+
+
+def test_freshness_nobody_waits_for_travels_with_what_is_sent_anyway() -> None:
+    core = leader_core()
+    reads = member(core)
+    reads.step()
+    assert not take(core, Probe)
+    core.send("node-2", ProbeAnswer(3, 1))  # stands for a heartbeat
+    reads.step()
+    probe = take(core, Probe)[0]
+    reads.on_probe_answer("node-2", ProbeAnswer(3, probe.seq))
+    reads.step()
+    assert reads.fresh_since == core.clock
+
+
+def test_a_follower_renews_its_freshness_even_when_it_has_nothing_else_to_say() -> None:
+    core = FakeCore("node-2")
+    reads = member(core)
+    core.clock += 1
+    reads.step()
+    first = take(core, ReadIndex)[0]
+    reads.on_read_index_answer(ReadIndexAnswer(first.seq, True, 10))
+    reads.step()
+    core.clock += core.timing.background_barrier_s + core.timing.heartbeat_s
+    reads.step()
+    assert not take(core, ReadIndex)
+    core.clock += 2 * core.timing.heartbeat_s
+    reads.step()
+    assert [message.patient for message in take(core, ReadIndex)] == [True]
+
+
+def test_a_caller_does_not_wait_for_a_patient_request() -> None:
+    core = FakeCore("node-2")
+    reads = member(core)
+    core.clock += 1
+    reads.step()
+    assert [message.patient for message in take(core, ReadIndex)] == [True]
+    reads.add(Waiter(FAR, None))
+    reads.step()
+    assert [message.patient for message in take(core, ReadIndex)] == [False]
