@@ -82,6 +82,14 @@ class Core:
         """Queues `message`; it leaves after the tick's flush, if `peer` is connected."""
         self._outbox.send(Node(peer), message)
 
+    def speaks_to(self, peer: str) -> bool:
+        """Whether this tick has something for `peer` already."""
+        return self._outbox.has(peer)
+
+    def speaks_to_any(self) -> bool:
+        """Whether this tick has something for any connected peer already."""
+        return any(self._outbox.has(peer) for peer in self.connected)
+
     # Term and role.
 
     @property

@@ -151,9 +151,13 @@ class ForwardAnswer(_Message, tag=14, frozen=True):
 
 
 class ReadIndex(_Message, tag=15, frozen=True):
-    """Asks the leader for a read index confirmed after this message was sent."""
+    """Asks the leader for a read index confirmed after this message was sent.
+
+    `patient`: no caller waits, the next heartbeat will do.
+    """
 
     seq: Count
+    patient: bool
 
 
 class ReadIndexAnswer(_Message, tag=16, frozen=True):

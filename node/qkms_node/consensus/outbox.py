@@ -37,6 +37,10 @@ class Outbox(Transport):  # type: ignore[misc]  # the library is untyped
         self._waiting.setdefault(node.id, []).append(typed)
         return True
 
+    def has(self, peer: str) -> bool:
+        """Whether something waits for `peer`."""
+        return peer in self._waiting
+
     def release(self) -> None:
         """Hands everything queued to the network; only after the journal's flush."""
         if self._waiting:

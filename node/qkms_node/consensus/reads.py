@@ -4,7 +4,8 @@ Mends of PySyncObj (J): a cut-off leader answers reads there. Here the leader
 sends probes of its term after the request arrived; once a majority has
 answered, the commit index that it noted before sending is safe to read at,
 provided its own first entry of the term is committed. Nothing is written.
-Requests that arrive while a round is under way share the next one.
+Requests that arrive while a round is under way share the next one. Requests
+that nobody waits for are patient: they travel with the next heartbeat.
 
 The start of a barrier that completed bounds how stale this node's state can
 be, by this node's own clock alone.
@@ -30,10 +31,11 @@ class Waiter:
 
 @dataclass(slots=True)
 class _Asked:
-    """Callers that share one request. `started`: when it was sent."""
+    """Callers that share one request; none for a patient one. `started`: when it was sent."""
 
     started: float
     waiters: list[Waiter]
+    patient: bool
 
 
 class Rounds:
@@ -44,13 +46,14 @@ class Rounds:
         self._seq = 0
         self._sent_at = float("-inf")
         self._waiting: list[tuple[str, int]] = []
+        self._patient: list[tuple[str, int]] = []
         self._rounds: deque[tuple[int, int, list[tuple[str, int]]]] = deque()  # (seq, commit index, requests)
         self._answered: dict[str, int] = {}
         self.confirmed: list[tuple[str, int, int]] = []  # (asker, its number, index)
 
-    def ask(self, asker: str, number: int) -> None:
+    def ask(self, asker: str, number: int, *, patient: bool) -> None:
         """A request by this node or a follower."""
-        self._waiting.append((asker, number))
+        (self._patient if patient else self._waiting).append((asker, number))
 
     def step(self) -> None:
         """Begins a round when someone waits, repeats one that takes too long."""
@@ -58,9 +61,12 @@ class Rounds:
         if core.role is not Role.LEADER or core.commit_index < core.no_op_index:
             return
         overdue = core.now() - self._sent_at > core.timing.heartbeat_s
-        if self._waiting and (not self._rounds or overdue):
-            waiting, self._waiting = self._waiting, []
-            self._rounds.append((self._seq + 1, core.commit_index, waiting))
+        # In a tick that sends to peers anyway, a probe costs no packet of its own.
+        wanted = self._waiting or (self._patient and (core.speaks_to_any() or not core.peers))
+        if wanted and (not self._rounds or overdue):
+            requests = self._waiting + self._patient
+            self._waiting, self._patient = [], []
+            self._rounds.append((self._seq + 1, core.commit_index, requests))
             self._probe()
         elif self._rounds and overdue:
             self._probe()
@@ -71,8 +77,9 @@ class Rounds:
 
     def end(self) -> list[tuple[str, int]]:
         """This node leads no more: the requests without an answer."""
-        left = [*self._waiting, *(request for _, _, requests in self._rounds for request in requests)]
-        self._waiting, self._answered = [], {}
+        under_way = [request for _, _, requests in self._rounds for request in requests]
+        left = self._waiting + self._patient + under_way
+        self._waiting, self._patient, self._answered = [], [], {}
         self._rounds.clear()
         return left
 
@@ -141,14 +148,13 @@ class Reads:
 
     def next_deadline(self) -> float:
         """When `step` has something to do without a message."""
-        background = self._asked_at + self._core.timing.background_barrier_s
-        again = self._asked_at + self._core.timing.heartbeat_s
-        waiting = bool(self._local.arrived or self._local.asked)
-        return min(again if waiting else background, self._next_deadline)
+        if self._local.arrived or self._local.asked:
+            return min(self._asked_at + self._core.timing.heartbeat_s, self._next_deadline)
+        return min(self._patience_ends(), self._next_deadline)
 
     def on_read_index(self, peer: str, message: ReadIndex) -> None:
         if self._core.role is Role.LEADER:
-            self._rounds.ask(peer, message.seq)
+            self._rounds.ask(peer, message.seq, patient=message.patient)
         else:
             self._core.send(peer, ReadIndexAnswer(message.seq, False, 0))
 
@@ -180,24 +186,34 @@ class Reads:
         for number in [n for n, asked in self._local.asked.items() if now - asked.started > patience]:
             self._local.arrived += self._local.asked.pop(number).waiters
 
+    def _patience_ends(self) -> float:
+        """When freshness is renewed even if that takes a packet of its own."""
+        timing = self._core.timing
+        return self._asked_at + timing.background_barrier_s + 2 * timing.heartbeat_s
+
+    def _is_due(self, leader: str) -> bool:
+        core, now = self._core, self._core.now()
+        if self._local.arrived:
+            hurried = any(not asked.patient for asked in self._local.asked.values())
+            return not hurried or now - self._asked_at >= core.timing.heartbeat_s
+        if self._local.asked or now - self._asked_at < core.timing.background_barrier_s:
+            return False
+        return leader == core.id or core.speaks_to(leader) or now >= self._patience_ends()
+
     def _ask(self) -> None:
         core, local = self._core, self._local
-        now = core.now()
-        due = now - self._asked_at >= core.timing.background_barrier_s
-        blocked = bool(local.asked) and now - self._asked_at < core.timing.heartbeat_s
         leader = core.leader
-        if not (local.arrived or due) or blocked or leader is None:
+        reachable = leader == core.id or leader in core.connected
+        if leader is None or not reachable or not self._is_due(leader):
             return
-        if leader != core.id and leader not in core.connected:
-            return
-        number = next(self._numbers)
-        local.asked[number] = _Asked(now, local.arrived)
+        number, patient = next(self._numbers), not local.arrived
+        self._asked_at = core.now()
+        local.asked[number] = _Asked(self._asked_at, local.arrived, patient)
         local.arrived = []
-        self._asked_at = now
         if leader == core.id:
-            self._rounds.ask(core.id, number)
+            self._rounds.ask(core.id, number, patient=patient)
         else:
-            core.send(leader, ReadIndex(number))
+            core.send(leader, ReadIndex(number, patient))
 
     def _confirm(self, number: int, index: int) -> None:
         asked = self._local.asked.pop(number, None)
