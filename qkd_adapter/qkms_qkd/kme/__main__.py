@@ -4,12 +4,14 @@ import argparse
 import asyncio
 import logging
 import signal
+import sqlite3
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import structlog
 
+from qkms_qkd.kme.database import DATABASE_NAME
 from qkms_qkd.kme.process import ListenError, serve
 from qkms_qkd.kme.seal import SealError
 from qkms_qkd.kme.settings import Settings, SettingsError, read_settings
@@ -92,6 +94,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         asyncio.run(_serve_until_signal(settings))
+    except sqlite3.Error as error:
+        database = Path(settings.kme.data_dir) / DATABASE_NAME
+        print(f"qkms-kme: {database}: {error}; check the disk, or start with an empty data_dir", file=sys.stderr)
+        return 1
     except (TlsFilesError, SealError, ListenError, OSError) as error:
         print(f"qkms-kme: {error}", file=sys.stderr)
         return 1

@@ -22,8 +22,10 @@ from pathlib import Path
 
 from qkms_qkd.kme.seal import Seal
 
+DATABASE_NAME = "kme.sqlite"
+
 _TABLES = """
-CREATE TABLE IF NOT EXISTS store (store_id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS store (store_id TEXT NOT NULL, proof BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS links (
     peer TEXT PRIMARY KEY,
     next_seq INTEGER NOT NULL DEFAULT 1,
@@ -52,23 +54,24 @@ CREATE INDEX IF NOT EXISTS keys_by_delivery ON keys (delivery_id);
 
 
 class Database:
-    """One KME's key rows. `store_id` is drawn once per database and tells a new one from the old."""
+    """One KME's key rows. `store_id` is drawn once per database and tells a new one from the old.
+
+    Raises SealError when the key file is not the one the database was made with.
+    """
 
     def __init__(self, data_dir: Path, seal: Seal, peers: Collection[str], key_bits: int) -> None:
-        path = data_dir / "kme.sqlite"
+        path = data_dir / DATABASE_NAME
         path.touch(mode=0o600, exist_ok=True)
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         self._seal = seal
         self._dirty = False
         self.key_bits = key_bits
-        self.execute("PRAGMA journal_mode=WAL")
-        # A key reported as delivered must not come back after a power cut.
-        self.execute("PRAGMA synchronous=FULL")
-        self.execute("PRAGMA secure_delete=ON")
-        self.execute("PRAGMA temp_store=MEMORY")
-        self._connection.executescript(_TABLES)
-        self.store_id = self._prepare(peers)
+        try:
+            self.store_id = self._open(peers)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def execute(self, statement: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         """The rows of one statement."""
@@ -120,12 +123,22 @@ class Database:
         self.scrub()
         self._connection.close()
 
-    def _prepare(self, peers: Collection[str]) -> str:
+    def _open(self, peers: Collection[str]) -> str:
+        """Pragmas, tables, what a restart changes; the store's id."""
+        self.execute("PRAGMA journal_mode=WAL")
+        # A key reported as delivered must not come back after a power cut.
+        self.execute("PRAGMA synchronous=FULL")
+        self.execute("PRAGMA secure_delete=ON")
+        self.execute("PRAGMA temp_store=MEMORY")
+        self._connection.executescript(_TABLES)
         with self.transaction():
-            stored = self.execute("SELECT store_id FROM store")
+            stored = self.execute("SELECT store_id, proof FROM store")
             store_id = str(stored[0]["store_id"]) if stored else uuid.uuid4().hex
-            if not stored:
-                self.execute("INSERT INTO store VALUES (?)", (store_id,))
+            if stored:
+                self._seal.open(stored[0]["proof"], store_id.encode())
+            else:
+                proof = self._seal.seal(b"", store_id.encode())
+                self.execute("INSERT INTO store VALUES (?, ?)", (store_id, proof))
             for peer in peers:
                 self.execute("INSERT OR IGNORE INTO links (peer) VALUES (?)", (peer,))
             # A draw that a crash interrupted may be known at the peer: neither end uses its keys again.

@@ -66,14 +66,15 @@ class Pool:
         return deliveries
 
     def release(self, deliveries: Collection[Parts], unknown_there: Collection[str]) -> None:
-        """Gives reserved keys back, except those the peer does not hold: they are deleted."""
+        """Gives reserved keys back, except those the peer does not hold: they are deleted.
+
+        A key the peer drew meanwhile is no longer reserved and is left alone.
+        """
         with self._database.transaction():
             for delivery in deliveries:
-                gone = [key_id for key_id in delivery.key_ids if key_id in unknown_there]
-                self._database.delete(gone)
-                self._database.execute_for(
-                    "UPDATE keys SET state='free' WHERE key_id=? AND state='reserved'", delivery.key_ids
-                )
+                reserved = [key_id for key_id in delivery.key_ids if self._is_reserved(key_id)]
+                self._database.delete([key_id for key_id in reserved if key_id in unknown_there])
+                self._database.execute_for("UPDATE keys SET state='free' WHERE key_id=?", reserved)
 
     def abandon(self, deliveries: Collection[Parts]) -> None:
         """Marks reserved keys for discarding at both ends: the peer may or may not have assigned them."""
@@ -133,6 +134,9 @@ class Pool:
     def _row(self, peer: str, key_id: str) -> sqlite3.Row | None:
         rows = self._database.execute("SELECT * FROM keys WHERE key_id=? AND peer=?", (key_id, peer))
         return rows[0] if rows else None
+
+    def _is_reserved(self, key_id: str) -> bool:
+        return bool(self._database.execute("SELECT 1 FROM keys WHERE key_id=? AND state='reserved'", (key_id,)))
 
     def _assigned(self, delivery_id: str) -> list[sqlite3.Row]:
         return self._database.execute(

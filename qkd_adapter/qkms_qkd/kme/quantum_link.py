@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 
 _OFFER_KEYS = 500
 _IDLE_S = 1.0
-_SILENCE_S = 3.5
-"""Without word from the peer for this long the link counts as down; over three idle rounds."""
+_SILENCE_S = 5.0
+"""Without word from the peer for this long the link counts as down: several rounds, even on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class QuantumLink:
         self._greeted = False
         self._greeted_by = ""
         self._peer_store_id = ""
+        self._block_due_s = 0.0
         self._received: LinkReport | None = None
         self._heard_s = -_SILENCE_S
         self._wake = asyncio.Event()
@@ -128,10 +129,14 @@ class QuantumLink:
             return _IDLE_S
         if not self._greeted:
             await self._greet()
-        room = await self._distil()
+        if time.monotonic() >= self._block_due_s:
+            room = await self._distil()
+            self._block_due_s = time.monotonic() + (
+                self._link.block_s if room else max(_IDLE_S, self._link.block_s)
+            )
         await self._hand_over()
         self._heard_s = time.monotonic()
-        return self._link.block_s if room else max(_IDLE_S, self._link.block_s)
+        return max(0.0, min(_IDLE_S, self._block_due_s - self._heard_s))
 
     async def _greet(self) -> None:
         known = await self._worker.run(self._store.known)

@@ -1,4 +1,4 @@
-"""The client against KMEs that deviate as those in the field do: the right keys or a clear error, over real TLS."""
+"""The client against KMEs that deviate as those in the field do: the right keys or a clear error, over TLS."""
 
 import asyncio
 import base64

@@ -66,6 +66,22 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [("kme.sqlite", b"not a database, but a text" * 100, "kme.sqlite"), ("store.key", b"short", "store.key")],
+)
+def test_a_damaged_data_dir_is_named(tmp_path: Path, file: str, content: bytes, said: str) -> None:
+    network = KmeNetwork(tmp_path, 2)
+    network.data_dir("kme-1").mkdir()
+    path = network.data_dir("kme-1") / file
+    path.write_bytes(content)
+    path.chmod(0o600)
+    answer = run("serve", "--config", network.config("kme-1"))
+    assert answer.returncode == 1
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_the_log_is_json_and_names_the_listeners(quiet_pair: KmeNetwork) -> None:
     ready = [line for line in quiet_pair.log("kme-1") if line["event"] == "kme.ready"]
     assert len(ready) == 1
