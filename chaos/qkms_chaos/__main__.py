@@ -3,9 +3,11 @@
 import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from qkms_chaos.cluster.layout import MAX_NODES, LayoutError
 from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
@@ -46,8 +48,7 @@ def up(folder: Path, nodes: int | None) -> None:
     try:
         run_up(console, folder, nodes)
     except FAILURES as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False)
-        sys.exit(1)
+        _end_with(console, error)
 
 
 @main.command()
@@ -58,10 +59,14 @@ def demo() -> None:
     try:
         run_demo(console)
     except FAILURES as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False)
-        sys.exit(1)
+        _end_with(console, error)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _end_with(console: Console, error: Exception) -> NoReturn:
+    console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ def demo(console: Console) -> None:
         with Cluster(open_layout(folder)) as cluster:
             _tour(console, cluster)
     except BaseException:
-        console.print(f"\nAll processes are stopped. Their logs: {folder / 'logs'}", highlight=False)
+        console.print(
+            f"\nAll processes are stopped. Their logs: {folder / 'logs'}", highlight=False, soft_wrap=True
+        )
         raise
     shutil.rmtree(folder)
     console.print("\n[bold green]Every step held.[/]")

@@ -44,7 +44,10 @@ class Narrator:
         try:
             with self._progress(f"{number} {title}"):
                 yield results.append
-        except BaseException as error:
+        except KeyboardInterrupt:
+            self._print("[bold red]✗[/]", number, title, "interrupted", begun)
+            raise
+        except Exception as error:
             self._print("[bold red]✗[/]", number, title, str(error) or type(error).__name__, begun)
             raise
         self._print("[bold green]✓[/]", number, title, "; ".join(results), begun)
