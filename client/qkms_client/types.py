@@ -1,4 +1,4 @@
-"""What the calls return: frozen records of the protocol's messages.
+"""What the calls return: frozen records of the protocol's messages, and its enumerations.
 
 Times are aware datetimes in UTC, sizes are bytes unless a name says bits.
 `header` says from which state the answer was given; it does not take part in
@@ -7,106 +7,17 @@ comparison. Results that hold a secret live in `secret`.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import IntEnum
-from typing import Self
 
-
-class _Number(IntEnum):
-    """Numbers are those of the protocol; one this client does not know is UNSPECIFIED (0)."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        return cls(0) if value != 0 else None
-
-    def __str__(self) -> str:
-        return self.name
-
-    def __format__(self, spec: str) -> str:
-        return format(str(self), spec)
-
-
-class Level(_Number):
-    """Consistency levels."""
-
-    UNSPECIFIED = 0
-    LINEARIZABLE = 1
-    AT_LEAST = 2
-    BOUNDED = 3
-    STALE_OK = 4
-
-
-class Grade(_Number):
-    """Where a key's secrecy comes from; a greater grade satisfies a lesser requirement."""
-
-    UNSPECIFIED = 0
-    PQC = 1
-    QKD = 2
-    QKD_PQC = 3
-
-    def __str__(self) -> str:
-        return "QKD+PQC" if self is Grade.QKD_PQC else self.name
-
-
-class VersionState(_Number):
-    """NIST SP 800-57 Part 1 Rev. 5, section 7, and DESTROY_SCHEDULED."""
-
-    UNSPECIFIED = 0
-    PRE_ACTIVATION = 1
-    ACTIVE = 2
-    DEACTIVATED = 3
-    SUSPENDED = 4
-    COMPROMISED = 5
-    DESTROY_SCHEDULED = 6
-    DESTROYED = 7
-
-
-class EventType(_Number):
-    """Kinds of events of a watch."""
-
-    UNSPECIFIED = 0
-    KEY_CREATED = 1
-    KEY_ROTATED = 2
-    VERSION_STATE_CHANGED = 3
-    ROOT_ACTIVATED = 4
-
-
-class SessionState(_Number):
-    """States of a session."""
-
-    UNSPECIFIED = 0
-    OFFERED = 1
-    ANSWERED = 2
-    CONFIRMED = 3
-    CLOSED = 4
-    EXPIRED = 5
-
-
-class Role(_Number):
-    """A node's role in the consensus."""
-
-    UNSPECIFIED = 0
-    FOLLOWER = 1
-    CANDIDATE = 2
-    LEADER = 3
-
-
-class EpochState(_Number):
-    """States of a root epoch."""
-
-    UNSPECIFIED = 0
-    STAGED = 1
-    ACTIVE = 2
-    RETIRED = 3
-    ABORTED = 4
-
-
-class LinkState(_Number):
-    """States of a quantum link."""
-
-    UNSPECIFIED = 0
-    UP = 1
-    DOWN = 2
-    KME_UNREACHABLE = 3
+from qkms_client.enums import (
+    EpochState,
+    EventType,
+    Grade,
+    Level,
+    LinkState,
+    Role,
+    SessionState,
+    VersionState,
+)
 
 
 @dataclass(frozen=True)
@@ -295,3 +206,27 @@ class RootRotation:
     replayed: bool
     request_id: str
     header: Header | None = field(default=None, compare=False, repr=False)
+
+
+__all__ = [
+    "Encrypted",
+    "EpochState",
+    "EventType",
+    "Grade",
+    "Header",
+    "Key",
+    "KeyEvent",
+    "KeyVersion",
+    "Level",
+    "Link",
+    "LinkState",
+    "Member",
+    "NodeStatus",
+    "Role",
+    "RootEpoch",
+    "RootRotation",
+    "Rotation",
+    "Session",
+    "SessionState",
+    "VersionState",
+]

@@ -11,10 +11,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from qkms import session as schedule
-from qkms.kem import HybridCiphertext, HybridPublicKey, KemRejected
-from qkms.session import Answer, Offer, Parameters, Party, SessionKeys
+from qkms.kem import KemRejected
+from qkms.session import Party, SessionKeys
 from qkms.v1 import session_pb2 as pb
-from qkms_client import decode, methods
+from qkms_client import decode, methods, relayed
 from qkms_client.call import Rules, call
 from qkms_client.consistency import duration
 from qkms_client.errors import (
@@ -63,7 +63,7 @@ def open_session(
         session_id=pending.session_id,
         responder=responder,
         suite=pb.MLKEM768_X25519_SHA256,
-        offer=_offer_message(end.offer),
+        offer=relayed.offer_message(end.offer),
         ttl=None if ttl is None else duration(ttl),
     )
     request.required_grade = (required_grade or Grade.UNSPECIFIED).value  # type: ignore[assignment]
@@ -76,16 +76,13 @@ def open_session(
         if response.psk:
             break
         yield from _poll(clock, pending, f"{responder} has not joined it")
-    _same("responder", session.responder, responder)
+    relayed.same("responder", session.responder, responder)
     if own is not None:
-        _same("initiator", session.initiator, own)
-    if _offer(session.offer) != end.offer:
+        relayed.same("initiator", session.initiator, own)
+    if relayed.offer(session.offer) != end.offer:
         raise SessionRejected(f"session {pending.session_id} carries another offer than this end made")
-    parameters = _parameters(session, pending, required_grade)
-    answer = Answer(
-        HybridCiphertext(session.answer.mlkem_ciphertext, session.answer.x25519_public_key),
-        session.answer.nonce,
-    )
+    parameters = relayed.parameters(session, pending, required_grade)
+    answer = relayed.answer(session.answer)
     try:
         keys, th = end.finish(parameters, answer, response.psk)
     except (KemRejected, ValueError) as error:
@@ -110,22 +107,18 @@ def join_session(
         except SessionNotFound:
             yield from _poll(clock, pending, "it has not been offered to this principal")
     if initiator is not None:
-        _same("initiator", session.initiator, initiator)
+        relayed.same("initiator", session.initiator, initiator)
     if own is not None:
-        _same("responder", session.responder, own)
-    parameters = _parameters(session, pending, required_grade)
+        relayed.same("responder", session.responder, own)
+    parameters = relayed.parameters(session, pending, required_grade)
     try:
-        end = pending.responder(_offer(session.offer))
+        end = pending.responder(relayed.offer(session.offer))
     except KemRejected as error:
         raise SessionRejected(f"session {pending.session_id}: {error}") from error
     request = pb.JoinSessionRequest(
         request_id=pending.request_id,
         name=f"sessions/{pending.session_id}",
-        answer=pb.SessionAnswer(
-            mlkem_ciphertext=end.answer.ciphertext.mlkem,
-            x25519_public_key=end.answer.ciphertext.x25519,
-            nonce=end.answer.nonce,
-        ),
+        answer=relayed.answer_message(end.answer),
     )
     response = yield from call(rules, methods.ANSWER_SESSION, request, timeout=clock.left)
     try:
@@ -215,38 +208,3 @@ def _time(clock: _Clock) -> Flow[None]:
     clock.now = (yield Pause(0)).time
     if clock.left <= 0:
         raise SessionNotEstablished("the session was not established in time")
-
-
-def _parameters(session: pb.Session, pending: PendingSession, required: Grade | None) -> Parameters:
-    _same("name", session.name, f"sessions/{pending.session_id}")
-    if session.suite != pb.MLKEM768_X25519_SHA256:
-        raise SessionRejected(f"session {pending.session_id} is of a suite that was not asked for")
-    if required is not None and session.grade < required:
-        raise SessionRejected(
-            f"session {pending.session_id} has grade {Grade(session.grade)}, {required} is required"
-        )
-    return Parameters(
-        session_id=pending.session_id,
-        initiator=session.initiator,
-        responder=session.responder,
-        epoch=session.root_epoch,
-        qkd_key_ids=tuple(session.qkd_key_ids),
-    )
-
-
-def _offer(message: pb.SessionOffer) -> Offer:
-    try:
-        return Offer(HybridPublicKey(message.mlkem_public_key, message.x25519_public_key), message.nonce)
-    except KemRejected as error:
-        raise SessionRejected(f"the offer cannot be used: {error}") from error
-
-
-def _offer_message(offer: Offer) -> pb.SessionOffer:
-    return pb.SessionOffer(
-        mlkem_public_key=offer.public.mlkem, x25519_public_key=offer.public.x25519, nonce=offer.nonce
-    )
-
-
-def _same(what: str, found: str, expected: str) -> None:
-    if found != expected:
-        raise SessionRejected(f"the session's {what} is {found}, not {expected}")
