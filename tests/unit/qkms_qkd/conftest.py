@@ -1,10 +1,12 @@
-"""Networks of real KME processes."""
+"""Networks of real KME processes, and a single KME that deviates."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from .certificates import TestAuthority
+from .deviant_kme import DeviantKme, deviant_kme
 from .kme_network import KmeNetwork
 
 
@@ -29,3 +31,16 @@ def quiet_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmeNetwork]
         yield network
     finally:
         network.stop_all()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
+    """A CA of its own for each module."""
+    return TestAuthority(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture
+async def kme(authority: TestAuthority) -> AsyncIterator[DeviantKme]:
+    """A KME that answers as the test tells it."""
+    async with deviant_kme(authority) as deviant:
+        yield deviant
