@@ -29,12 +29,16 @@ class Recording:
 
 
 class Wiretap:
-    """Listens on a free loopback port and relays to `target` (host, port) until it is left."""
+    """Listens on a free loopback port and relays to `target` (host, port) until it is left.
+
+    Deafened, it still carries what clients say and nothing that the target answers.
+    """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
+        self._deaf = threading.Event()
         self.recordings: list[Recording] = []
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -50,6 +54,10 @@ class Wiretap:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
+    def deafen(self) -> None:
+        """From now on every answer is lost on its way."""
+        self._deaf.set()
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
@@ -58,18 +66,19 @@ class Wiretap:
                 self._sockets += [client, server]
                 recording = Recording()
                 self.recordings.append(recording)
-                for source, sink, tape in (
-                    (client, server, recording.from_client),
-                    (server, client, recording.from_server),
+                for source, sink, tape, dropped in (
+                    (client, server, recording.from_client, threading.Event()),
+                    (server, client, recording.from_server, self._deaf),
                 ):
-                    threading.Thread(target=_relay, args=(source, sink, tape), daemon=True).start()
+                    threading.Thread(target=_relay, args=(source, sink, tape, dropped), daemon=True).start()
 
 
-def _relay(source: socket.socket, sink: socket.socket, tape: bytearray) -> None:
+def _relay(source: socket.socket, sink: socket.socket, tape: bytearray, dropped: threading.Event) -> None:
     with suppress(OSError):
         while data := source.recv(_CHUNK_BYTES):
             tape += data
-            sink.sendall(data)
+            if not dropped.is_set():
+                sink.sendall(data)
     with suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
 
