@@ -48,6 +48,7 @@ def make_links(config: Config) -> Links:
             certificate=config.tls.certificate,
             private_key=config.tls.private_key,
             timeout_s=qkd.timeout_ms / 1000,
+            kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{qkd.kme_id}",
         )
         for member in config.cluster.members
         if member.id != config.node.id
