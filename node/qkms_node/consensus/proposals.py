@@ -152,7 +152,7 @@ class Proposals:
         """Entry (`index`, `term`) is committed and was applied with these answers."""
         for entry_term, position, own in self._book.logged.pop(index, ()):
             if entry_term != term:
-                self._end_all(own, NotCommitted("another leader's entry was committed in its place"))
+                self._requeue(own)  # another leader's entry was committed in its place, so it never will be
                 continue
             for offset, proposal in enumerate(own):
                 self._end(proposal, answers[position + offset])

@@ -1,0 +1,351 @@
+"""A cluster of real engines in one thread: real journals and snapshots, a made-up clock and network.
+
+Everything random comes from one seed. The world checks what must always hold
+while it runs: one leader per term, one history of applied commands, every
+acknowledged command in it, no certainly refused command in it, and no read
+older than what was acknowledged before it began.
+"""
+
+import hashlib
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qkms_node.consensus.journal import DurableJournal
+from qkms_node.consensus.messages import Message
+from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.raft import Environment, Raft
+from qkms_node.consensus.reads import Waiter
+from qkms_node.consensus.replica import OutcomeUnknown, Role
+from qkms_node.consensus.settings import Limits, Timing
+from qkms_node.consensus.snapshot_file import SnapshotFile
+from qkms_node.consensus.snapshot_store import SnapshotStore
+
+TINY = Limits(
+    entry_bytes=200,
+    append_bytes=300,
+    window_bytes=600,
+    window_messages=3,
+    snapshot_after_entries=12,
+    keep_entries=3,
+    snapshot_chunk_bytes=300,
+    segment_bytes=2_000,
+    free_floor_bytes=0,
+)
+
+
+@dataclass
+class History:
+    """What was applied anywhere, as one chain; positions count commands."""
+
+    chain: list[bytes] = field(default_factory=lambda: [b""])
+    commands: list[bytes] = field(default_factory=list)
+
+    def add(self, position: int, digest: bytes, command: bytes) -> None:
+        if position < len(self.chain):
+            assert self.chain[position] == digest, f"two histories at command {position}: {command!r}"
+        else:
+            self.chain.append(digest)
+            self.commands.append(command)
+
+
+class Machine:
+    """A state machine that is nothing but its history."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self.count = 0
+        self._digest = b""
+
+    def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
+        self.count += 1
+        self._digest = hashlib.sha256(self._digest + time_ms.to_bytes(8, "big") + command).digest()
+        self._history.add(self.count, self._digest, command)
+        return command + b"!"
+
+    def snapshot(self) -> Iterable[bytes]:
+        return [self.count.to_bytes(8, "big"), self._digest, *(b"filling" for _ in range(200))]
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        count, digest, *_ = chunks
+        self.count, self._digest = int.from_bytes(count, "big"), digest
+        assert self._history.chain[self.count] == digest, "a snapshot of another history"
+
+
+@dataclass
+class Node:
+    """One member. `next_tick`: when it runs again; None while it is down. `sleeps_until`: paused."""
+
+    id: str
+    folder: Path
+    raft: Raft | None = None
+    machine: Machine | None = None
+    next_tick: float = 0.0
+    sleeps_until: float = 0.0
+    routes: dict[str, int] = field(default_factory=dict)  # peer -> connection number, as this side sees it
+    background: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+
+
+@dataclass
+class Call:
+    """A client's command or read. `floor`: acknowledged commands when a read began."""
+
+    item: Proposal | Waiter
+    node: str
+    floor: int
+
+
+class World:
+    """`run` moves time; faults are methods."""
+
+    def __init__(self, folder: Path, seed: int, set_clock: Callable[[float], None], nodes: int = 3) -> None:
+        self.rng = random.Random(seed)
+        self.limits = TINY
+        self.now = 1000.0
+        self._set_clock = set_clock
+        set_clock(self.now)
+        self.history = History()
+        self.nodes = {f"n{i}": Node(f"n{i}", folder / f"n{i}") for i in range(1, nodes + 1)}
+        self.cuts: set[frozenset[str]] = set()
+        self._wires: dict[tuple[str, str], deque[tuple[float, int, Message]]] = {}
+        self._connections = 0
+        self._links: dict[frozenset[str], int] = {}
+        self._leaders: dict[int, str] = {}
+        self._commands = 0
+        self.calls: list[Call] = []
+        self.acknowledged: list[bytes] = []
+        self.refused: set[bytes] = set()
+        self.reports: list[tuple[str, str, dict[str, Any]]] = []
+        for node in self.nodes.values():
+            self.start(node.id)
+
+    # Life and death.
+
+    def start(self, name: str) -> None:
+        node = self.nodes[name]
+        node.machine = Machine(self.history)
+
+        def background(work: Callable[[], SnapshotFile], done: Callable[[Any], None]) -> None:
+            result = work()
+            node.background.append((self.now + self.rng.random() * 0.1, lambda: done(result)))
+
+        environment = Environment(
+            network=_Wire(self, name),
+            background=background,
+            report=lambda event, **fields: self.reports.append((name, event, fields)),
+            rng=self.rng,
+            wall_ms=lambda: int(self.now * 1000) + self.rng.randrange(-50, 50),
+            free_bytes=lambda _: 1,
+        )
+        journal = DurableJournal(node.folder / "journal", "world", name, self.limits.segment_bytes)
+        store = SnapshotStore(node.folder / "snapshots", "world")
+        peers = [peer for peer in self.nodes if peer != name]
+        node.raft = Raft(
+            name, peers, "world", journal, store, node.machine, Timing(), self.limits, environment
+        )
+        node.next_tick = self.now
+
+    def crash(self, name: str) -> None:
+        """Power off: what was not flushed is gone. Callers of the node learn nothing more."""
+        node = self.nodes[name]
+        assert node.raft is not None
+        self._collect(node)
+        node.raft.core.journal._destroy()
+        node.raft = node.machine = None
+        node.background.clear()
+        node.routes.clear()
+        self.calls = [call for call in self.calls if call.node != name]
+        for link in [link for link in self._links if name in link]:
+            self._drop_link(link)
+
+    def sleep(self, name: str, seconds: float) -> None:
+        """The process does not run; its connections stay."""
+        self.nodes[name].sleeps_until = self.now + seconds
+
+    def cut(self, *sides: set[str]) -> None:
+        """Only members of one side reach each other."""
+        self.cuts = {
+            frozenset((a, b))
+            for side in sides
+            for a in side
+            for other in sides
+            if other is not side
+            for b in other
+        }
+
+    def heal(self) -> None:
+        self.cuts = set()
+
+    # Clients.
+
+    def propose(self, name: str, timeout_s: float = 5.0) -> Proposal:
+        node = self.nodes[name]
+        assert node.raft is not None
+        self._commands += 1
+        command = f"c{self._commands}".encode() + b"." * self.rng.randrange(60)
+        proposal = Proposal(command, self.now + timeout_s, None)
+        self.calls.append(Call(proposal, name, 0))
+        node.raft.proposals.add(proposal)
+        node.next_tick = self.now
+        return proposal
+
+    def read(self, name: str, timeout_s: float = 5.0) -> Waiter:
+        node = self.nodes[name]
+        assert node.raft is not None
+        waiter = Waiter(self.now + timeout_s, None)
+        floor = max((self.history.commands.index(c) + 1 for c in self.acknowledged), default=0)
+        self.calls.append(Call(waiter, name, floor))
+        node.raft.reads.add(waiter)
+        node.next_tick = self.now
+        return waiter
+
+    # Time.
+
+    def run(self, seconds: float, until: Callable[[], object] | None = None) -> bool:
+        """Moves time on; True as soon as the condition holds."""
+        end = self.now + seconds
+        while self.now < end:
+            if until is not None and until():
+                return True
+            self._step(end)
+        return until is not None and bool(until())
+
+    def _step(self, end: float) -> None:
+        self._connect()
+        due = [node.next_tick for node in self._running()]
+        due += [wire[0][0] for wire in self._wires.values() if wire]
+        self.now = min(end, max(self.now + 0.0005, min(due, default=end)))
+        self._set_clock(self.now)
+        self._deliver()
+        for node in self._running():
+            if node.next_tick <= self.now:
+                self._tick(node)
+
+    def _running(self) -> list[Node]:
+        return [n for n in self.nodes.values() if n.raft is not None and n.sleeps_until <= self.now]
+
+    def _tick(self, node: Node) -> None:
+        raft = node.raft
+        assert raft is not None
+        for at, done in [*node.background]:
+            if at <= self.now:
+                node.background.remove((at, done))
+                done()
+        node.next_tick = self.now + raft.tick()
+        self._collect(node)
+        if raft.core.role is Role.LEADER:
+            assert self._leaders.setdefault(raft.core.term, node.id) == node.id, "two leaders in a term"
+
+    def _collect(self, node: Node) -> None:
+        raft = node.raft
+        assert raft is not None
+        for proposal in raft.proposals.ended:
+            if isinstance(proposal.result, bytes):
+                assert proposal.result == proposal.command + b"!"
+                self.acknowledged.append(proposal.command)
+            elif not isinstance(proposal.result, OutcomeUnknown):
+                self.refused.add(proposal.command)
+        raft.proposals.ended.clear()
+        ended = {id(waiter) for waiter in raft.reads.ended}
+        raft.reads.ended.clear()
+        for call in self.calls:
+            if id(call.item) in ended and isinstance(call.item.result, int):
+                assert node.machine is not None
+                assert node.machine.count >= call.floor, "a read missed an acknowledged write"
+        self.calls = [call for call in self.calls if call.item.result is None]
+
+    # The network.
+
+    def _connect(self) -> None:
+        names = [n.id for n in self._running()]
+        for a in names:
+            for b in names:
+                link = frozenset((a, b))
+                if a < b and link not in self._links and link not in self.cuts and self.rng.random() < 0.2:
+                    self._connections += 1
+                    self._links[link] = self._connections
+                    for me, peer in ((a, b), (b, a)):
+                        self._wires[me, peer] = deque()
+                        self._route(me, peer, up=True)
+        for link in [link for link in self._links if link & self._gone() or link in self.cuts]:
+            if self.rng.random() < 0.02:  # a cut is noticed after a while only, and loses what is under way
+                self._drop_link(link)
+
+    def _gone(self) -> set[str]:
+        return {n.id for n in self.nodes.values() if n.raft is None}
+
+    def _drop_link(self, link: frozenset[str]) -> None:
+        del self._links[link]
+        a, b = link
+        for me, peer in ((a, b), (b, a)):
+            self._wires[me, peer].clear()
+            self._route(me, peer, up=False)
+
+    def _route(self, me: str, peer: str, *, up: bool) -> None:
+        node = self.nodes[me]
+        if node.raft is None:
+            return
+        if up:
+            node.routes[peer] = self._links[frozenset((me, peer))]
+            node.raft.peer_connected(peer)
+        elif peer in node.routes:
+            del node.routes[peer]
+            node.raft.peer_disconnected(peer)
+        node.next_tick = self.now
+
+    def sent(self, me: str, peer: str, messages: list[Message]) -> None:
+        link = frozenset((me, peer))
+        if peer not in self.nodes[me].routes or link in self.cuts:
+            return
+        wire = self._wires[me, peer]
+        for message in messages:
+            at = self.now + 0.0005 + self.rng.random() * 0.003
+            wire.append((max(at, wire[-1][0] if wire else 0.0), self._links[link], message))
+
+    def _deliver(self) -> None:
+        for (me, peer), wire in self._wires.items():
+            receiver = self.nodes[peer]
+            while wire and wire[0][0] <= self.now and receiver in self._running():
+                _, _, message = wire.popleft()
+                assert receiver.raft is not None
+                if frozenset((me, peer)) not in self.cuts:
+                    receiver.raft.receive(me, message)
+                    receiver.next_tick = self.now
+
+    # The end.
+
+    def settle(self, seconds: float = 30.0) -> None:
+        """After healing, all members converge; then the books are checked."""
+        self.heal()
+        for node in self.nodes.values():
+            node.sleeps_until = 0.0
+            if node.raft is None:
+                self.start(node.id)
+        assert self.run(seconds, until=self._converged), "the cluster does not converge"
+        self.check()
+
+    def check(self) -> None:
+        assert len(set(self.history.commands)) == len(self.history.commands), "a command was applied twice"
+        applied = set(self.history.commands)
+        assert [c for c in self.acknowledged if c not in applied] == [], "an acknowledged command is lost"
+        assert self.refused & applied == set(), "a command that was certainly refused was applied"
+
+    def _converged(self) -> bool:
+        rafts = [node.raft for node in self.nodes.values()]
+        states = {(r.core.applied_index, r.core.last_index, r.core.leader, r.core.term) for r in rafts if r}
+        counts = {node.machine.count for node in self.nodes.values() if node.machine}
+        return len(states) == len(counts) == 1 and not self.calls and rafts[0] is not None
+
+
+class _Wire:
+    """The network as one member sees it."""
+
+    def __init__(self, world: World, me: str) -> None:
+        self._world = world
+        self._me = me
+
+    def send(self, peer: str, messages: list[Message]) -> None:
+        self._world.sent(self._me, peer, messages)
