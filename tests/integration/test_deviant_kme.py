@@ -144,7 +144,7 @@ def wait_complaint(world: World, kme: str, node: str) -> str:
 @pytest.mark.parametrize(
     ("deviation", "complaint"),
     [
-        ("wrong_length", "31"),
+        ("wrong_length", "248 bits"),
         ("wrong_key", "KME"),
         ("redeliver", "KME"),
         ("html", "html"),

@@ -79,6 +79,12 @@ class Links:
             return f"KME {seen.status.source_kme} has no key for {peer} in store"
         return ""
 
+    def ends(self, peer: str) -> str:
+        """The KMEs at both ends of a link, as last seen, for messages that must not blame one of them."""
+        seen = self.observations.get(peer)
+        status = seen.status if seen is not None else None
+        return f"KMEs {status.source_kme} and {status.target_kme}" if status is not None else f"KME {self.kme_id}"
+
     async def draw(self, peer: str, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
         """A fresh key shared with `peer`, as master: its key_ID and the key. Raises LinkError."""
         link = self._link(peer)

@@ -90,7 +90,8 @@ class Voter:
         try:
             secret = self._unseal(root, share, psk)
         except CryptoError as error:
-            source = f" (QKD key {share.qkd_key_id} from KME {self._links.kme_id})" if share.qkd_key_id else ""
+            ends = self._links.ends(share.leader_id)
+            source = f" (QKD key {share.qkd_key_id} from {ends})" if share.qkd_key_id else ""
             await self._reject(root, share.sealed, f"{error}{source}")
             return
         self._roots.keep(root.epoch, root.commitment, secret)

@@ -202,6 +202,7 @@ async def test_a_wrong_key_aborts_the_epoch_and_names_the_kme(tmp_path: Path) ->
     assert aborted.state is EpochState.ABORTED
     assert "node-3" in aborted.reason
     assert "kme-of-node-3" in aborted.reason
+    assert "kme-of-node-1" in aborted.reason, "which of the two ends lied cannot be told"
     cluster.fibre.wrong = set()
     for _ in range(40):
         await cluster.turn()
