@@ -1,7 +1,6 @@
 """One real node in this process: real gRPC, real mutual TLS, an in-memory replica, no QKD."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from qkms_chaos.cluster.ports import free_ports
 from qkms_node.config import (
     AccessSection,
     ClusterSection,
@@ -33,12 +33,6 @@ from qkms_node.service.links import Links
 ALICE = Identity("service", "alice")
 BOB = Identity("service", "bob")
 ANYTHING = Rule(principals=("*",), actions=("*",))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -64,7 +58,7 @@ def credentials(material: Material, ca: Path) -> grpc.ChannelCredentials:
 
 
 def config(folder: Path, material: Material, rules: tuple[Rule, ...]) -> Config:
-    raft, rpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
     return Config(
         node=NodeSection(id="node-1", data_dir=folder / "data"),

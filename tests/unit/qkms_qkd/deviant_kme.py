@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from qkms_chaos.cluster.ports import free_ports
 from qkms_qkd.errors import LinkError
 from qkms_qkd.etsi014.client import Etsi014Link
 
 from .certificates import TestAuthority
-from .kme_network import free_ports
 
 IDS = ["0e7a1b9c-5d24-4a8f-9c6e-1f2a3b4c5d6e", "1f8b2cad-6e35-4b90-8d7f-2a3b4c5d6e7f"]
 KEYS = [bytes([i]) * 32 for i in (1, 2)]

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -14,23 +13,12 @@ from typing import Any
 
 import httpx
 
+from qkms_chaos.cluster.ports import free_ports
 from qkms_qkd.etsi014.client import Etsi014Link
 
 from .certificates import Leaf, TestAuthority
 
 DEADLINE_S = 20.0
-
-
-def free_ports(number: int) -> list[int]:
-    """Loopback ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def eventually(what: str, condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:

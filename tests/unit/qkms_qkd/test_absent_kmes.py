@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from qkms_chaos.cluster.ports import free_ports
 from qkms_qkd.etsi014.client import Etsi014Link
 from qkms_qkd.tls import TlsFilesError
 
 from .certificates import TestAuthority
 from .deviant_kme import DeviantKme, failure, link_to
-from .kme_network import free_ports
 
 
 async def test_silence_ends_at_the_timeout(kme: DeviantKme, authority: TestAuthority) -> None:
