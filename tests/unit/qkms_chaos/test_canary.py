@@ -35,6 +35,19 @@ def hits(data: bytes) -> list[Hit]:
         zlib.compress(gzip.compress(SECRET)),
         os.urandom(5000) + gzip.compress(os.urandom(9000) + SECRET) + os.urandom(5000),
     ],
+    ids=[
+        "raw",
+        "hex",
+        "HEX",
+        "base64",
+        "base64url",
+        "repr",
+        "repr in text",
+        "gzip",
+        "zlib of base64",
+        "zlib of gzip",
+        "gzip amid noise",
+    ],
 )
 def test_a_leak_is_found(leak: bytes) -> None:
     assert hits(b"before " + leak + b" after")

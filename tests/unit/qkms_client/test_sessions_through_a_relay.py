@@ -282,7 +282,7 @@ def test_ends_with_different_psks_reject_each_other() -> None:
     [
         ("responder", "spiffe://qkms.dev/service/mallory", "initiator"),
         ("initiator", "spiffe://qkms.dev/service/mallory", "responder"),
-        ("name", f"sessions/{uuid4()}", "responder"),
+        ("name", "sessions/6f1c1a34-9d7e-4c55-8a3e-0f7d2f8f3b11", "responder"),
         ("suite", 0, "responder"),
     ],
 )
