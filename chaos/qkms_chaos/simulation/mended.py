@@ -1,0 +1,188 @@
+"""A simulated node with the real engine: Raft, DurableJournal, SnapshotStore and the codec of qkms_node.
+
+Only clock, network, disk and threads are simulated. Snapshots are written at
+a later moment, as by the real background thread, and die with the process.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qkms_chaos.simulation.node import Ended, Node, OnBarrier, OnEnded
+from qkms_chaos.simulation.oracles import LogEntry
+from qkms_chaos.simulation.state import Command, decode_answer, encode
+from qkms_chaos.simulation.system_calls import path_on
+from qkms_node.consensus.files import DiskFault
+from qkms_node.consensus.journal import DurableJournal
+from qkms_node.consensus.messages import FrameReader, Hello, Message, frame
+from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.raft import Environment, Raft
+from qkms_node.consensus.reads import Waiter
+from qkms_node.consensus.replica import Role
+from qkms_node.consensus.settings import Timing
+from qkms_node.consensus.snapshot_file import SnapshotFile
+from qkms_node.consensus.snapshot_store import SnapshotStore
+
+CLUSTER = "simulated"
+TIMING = Timing(election_timeout_min_s=0.2, election_timeout_max_s=0.5, heartbeat_s=0.05, leader_fallback_s=0.4)
+
+
+class MendedNode(Node):
+    """One member of qkms's own consensus."""
+
+    _raft: Raft
+    _readers: dict[int, FrameReader]
+    _outgoing: list[tuple[str, list[Message]]]
+
+    def load(self) -> None:
+        root = path_on(self.world.calls, self.name)
+        limits = self.world.limits
+        self._journal = DurableJournal(root / "journal", CLUSTER, self.name, limits.segment_bytes)
+        store = SnapshotStore(root / "snapshots", CLUSTER)
+        self._readers, self._outgoing = {}, []
+        self._rng = random.Random(f"{self.world.seed} {self.name} {self.run}")  # noqa: S311
+        environment = Environment(
+            network=self,
+            background=self._in_background,
+            report=self._report,
+            rng=self._rng,
+            wall_ms=self.clock.wall_ms,
+            free_bytes=lambda _: self.disk.free_bytes(),
+        )
+        peers = [name for name in self.world.names if name != self.name]
+        self._raft = Raft(
+            self.name, peers, CLUSTER, self._journal, store, self.machine, TIMING, limits, environment
+        )
+
+    def discard(self) -> None:
+        self._outgoing = []
+
+    def tick(self) -> float:
+        wait = self._raft.tick()
+        self._release()
+        self._hand_back()
+        return wait
+
+    def fell(self, error: Exception) -> None:
+        if isinstance(error, DiskFault | OSError) and self.disk.capacity is not None:
+            self.kill(f"stopped: {error}")
+            return
+        self.world.oracles.breach("a node never stops by itself", f"{self.name}: {type(error).__name__}: {error}")
+        self.kill(f"{type(error).__name__}: {error}")
+
+    # Clients.
+
+    def propose(self, command: Command, timeout_s: float, ended: OnEnded) -> None:
+        deadline = self.clock.now() + timeout_s * self.clock.rate
+        self.post(lambda: self._raft.proposals.add(Proposal(encode(command), deadline, ended)))
+
+    def barrier(self, timeout_s: float, ended: OnBarrier) -> None:
+        deadline = self.clock.now() + timeout_s * self.clock.rate
+        self.post(lambda: self._raft.reads.add(Waiter(deadline, ended)))
+
+    def _hand_back(self) -> None:
+        proposals, waiters = self._raft.proposals.ended[:], self._raft.reads.ended[:]
+        self._raft.proposals.ended.clear()
+        self._raft.reads.ended.clear()
+        for proposal in proposals:
+            ended: Any = proposal.ticket
+            result = proposal.result
+            if isinstance(result, bytes):
+                ended(Ended(decode_answer(result).index, False, ""))
+            else:
+                code = getattr(result, "code", "")
+                ended(Ended(None, code in ("NOT_COMMITTED", "NO_QUORUM"), f"{code}: {result}"))
+        for waiter in waiters:
+            ended = waiter.ticket
+            ended(waiter.result if isinstance(waiter.result, int) else None)
+
+    # Network.
+
+    def send(self, peer: str, messages: list[Message]) -> None:
+        """As the engine's Network."""
+        self._outgoing.append((peer, messages))
+
+    def _release(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        for peer, messages in sorted(outgoing, key=lambda item: item[0]):  # the engine's order is a set's
+            for message in messages:
+                self.world.network.send(self.name, peer, frame(message))
+
+    def peer_opened(self, peer: str, connection: int) -> None:
+        reader = self._readers[connection] = FrameReader(self.world.limits.frame_bytes)
+        reader.feed(frame(Hello(CLUSTER, peer, self.name)))
+        self._raft.peer_connected(peer)
+
+    def peer_closed(self, peer: str) -> None:
+        self._raft.peer_disconnected(peer)
+
+    def peer_sent(self, peer: str, connection: int, data: bytes) -> None:
+        for message in self._readers[connection].feed(data):
+            assert not isinstance(message, Hello)
+            self._raft.receive(peer, message)
+
+    # The thread that writes snapshots.
+
+    def _in_background(
+        self, work: Callable[[], SnapshotFile], done: Callable[[SnapshotFile | BaseException], None]
+    ) -> None:
+        run = self.run
+
+        def write() -> None:
+            if self.paused:
+                self.world.agenda.after(0.05, write)
+            elif self.running and self.run == run:
+                self._guarded(lambda: self._write(work, done))
+
+        self.world.agenda.after(self._rng.uniform(0.0, 0.08), write)
+
+    def _write(
+        self, work: Callable[[], SnapshotFile], done: Callable[[SnapshotFile | BaseException], None]
+    ) -> None:
+        result: SnapshotFile | BaseException
+        try:
+            result = work()
+        except Exception as error:  # raised again by the engine
+            result = error
+        run = self.run
+
+        def hand_over() -> None:
+            if self.run == run:
+                self.post(lambda: done(result))
+
+        self.world.agenda.after(self._rng.uniform(0.0, 0.03), hand_over)
+
+    def _report(self, event: str, **fields: Any) -> None:
+        self.world.say(
+            self.name, event.removeprefix("consensus."), " ".join(f"{k} {v}" for k, v in fields.items())
+        )
+
+    # What the oracles see.
+
+    @property
+    def leads(self) -> bool:
+        return self._raft.core.role is Role.LEADER
+
+    @property
+    def leader(self) -> str | None:
+        return self._raft.core.leader
+
+    @property
+    def term(self) -> int:
+        return self._raft.core.term
+
+    @property
+    def entries(self) -> Sequence[LogEntry]:
+        return self._journal._entries
+
+    @property
+    def commit_index(self) -> int:
+        return self._raft.core.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        return self._raft.core.applied_index
+
+    @property
+    def stored(self) -> bool:
+        return not self._journal._pending and self.disk.is_clean(str(self._journal.folder), ".journal")

@@ -1,0 +1,218 @@
+"""What all simulated nodes have in common, whichever engine they run: a process that lives, stops and dies.
+
+A node takes what arrived, lets its engine do one round, and is observed; the
+next round is due when the engine says so or something arrives. Each start is
+a new process: calls under way in the one before are lost without an answer.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qkms_chaos.simulation.agenda import NodeClock
+from qkms_chaos.simulation.disk import Disk, Killed
+from qkms_chaos.simulation.oracles import LogEntry
+from qkms_chaos.simulation.state import Command, Effects
+
+if TYPE_CHECKING:
+    from qkms_chaos.simulation.world import World
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a proposal ended. `definite`: it certainly has no effect. `index`: where it took effect."""
+
+    index: int | None
+    definite: bool
+    why: str
+
+
+OnEnded = Callable[[Ended], None]
+OnBarrier = Callable[[int | None], None]
+
+
+class Node(ABC):
+    """One member. Subclasses bring the engine."""
+
+    def __init__(self, world: "World", name: str, disk: Disk, clock: NodeClock) -> None:
+        self.world = world
+        self.name = name
+        self.disk = disk
+        self.clock = clock
+        self.running = False
+        self.paused = False
+        self.run = 0  # which process this is
+        self.machine = Effects(self._applied)
+        self._inbox: list[Callable[[], None]] = []
+        self._due: float | None = None
+        self._due_number = 0
+
+    @property
+    def reachable(self) -> bool:
+        return self.running and not self.paused
+
+    # Life.
+
+    def start(self) -> None:
+        """A new process loads the disk."""
+        if self.running:
+            return
+        self.run += 1
+        self.running, self.paused = True, False
+        self.disk.dead = False
+        self._inbox.clear()
+        self.machine = Effects(self._applied)
+        self._guarded(self._start)
+
+    def _start(self) -> None:
+        self.load()
+        self.world.oracles.started(self)
+        self.world.say(self.name, "started", f"term {self.term}, log to {self.entries[-1][1]}")
+        self.plan(0.0)
+
+    def kill(self, why: str, *, silently: bool = False) -> None:
+        """The process is gone at once. `silently`: so is its machine."""
+        if not self.running:
+            return
+        self.running = self.paused = False
+        self.disk.dead = True
+        self.disk.changes_left = None
+        self._due = None
+        self._inbox.clear()
+        self.world.calls.forget(self.disk)
+        self.discard()
+        self.world.say(self.name, "died", why)
+        self.world.network.vanish(self.name, silently=silently)
+
+    def pause(self) -> None:
+        """As by SIGSTOP."""
+        if self.running:
+            self.paused = True
+
+    def resume(self) -> None:
+        """As by SIGCONT."""
+        if self.paused:
+            self.paused = False
+            self._due = None
+            self.plan(0.0)
+
+    # Rounds.
+
+    def post(self, action: Callable[[], None]) -> None:
+        """`action` runs at the start of the next round, if this process lives to see it."""
+        if self.running:
+            self._inbox.append(action)
+            self.plan(0.0003)
+
+    def plan(self, delay: float) -> None:
+        """A round is due in `delay` seconds of true time, or earlier."""
+        when = self.world.agenda.now + delay
+        if self._due is not None and self._due <= when:
+            return
+        self._due = when
+        self._due_number += 1
+        number = self._due_number
+        self.world.agenda.at(when, lambda: self._run_planned(number))
+
+    def _run_planned(self, number: int) -> None:
+        if number == self._due_number and self.reachable and self._due is not None:
+            self._due = None
+            self._guarded(self._round)
+
+    def _round(self) -> None:
+        inbox, self._inbox = self._inbox, []
+        for action in inbox:
+            action()
+        wait = self.tick()
+        if not self.disk.dead:  # the engine may have swallowed its own death
+            self.world.oracles.stepped(self)
+            self.plan(wait / self.clock.rate)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        with self.world.as_running(self):
+            try:
+                action()
+            except Killed:
+                pass
+            except Exception as error:
+                self.fell(error)
+                return
+        if self.disk.dead and self.running:
+            self.kill("killed at a write")
+
+    def _applied(self, index: int, time_ms: int, command: Command) -> None:
+        if not self.disk.dead:
+            self.world.oracles.applied(self.name, index, time_ms, command)
+
+    # From the network.
+
+    def opened(self, peer: str, connection: int) -> None:
+        self.post(lambda: self.peer_opened(peer, connection))
+
+    def closed(self, peer: str) -> None:
+        self.post(lambda: self.peer_closed(peer))
+
+    def arrived(self, peer: str, connection: int, data: bytes) -> None:
+        self.post(lambda: self.peer_sent(peer, connection, data))
+
+    # What the engine brings.
+
+    @abstractmethod
+    def load(self) -> None:
+        """Makes the engine from what is on the disk."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Forgets the engine, and all calls to it."""
+
+    @abstractmethod
+    def tick(self) -> float:
+        """One round of the engine; seconds of its clock until the next."""
+
+    @abstractmethod
+    def fell(self, error: Exception) -> None:
+        """The engine raised: expected under some faults, else a breach."""
+
+    @abstractmethod
+    def propose(self, command: Command, timeout_s: float, ended: OnEnded) -> None:
+        """A client's proposal; `ended` is not called when the process dies first."""
+
+    @abstractmethod
+    def barrier(self, timeout_s: float, ended: OnBarrier) -> None:
+        """A client's read barrier; `ended` gets the index, or None."""
+
+    @abstractmethod
+    def peer_opened(self, peer: str, connection: int) -> None: ...
+    @abstractmethod
+    def peer_closed(self, peer: str) -> None: ...
+    @abstractmethod
+    def peer_sent(self, peer: str, connection: int, data: bytes) -> None: ...
+
+    # What the oracles see.
+
+    @property
+    @abstractmethod
+    def leads(self) -> bool: ...
+    @property
+    @abstractmethod
+    def leader(self) -> str | None: ...
+    @property
+    @abstractmethod
+    def term(self) -> int: ...
+    @property
+    @abstractmethod
+    def entries(self) -> Sequence[LogEntry]: ...
+    @property
+    @abstractmethod
+    def commit_index(self) -> int: ...
+    @property
+    @abstractmethod
+    def applied_index(self) -> int: ...
+    @property
+    @abstractmethod
+    def stored(self) -> bool: ...
+
+    @property
+    def digest(self) -> bytes:
+        return self.machine.digest
