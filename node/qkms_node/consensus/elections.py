@@ -10,6 +10,7 @@ from typing import Any
 
 from qkms_node.consensus.core import Core
 from qkms_node.consensus.messages import PreVote, PreVoteAnswer, RequestVote, TimeoutNow, Vote
+from qkms_node.consensus.newcomer import Newcomer
 from qkms_node.consensus.replica import Role
 
 NEVER = float("-inf")
@@ -18,8 +19,9 @@ NEVER = float("-inf")
 class Elections:
     """Votes of this node and for this node."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, newcomer: Newcomer) -> None:
         self._core = core
+        self._newcomer = newcomer
         self._heard_leader_at = NEVER
         self._proposed = 0  # the term a pre-vote is held for
         self._pre_votes: set[str] = set()
@@ -121,4 +123,5 @@ class Elections:
 
     def _is_current(self, message: PreVote | RequestVote) -> bool:
         core = self._core
-        return (message.last_term, message.last_index) >= (core.last_term, core.last_index)
+        is_current = (message.last_term, message.last_index) >= (core.last_term, core.last_index)
+        return is_current and self._newcomer.supports(message.last_term)

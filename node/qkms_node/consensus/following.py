@@ -11,14 +11,16 @@ from qkms_node.consensus.core import Core, ProtocolBroken
 from qkms_node.consensus.elections import Elections
 from qkms_node.consensus.entries import Entry
 from qkms_node.consensus.messages import Append, AppendAnswer, Commit, Probe, ProbeAnswer
+from qkms_node.consensus.newcomer import Newcomer
 from qkms_node.consensus.replica import Role
 
 
 class Following:
     """Takes what the leader of the current term sends."""
 
-    def __init__(self, core: Core, elections: Elections) -> None:
+    def __init__(self, core: Core, elections: Elections, newcomer: Newcomer) -> None:
         self._core = core
+        self._newcomer = newcomer
         self._elections = elections
         self._verified = (0, 0)  # (term, index): the log equals that of the term's leader up to index
 
@@ -48,6 +50,8 @@ class Following:
         verified = message.prev_index + len(message.entries)
         self.verify(verified)
         core.commit_to(min(message.commit_index, verified))
+        if message.commit_index <= verified and core.term_at(message.commit_index) == message.term:
+            self._newcomer.caught_up()
         core.send(peer, AppendAnswer(core.term, message.seq, True, verified))
 
     def on_commit(self, peer: str, message: Commit) -> None:

@@ -18,6 +18,7 @@ from pysyncobj.journal import Journal
 from qkms_node.consensus import journal_records as records
 from qkms_node.consensus.entries import FIRST, NO_OP, Entry
 from qkms_node.consensus.journal_records import PAIR, SINGLE, Ballot, Head
+from qkms_node.consensus.newcomer import Newcomer
 from qkms_node.consensus.replay import replay
 from qkms_node.consensus.segments import JournalDamaged, Segment, SegmentWriter, read_segments
 
@@ -34,7 +35,7 @@ class DurableJournal(Journal):  # type: ignore[misc]  # the library is untyped
         self._cluster_id = cluster_id
         self._node_id = node_id
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.newcomer = Newcomer(folder)
         self._writer = SegmentWriter(folder, segment_bytes)
         self._pending: list[bytes] = []
         self._hint_written = 1

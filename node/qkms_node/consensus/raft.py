@@ -85,13 +85,13 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         )
         super().__init__(Node(node_id), [Node(p) for p in peers], configuration, transport=self.__outbox)
         self.core = core = Core(self, journal, self.__outbox, timing, limits, environment.report, environment.rng)
-        self.elections = Elections(core)
+        self.elections = Elections(core, journal.newcomer)
         self.proposals = Proposals(core)
         self.reads = Reads(core)
         self.application = Application(core, machine, self.proposals)
         sending = SnapshotSending(core, store)
         self.leading = Leading(core, sending)
-        self.following = Following(core, self.elections)
+        self.following = Following(core, self.elections, journal.newcomer)
         self.snapshots = Snapshots(
             core, store, machine, self.application, self.proposals, sending, environment.background, cluster_id
         )
@@ -212,6 +212,9 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
         """O: an exception in apply leaves the tick and stops the node instead of being retried for ever."""
         self.application.step()
+        core = self.core
+        if core.role is Role.LEADER and core.commit_index >= core.no_op_index:
+            core.journal.newcomer.caught_up()
         return False
 
     def _SyncObj__tryLogCompaction(self) -> None:  # noqa: N802

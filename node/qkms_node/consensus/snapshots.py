@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from qkms_node.consensus.application import Application
 from qkms_node.consensus.core import Core
+from qkms_node.consensus.files import DiskFault
 from qkms_node.consensus.messages import SnapshotAnswer, SnapshotChunk
 from qkms_node.consensus.proposals import Proposals
 from qkms_node.consensus.replica import StateMachine
@@ -69,7 +70,7 @@ class Snapshots:
         core.commit_to(index)
 
     def step(self) -> None:
-        """Takes a snapshot when enough was applied since the last one. Raises what writing one raised."""
+        """Takes a snapshot when enough was applied since the last one. Raises what the state machine raised."""
         if self._failed is not None:
             raise self._failed
         core, limits, application = self._core, self._core.limits, self._application
@@ -130,6 +131,10 @@ class Snapshots:
 
     def _written(self, result: SnapshotFile | BaseException) -> None:
         self._writing = False
+        if isinstance(result, DiskFault):
+            # Nothing got the snapshot's name, and the log still holds everything: the next one may succeed.
+            self._core.report("consensus.snapshot_failed", problem=str(result))
+            return
         if isinstance(result, BaseException):
             self._failed = result
             return

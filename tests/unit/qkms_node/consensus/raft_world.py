@@ -8,6 +8,7 @@ older than what was acknowledged before it began.
 
 import hashlib
 import random
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qkms_node.consensus.journal import DurableJournal
-from qkms_node.consensus.messages import Message
+from qkms_node.consensus.messages import Append, Message
 from qkms_node.consensus.proposals import Proposal
 from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
@@ -59,19 +60,24 @@ class Machine:
         self._history = history
         self.count = 0
         self._digest = b""
+        self._time_ms = 0
 
     def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
+        assert time_ms >= self._time_ms, "time went back"
+        self._time_ms = time_ms
         self.count += 1
         self._digest = hashlib.sha256(self._digest + time_ms.to_bytes(8, "big") + command).digest()
         self._history.add(self.count, self._digest, command)
         return command + b"!"
 
     def snapshot(self) -> Iterable[bytes]:
-        return [self.count.to_bytes(8, "big"), self._digest, *(b"filling" for _ in range(200))]
+        numbers = [number.to_bytes(8, "big") for number in (self.count, self._time_ms)]
+        return [*numbers, self._digest, *(b"filling" for _ in range(200))]
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        count, digest, *_ = chunks
-        self.count, self._digest = int.from_bytes(count, "big"), digest
+        count, time_ms, digest, *_ = chunks
+        self.count, self._time_ms = int.from_bytes(count, "big"), int.from_bytes(time_ms, "big")
+        self._digest = digest
         assert self._history.chain[self.count] == digest, "a snapshot of another history"
 
 
@@ -118,6 +124,7 @@ class World:
         self.calls: list[Call] = []
         self.acknowledged: list[bytes] = []
         self.refused: set[bytes] = set()
+        self.sent_entries = 0
         self.reports: list[tuple[str, str, dict[str, Any]]] = []
         for node in self.nodes.values():
             self.start(node.id)
@@ -143,9 +150,7 @@ class World:
         journal = DurableJournal(node.folder / "journal", "world", name, self.limits.segment_bytes)
         store = SnapshotStore(node.folder / "snapshots", "world")
         peers = [peer for peer in self.nodes if peer != name]
-        node.raft = Raft(
-            name, peers, "world", journal, store, node.machine, Timing(), self.limits, environment
-        )
+        node.raft = Raft(name, peers, "world", journal, store, node.machine, Timing(), self.limits, environment)
         node.next_tick = self.now
 
     def crash(self, name: str) -> None:
@@ -160,6 +165,10 @@ class World:
         self.calls = [call for call in self.calls if call.node != name]
         for link in [link for link in self._links if name in link]:
             self._drop_link(link)
+
+    def wipe(self, name: str) -> None:
+        """Its disk is replaced by an empty one while it is off."""
+        shutil.rmtree(self.nodes[name].folder)
 
     def sleep(self, name: str, seconds: float) -> None:
         """The process does not run; its connections stay."""
@@ -178,6 +187,10 @@ class World:
 
     def heal(self) -> None:
         self.cuts = set()
+
+    def newcomers(self) -> list[str]:
+        """Members with a new disk that have not caught up."""
+        return [n.id for n in self.nodes.values() if (n.folder / "journal" / "newcomer").exists()]
 
     # Clients.
 
@@ -302,6 +315,7 @@ class World:
             return
         wire = self._wires[me, peer]
         for message in messages:
+            self.sent_entries += len(message.entries) if isinstance(message, Append) else 0
             at = self.now + 0.0005 + self.rng.random() * 0.003
             wire.append((max(at, wire[-1][0] if wire else 0.0), self._links[link], message))
 
@@ -349,3 +363,32 @@ class _Wire:
 
     def send(self, peer: str, messages: list[Message]) -> None:
         self._world.sent(self._me, peer, messages)
+
+
+def disturb(world: World, turns: int) -> None:
+    """Clients and faults at random for some turns."""
+    rng, names = world.rng, list(world.nodes)
+    for _ in range(turns):
+        up = [name for name in names if world.nodes[name].raft is not None]
+        down = [name for name in names if name not in up]
+        for _ in range(rng.randrange(6) if up else 0):
+            world.propose(rng.choice(up), rng.choice((0.3, 2, 5)))
+        if up and rng.random() < 0.5:
+            world.read(rng.choice(up), rng.choice((0.3, 2)))
+        fault = rng.random()
+        if fault < 0.15:
+            side = set(rng.sample(names, rng.randrange(1, len(names))))
+            world.cut(side, set(names) - side)
+        elif fault < 0.3:
+            world.heal()
+        elif fault < 0.4 and up:
+            world.crash(rng.choice(up))
+        elif fault < 0.55 and down:
+            name = rng.choice(down)
+            # A second empty disk before the first has caught up would be a lost majority.
+            if rng.random() < 0.2 and not world.newcomers():
+                world.wipe(name)
+            world.start(name)
+        elif fault < 0.62 and up:
+            world.sleep(rng.choice(up), rng.random())
+        world.run(rng.choice((0.01, 0.05, 0.2, 0.6)))

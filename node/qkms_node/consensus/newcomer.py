@@ -1,0 +1,39 @@
+"""A member whose disk is new votes only to found a cluster, until it has caught up.
+
+A member that lost its disk and comes back under its old id may have
+acknowledged entries that it no longer holds. Were it to vote at once, a
+majority could elect a leader without them. So, from the first creation of the
+journal until the log is known to hold everything that was committed, this
+member supports only candidates whose log is empty too: those found a cluster.
+That makes rebuilding a damaged member safe: move its data directory aside,
+start it again. It does not protect a majority that loses its disks.
+"""
+
+from pathlib import Path
+
+from qkms_node.consensus.files import sync_folder
+
+_MARK = "newcomer"
+
+
+class Newcomer:
+    """Durable in `folder`: a mark made before a new journal's first segment, removed when caught up."""
+
+    def __init__(self, folder: Path) -> None:
+        self._mark = folder / _MARK
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not any(folder.iterdir()):
+            self._mark.touch(mode=0o600)
+            sync_folder(folder)
+        self.active = self._mark.exists()
+
+    def supports(self, last_term: int) -> bool:
+        """Whether a candidate whose last entry is of `last_term` may have this member's vote."""
+        return not self.active or last_term == 0
+
+    def caught_up(self) -> None:
+        """The log holds everything that was committed when a leader of its own term last spoke."""
+        if self.active:
+            self.active = False
+            self._mark.unlink()
+            sync_folder(self._mark.parent)

@@ -1,0 +1,224 @@
+"""Single rules that orderly delivery hides: doubled votes, late overlapping entries, old answers."""
+
+import random
+from pathlib import Path
+
+import pytest
+from tests.unit.qkms_node.consensus.raft_world import History, Machine
+
+from qkms_node.consensus.entries import encode_batch
+from qkms_node.consensus.journal import DurableJournal
+from qkms_node.consensus.messages import Append, AppendAnswer, Commit, Forward, Message, RequestVote, Vote
+from qkms_node.consensus.progress import Mode, Progress
+from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.raft import Environment, Raft
+from qkms_node.consensus.replica import NotCommitted, Role
+from qkms_node.consensus.settings import Limits, SettingsRejected, Timing
+from qkms_node.consensus.snapshot_store import SnapshotStore
+
+
+class Member:
+    """One engine of three; what it sends is kept."""
+
+    def __init__(self, folder: Path, entries: int = 0) -> None:
+        journal = DurableJournal(folder / "journal", "world", "n1", 100_000)
+        for index in range(2, 2 + entries):
+            journal.add(encode_batch(index, [b"old"]), index, 1)
+        journal.newcomer.caught_up()
+        if entries:
+            journal.setCurrentTerm(1, None)
+        self.sent: list[tuple[str, Message]] = []
+        environment = Environment(self, lambda work, done: done(work()), lambda *_, **__: None, random.Random(1))
+        store = SnapshotStore(folder / "snapshots", "world")
+        self.machine = Machine(History())
+        self.raft = Raft(
+            "n1", ["n2", "n3"], "world", journal, store, self.machine, Timing(), Limits(), environment
+        )
+        for peer in ("n2", "n3"):
+            self.raft.peer_connected(peer)
+
+    def send(self, peer: str, messages: list[Message]) -> None:
+        self.sent += [(peer, message) for message in messages]
+
+    def last(self, kind: type) -> Message:
+        return next(message for _, message in reversed(self.sent) if isinstance(message, kind))
+
+    def stand(self) -> None:
+        """Becomes a candidate of the next term."""
+        self.raft.core.elect_now()
+        self.raft.elections._approve()
+        self.raft.tick()
+        assert self.raft.core.role is Role.CANDIDATE
+
+
+def entry(index: int, term: int) -> tuple[bytes, int, int]:
+    return encode_batch(index, [f"{index}-{term}".encode()]), index, term
+
+
+def test_two_votes_of_one_member_are_one(tmp_path: Path) -> None:
+    """L: of five members, three must vote."""
+    member = Member(tmp_path)
+    core = member.raft.core
+    member.raft._SyncObj__otherNodes |= {type(core._engine.selfNode)(name) for name in ("n4", "n5")}
+    member.stand()
+    for _ in range(3):
+        member.raft.receive("n2", Vote(core.term, True))
+    assert core.role is Role.CANDIDATE
+    member.raft.receive("n3", Vote(core.term, True))
+    assert member.raft.core.role is Role.LEADER
+
+
+def test_a_vote_of_an_earlier_term_does_not_count(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.stand()
+    earlier = member.raft.core.term
+    member.stand()
+    member.raft.receive("n2", Vote(earlier, True))
+    assert member.raft.core.role is Role.CANDIDATE
+
+
+def test_one_vote_per_term_and_the_same_one_again(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    answers = []
+    for candidate in ("n2", "n3", "n2"):
+        member.raft.receive(candidate, RequestVote(5, 1, 0, False))
+        member.raft.tick()
+        answers.append(member.last(Vote))
+    assert answers == [Vote(5, True), Vote(5, False), Vote(5, True)]
+
+
+def test_the_vote_survives_a_restart(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.raft.receive("n2", RequestVote(5, 1, 0, False))
+    member.raft.tick()
+    again = Member(tmp_path)
+    again.raft.receive("n3", RequestVote(5, 1, 0, False))
+    again.raft.tick()
+    assert again.last(Vote) == Vote(5, False)
+
+
+def test_a_candidate_with_a_shorter_log_gets_no_vote(tmp_path: Path) -> None:
+    member = Member(tmp_path, entries=3)
+    member.raft.receive("n2", RequestVote(5, 3, 1, False))
+    member.raft.tick()
+    assert member.last(Vote) == Vote(5, False)
+
+
+def test_while_the_leader_lives_nobody_else_is_voted_for(tmp_path: Path) -> None:
+    """M: not even its higher term is adopted."""
+    member = Member(tmp_path)
+    member.raft.receive("n2", Append(3, 1, 1, 0, 1, []))
+    member.raft.receive("n3", RequestVote(9, 50, 8, False))
+    assert member.raft.core.term == 3
+    member.raft.receive("n3", RequestVote(9, 50, 8, True))
+    assert member.raft.core.term == 9
+
+
+def test_an_overlapping_message_cuts_nothing_that_matches(tmp_path: Path) -> None:
+    """D: a late copy of the first entries must not take the later ones away."""
+    member = Member(tmp_path)
+    entries = [entry(index, 3) for index in range(2, 8)]
+    member.raft.receive("n2", Append(3, 1, 1, 0, 1, entries))
+    member.raft.receive("n2", Append(3, 2, 1, 0, 1, entries[:2]))
+    assert member.raft.core.last_index == 7
+
+
+def test_entries_that_differ_are_replaced(tmp_path: Path) -> None:
+    member = Member(tmp_path, entries=5)
+    member.raft.receive("n2", Append(3, 1, 3, 1, 1, [entry(4, 3)]))
+    assert [member.raft.core.term_at(index) for index in (3, 4, 5)] == [1, 3, None]
+
+
+def test_the_commit_index_moves_only_over_what_was_verified(tmp_path: Path) -> None:
+    """A: five entries of an old leader are in the log, one of them is verified."""
+    member = Member(tmp_path, entries=5)
+    member.raft.receive("n2", Append(3, 1, 2, 1, 6, []))
+    assert member.raft.core.commit_index == 2
+    member.raft.receive("n2", Commit(3, 6))
+    assert member.raft.core.commit_index == 2
+
+
+def test_a_log_that_does_not_reach_is_refused_with_its_end(tmp_path: Path) -> None:
+    member = Member(tmp_path, entries=2)
+    member.raft.receive("n2", Append(3, 7, 9, 2, 1, [entry(10, 3)]))
+    member.raft.tick()
+    assert member.last(AppendAnswer) == AppendAnswer(3, 7, False, 3)
+
+
+def test_a_deposed_leader_is_told_the_term(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.raft.receive("n2", Append(5, 1, 1, 0, 1, []))
+    member.raft.receive("n3", Append(4, 1, 1, 0, 1, []))
+    member.raft.tick()
+    answer = member.last(AppendAnswer)
+    assert isinstance(answer, AppendAnswer)
+    assert (answer.term, answer.ok) == (5, False)
+
+
+def test_entries_with_a_gap_are_not_taken(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.raft.receive("n2", Append(3, 1, 1, 0, 1, [entry(2, 3), entry(4, 3)]))
+    assert member.raft.core.last_index == 1
+
+
+def test_a_stranger_to_the_configuration_is_not_heard(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.raft.receive("n9", Append(3, 1, 1, 0, 1, []))
+    assert member.raft.core.term == 0
+
+
+def test_a_follower_refuses_what_is_forwarded_to_it(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.raft.receive("n2", Forward(1, [b"command"]))
+    member.raft.tick()
+    assert member.raft.core.last_index == 1
+
+
+def test_a_low_disk_refuses_proposals_for_certain(tmp_path: Path) -> None:
+    """I: reads and the log of others go on; only new proposals are refused."""
+    member = Member(tmp_path)
+    member.raft.proposals.disk_full = True
+    proposal = Proposal(b"command", member.raft.core.now() + 5, None)
+    member.raft.proposals.add(proposal)
+    assert isinstance(proposal.result, NotCommitted)
+
+
+def test_a_command_over_the_limit_is_refused_for_certain(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    proposal = Proposal(bytes(Limits().command_bytes + 1), member.raft.core.now() + 5, None)
+    member.raft.proposals.add(proposal)
+    assert isinstance(proposal.result, NotCommitted)
+
+
+def test_an_answer_to_an_older_probe_changes_nothing() -> None:
+    """C: only the probe that is under way may move the place where the logs are compared."""
+    progress = Progress(next_index=100)
+    old, new = progress.number(), progress.number()
+    progress.probed(old)
+    progress.probed(new)
+    assert not progress.refused(old, 10)
+    assert progress.next == 100
+    assert progress.refused(new, 10)
+    assert (progress.mode, progress.next) == (Mode.PROBE, 11)
+
+
+def test_what_a_follower_acknowledged_never_goes_back() -> None:
+    progress = Progress(next_index=50)
+    progress.probed(progress.number())
+    progress.accepted(1, 40)
+    progress.accepted(1, 30)
+    assert (progress.match, progress.mode) == (40, Mode.STREAM)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"heartbeat_s": 0.06},
+        {"election_timeout_min_s": 0.5},
+        {"leader_fallback_s": 0.01},
+        {"heartbeat_s": 0.0},
+    ],
+)
+def test_contradicting_times_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(SettingsRejected):
+        Timing(**wrong)

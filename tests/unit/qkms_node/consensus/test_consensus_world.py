@@ -1,0 +1,184 @@
+"""Engines under faults, in one thread with a made-up clock and network.
+
+Scenarios play the defects of PySyncObj that the engine mends, by the letters
+of the docstrings there. Random schedules follow: each seed replays exactly; a
+failing one is the test's id, and WORLD_SEEDS=12,34 runs it again.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pysyncobj import syncobj
+from tests.unit.qkms_node.consensus.raft_world import World, disturb
+
+from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.replica import NoQuorum, OutcomeUnknown, Role
+
+MakeWorld = Callable[..., World]
+FRESH = random.SystemRandom().randrange(10**6)
+SEEDS = [int(seed) for seed in os.environ.get("WORLD_SEEDS", "").split(",") if seed] or [
+    *range(6),
+    *range(FRESH, FRESH + 6),
+]
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeWorld:
+    """A world on this test's folder. A power cut loses what was not written, so syncing adds nothing but time."""
+    clock = [0.0]
+    monkeypatch.setattr(syncobj, "monotonicTime", lambda: clock[0])
+    monkeypatch.setattr(os, "fdatasync", lambda _: None)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+    def make(seed: int = 1, nodes: int = 3) -> World:
+        return World(tmp_path, seed, lambda now: clock.__setitem__(0, now), nodes)
+
+    return make
+
+
+def leader_of(world: World) -> str:
+    """Waits until all running members follow one leader."""
+
+    def leaders() -> set[str | None]:
+        return {node.raft.core.leader for node in world.nodes.values() if node.raft is not None}
+
+    assert world.run(20, until=lambda: len(leaders()) == 1 and None not in leaders())
+    (leader,) = leaders()
+    assert leader is not None
+    return leader
+
+
+def others(world: World, *names: str) -> list[str]:
+    return [name for name in world.nodes if name not in names]
+
+
+def term_of(world: World, name: str) -> int:
+    raft = world.nodes[name].raft
+    assert raft is not None
+    return raft.core.term
+
+
+def done(world: World, proposal: Proposal) -> bytes:
+    assert world.run(20, until=lambda: proposal.result is not None)
+    assert isinstance(proposal.result, bytes), proposal.result
+    return proposal.result
+
+
+def write(world: World, name: str, count: int) -> None:
+    for _ in range(count):
+        done(world, world.propose(name))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_must_hold_holds_under_random_faults(make_world: MakeWorld, seed: int) -> None:
+    world = make_world(seed, nodes=5 if seed % 4 == 3 else 3)
+    disturb(world, turns=60)
+    world.settle()
+    assert world.acknowledged, "nothing was written"
+
+
+def test_a_deposed_leaders_tail_is_neither_committed_nor_acknowledged(make_world: MakeWorld) -> None:
+    """A: a snapshot chunk must not move the commit index over a tail that nobody verified."""
+    world = make_world()
+    deposed = leader_of(world)
+    write(world, deposed, 3)
+    world.cut({deposed}, set(others(world, deposed)))
+    tail = [world.propose(deposed, timeout_s=3) for _ in range(5)]
+    majority = others(world, deposed)
+    assert world.run(5, until=lambda: term_of(world, majority[0]) > term_of(world, deposed))
+    world.run(1)
+    write(world, majority[0], 60)
+    world.settle()
+    assert any(event == "consensus.snapshot_installed" for name, event, _ in world.reports if name == deposed)
+    assert not any(isinstance(proposal.result, bytes) for proposal in tail[:2])
+
+
+def test_a_long_backlog_does_not_go_in_circles(make_world: MakeWorld) -> None:
+    """C: entries are sent about once each, though they fill many messages."""
+    world = make_world()
+    world.limits = world.limits.__class__(**{**vars(world.limits), "snapshot_after_entries": 10**6})
+    for name in list(world.nodes):
+        world.crash(name)
+        world.start(name)
+    leader = leader_of(world)
+    away = others(world, leader)[0]
+    world.crash(away)
+    before = world.sent_entries
+    write(world, leader, 300)
+    while_away = world.sent_entries - before
+    world.start(away)
+    behind = world.nodes[away]
+    assert world.run(20, until=lambda: behind.machine is not None and behind.machine.count >= 300)
+    assert world.sent_entries - before - while_away < 400
+
+
+def test_a_member_that_was_cut_off_does_not_disturb_on_return(make_world: MakeWorld) -> None:
+    """M: its election timeouts fired many times, and the term is what it was."""
+    world = make_world()
+    leader = leader_of(world)
+    away = others(world, leader)[0]
+    term = term_of(world, leader)
+    world.cut({away}, set(others(world, away)))
+    world.run(10)
+    assert leader_of_majority(world, away) == leader
+    world.heal()
+    world.run(3)
+    assert leader_of(world) == leader
+    assert term_of(world, away) == term
+
+
+def leader_of_majority(world: World, away: str) -> str | None:
+    raft = world.nodes[others(world, away)[0]].raft
+    assert raft is not None
+    return raft.core.leader
+
+
+def test_a_cut_off_leader_steps_down_and_says_so(make_world: MakeWorld) -> None:
+    """J and K: no answer from local role; every call ends in time, and truthfully."""
+    world = make_world()
+    leader = leader_of(world)
+    world.cut({leader}, set(others(world, leader)))
+    first = world.propose(leader, timeout_s=1)
+    read = world.read(leader, timeout_s=1)
+    world.run(1.1)
+    late = world.propose(leader, timeout_s=1)
+    world.run(1.1)
+    raft = world.nodes[leader].raft
+    assert raft is not None
+    assert raft.core.role is not Role.LEADER
+    assert isinstance(first.result, OutcomeUnknown)
+    assert isinstance(read.result, NoQuorum)
+    assert isinstance(late.result, NoQuorum)
+
+
+def test_a_rebuilt_member_does_not_vote_before_it_has_caught_up(make_world: MakeWorld) -> None:
+    """Its old disk held an acknowledged entry that one other member alone still has."""
+    world = make_world()
+    leader = leader_of(world)
+    keeper, lagging = others(world, leader)
+    write(world, leader, 2)
+    world.cut({lagging}, {leader, keeper})
+    write(world, leader, 1)
+    world.crash(leader)
+    world.wipe(leader)
+    world.start(leader)
+    world.cut({keeper}, {leader, lagging})
+    world.run(10)
+    assert all(node.raft is None or node.raft.core.leader is None for node in world.nodes.values())
+    world.settle()
+    assert world.run(5, until=lambda: not world.newcomers())
+
+
+def test_leadership_goes_to_the_member_named(make_world: MakeWorld) -> None:
+    world = make_world()
+    leader = leader_of(world)
+    heir = others(world, leader)[1]
+    raft = world.nodes[leader].raft
+    assert raft is not None
+    raft.leading.transfer(heir, world.now + 1)
+    assert world.run(1, until=lambda: term_of(world, heir) > term_of(world, others(world, leader)[0]) - 1)
+    assert world.run(2, until=lambda: raft.core.leader == heir)
+    write(world, leader, 1)
