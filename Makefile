@@ -9,7 +9,7 @@ CODE := proto node qkd_adapter client chaos scripts tests
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint stubs check-stubs soak
+.PHONY: help demo up test lint stubs check-stubs
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -35,9 +35,6 @@ stubs: .venv/.synced ## generate the Python stubs of proto/
 
 check-stubs: .venv/.synced
 	$(RUN) python scripts/generate_stubs.py --check
-
-soak: .venv/.synced ## run the long tests
-	$(RUN) pytest -m soak
 
 # A stamp: nothing is installed again until a dependency changes.
 .venv/.synced: uv.lock pyproject.toml $(wildcard */pyproject.toml) | $(UV)
