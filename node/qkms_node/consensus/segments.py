@@ -125,8 +125,9 @@ class SegmentWriter:
         if torn:
             os.ftruncate(self._descriptor, end)
         preallocate(self._descriptor, max(self._segment_bytes, end))
-        # What was loaded may have been only in the page cache; it is acted upon from here on.
+        # What was loaded may have been only in the page cache, its name too; it is acted upon from here on.
         os.fsync(self._descriptor)
+        sync_folder(self._folder)
 
     def begin(self, head: Head) -> None:
         """Starts the segment `head.segment`, durable when this returns."""

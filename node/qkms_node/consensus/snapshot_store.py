@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qkms_node.consensus.files import DiskFault, publish
+from qkms_node.consensus.files import DiskFault, publish, sync_folder
 from qkms_node.consensus.snapshot_file import Meta, SnapshotDamaged, SnapshotFile, SnapshotReader, write_snapshot
 
 _SUFFIX = ".snapshot"
@@ -43,6 +43,7 @@ class SnapshotStore:
         paths = sorted(self._folder.glob(f"*{_SUFFIX}"))
         if not paths:
             return None
+        sync_folder(self._folder)  # its name may not be durable yet, and the log may be cut because of it
         return self._open(paths[-1])
 
     def adopt(self, file: SnapshotFile) -> None:
