@@ -59,6 +59,8 @@ class Elections:
         self._proposed = 0
         self._pre_votes = set()
         self._votes = {self._core.id} if vote == self._core.id else set()
+        if vote is not None:
+            self._newcomer.founded()
         if vote != self._core.id:
             self._transfer = False
 

@@ -146,8 +146,11 @@ class DurableJournal(Journal):  # type: ignore[misc]  # the library is untyped
 
     def flush(self) -> None:
         """Makes everything since the last flush durable with one fdatasync. Raises DiskFault."""
-        if not self._pending:
-            return
+        if self._pending:
+            self._write_pending()
+        self.newcomer.settle()
+
+    def _write_pending(self) -> None:
         if self._commit_index > self._hint_written:
             self._put(records.COMMIT, SINGLE.pack(self._commit_index))
             self._hint_written = self._commit_index

@@ -17,7 +17,11 @@ _MARK = "newcomer"
 
 
 class Newcomer:
-    """Durable in `folder`: a mark made before a new journal's first segment, removed when caught up."""
+    """Durable in `folder`: a mark made before a new journal's first segment.
+
+    It is removed by `settle` after the flush that makes durable what ended it: a member killed in
+    between is still a newcomer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._mark = folder / _MARK
@@ -25,7 +29,7 @@ class Newcomer:
         if not any(folder.iterdir()):
             self._mark.touch(mode=0o600)
             sync_folder(folder)
-        self.active = self._mark.exists()
+        self.active = self._marked = self._mark.exists()
 
     def supports(self, last_term: int) -> bool:
         """Whether a candidate whose last entry is of `last_term` may have this member's vote."""
@@ -33,7 +37,15 @@ class Newcomer:
 
     def caught_up(self) -> None:
         """The log holds everything that was committed when a leader of its own term last spoke."""
-        if self.active:
-            self.active = False
+        self.active = False
+
+    def founded(self) -> None:
+        """This member voted, for itself or for another whose log is empty: it founds a cluster."""
+        self.active = False
+
+    def settle(self) -> None:
+        """What ended the newcomer's time is durable."""
+        if self._marked and not self.active:
             self._mark.unlink()
             sync_folder(self._mark.parent)
+            self._marked = False
