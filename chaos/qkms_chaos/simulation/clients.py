@@ -7,6 +7,7 @@ effect, and a barrier covers all that was acknowledged before it began.
 """
 
 import random
+from collections.abc import Callable
 from itertools import count
 
 from qkms_chaos.simulation.node import Ended, Node
@@ -38,9 +39,13 @@ class Clients:
             self._world.agenda.at(time, self._call)
 
     def write(self, node: Node, timeout_s: float) -> int:
-        """Proposes a new request at `node`; returns its number."""
+        """Proposes a new request at `node`, again until it is acknowledged; returns its number."""
         request = next(self._requests)
-        self._propose(node, request, timeout_s, retries=0)
+
+        def attempt() -> None:
+            self._propose(node, request, timeout_s, lambda: self._world.agenda.after(0.05, attempt))
+
+        attempt()
         return request
 
     def read(self, node: Node, timeout_s: float) -> None:
@@ -74,14 +79,29 @@ class Clients:
                     return
 
     def _call(self) -> None:
-        node = self._world.nodes[self._rng.choice(self._world.names)]
-        timeout_s = self._rng.uniform(0.2, 2.0)
+        node = self._any_node()
         if self._rng.random() < BARRIER_SHARE:
-            self.read(node, timeout_s)
+            self.read(node, self._any_timeout())
         else:
-            self._propose(node, next(self._requests), timeout_s, retries=self._rng.randint(0, 2))
+            self._write_anywhere(next(self._requests), attempts=self._rng.randint(1, 3))
 
-    def _propose(self, node: Node, request: int, timeout_s: float, retries: int) -> None:
+    def _write_anywhere(self, request: int, attempts: int) -> None:
+        """One attempt at some node; after a failure perhaps another, elsewhere."""
+
+        def failed() -> None:
+            if attempts > 1 and self._rng.random() < RETRY_SHARE:
+                delay = self._rng.uniform(0.0, 0.3)
+                self._world.agenda.after(delay, lambda: self._write_anywhere(request, attempts - 1))
+
+        self._propose(self._any_node(), request, self._any_timeout(), failed)
+
+    def _any_node(self) -> Node:
+        return self._world.nodes[self._rng.choice(self._world.names)]
+
+    def _any_timeout(self) -> float:
+        return self._rng.uniform(0.2, 2.0)
+
+    def _propose(self, node: Node, request: int, timeout_s: float, failed: Callable[[], None]) -> None:
         world, attempt = self._world, next(self._attempts)
         large = self._rng.random() < LARGE_SHARE
         command = Command(request, attempt, bytes(self._rng.randint(0, self._padding if large else 20)))
@@ -90,24 +110,16 @@ class Clients:
             if end.index is not None:
                 self._acknowledge(node, request, end.index)
                 return
-            world.say("client", f"request {request}", f"at {node.name}: {end.why}")
+            world.say("client", f"request {request}", f"attempt {attempt} at {node.name}: {end.why}")
             if end.definite:
                 world.oracles.refused(attempt)
-            if retries and self._rng.random() < RETRY_SHARE:
-                self._retry_later(request, retries - 1)
+            failed()
 
         if node.reachable:
             world.say("client", f"request {request}", f"attempt {attempt} at {node.name}")
             node.propose(command, timeout_s, ended)
-        elif retries:
-            self._retry_later(request, retries - 1)
-
-    def _retry_later(self, request: int, retries: int) -> None:
-        def again() -> None:
-            node = self._world.nodes[self._rng.choice(self._world.names)]
-            self._propose(node, request, self._rng.uniform(0.2, 2.0), retries)
-
-        self._world.agenda.after(self._rng.uniform(0.0, 0.3), again)
+        else:
+            failed()
 
     def _acknowledge(self, node: Node, request: int, index: int) -> None:
         self._world.say("client", f"request {request}", f"acknowledged by {node.name} at {index}")

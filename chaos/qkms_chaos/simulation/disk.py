@@ -104,7 +104,7 @@ class Disk:
 
     def is_clean(self, folder: str, suffix: str) -> bool:
         """Whether a power loss would take nothing away of the files in `folder` that end with `suffix`."""
-        if any(naming.name.endswith(suffix) for naming in self._pending.get(folder, ())):
+        if any(naming.inode and naming.name.endswith(suffix) for naming in self._pending.get(folder, ())):
             return False
         return not any(
             inode.pending

@@ -211,14 +211,15 @@ PROFILES = {
     )
 }
 
-FAULTS_FROM_S, FAULTS_UNTIL_S = 0.8, 4.5
+FAULTS_FROM_S, FAULTS_UNTIL_S = 0.02, 4.0
+HEALED_AT_S = 4.7
 
 
 def plan_faults(profile: Profile, names: tuple[str, ...], seed: str) -> list[Fault]:
-    """The whole schedule of a run, in order of time."""
+    """The whole schedule of a run, in order of time. What would come after the healing is left out."""
     rng = random.Random(f"{seed} faults")  # noqa: S311
     faults: list[Fault] = []
     for episode in range(profile.count):
         time = rng.uniform(FAULTS_FROM_S, FAULTS_UNTIL_S)
         faults += rng.choice(profile.episodes)(_Planner(rng, names, episode, time))
-    return sorted(faults, key=lambda fault: fault.time)
+    return sorted((f for f in faults if f.time < HEALED_AT_S), key=lambda fault: fault.time)

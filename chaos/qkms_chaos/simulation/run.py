@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from qkms_chaos.simulation.clients import Clients
-from qkms_chaos.simulation.faults import FAULTS_UNTIL_S, PROFILES, Fault, Profile, plan_faults
+from qkms_chaos.simulation.faults import HEALED_AT_S, PROFILES, Fault, Profile, plan_faults
 from qkms_chaos.simulation.library import simulated
 from qkms_chaos.simulation.mended import MendedNode
 from qkms_chaos.simulation.nemesis import Nemesis
@@ -12,7 +12,6 @@ from qkms_chaos.simulation.oracles import Violation
 from qkms_chaos.simulation.world import MakeNode, Said, World
 from qkms_node.consensus.settings import Limits
 
-HEALED_AT_S = FAULTS_UNTIL_S + 0.7
 CONVERGED_WITHIN_S = 6.0
 WRITE_TIMEOUT_S = 2.0
 
