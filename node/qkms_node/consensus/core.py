@@ -66,8 +66,8 @@ class Core:
 
     @property
     def peers(self) -> list[str]:
-        """Ids of the other voters."""
-        return [node.id for node in self._engine._SyncObj__otherNodes]
+        """Ids of the other voters, in an order that does not depend on hashing."""
+        return sorted(node.id for node in self._engine._SyncObj__otherNodes)
 
     @property
     def connected(self) -> frozenset[str]:

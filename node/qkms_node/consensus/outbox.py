@@ -45,8 +45,8 @@ class Outbox(Transport):  # type: ignore[misc]  # the library is untyped
         """Hands everything queued to the network; only after the journal's flush."""
         if self._waiting:
             waiting, self._waiting = self._waiting, {}
-            for peer, messages in waiting.items():
-                self._network.send(peer, messages)
+            for peer in sorted(waiting):
+                self._network.send(peer, waiting[peer])
 
     def drop(self, peer: str) -> None:
         """Forgets what waits for a peer whose connection is gone."""

@@ -292,7 +292,7 @@ class World:
 
     def _drop_link(self, link: frozenset[str]) -> None:
         del self._links[link]
-        a, b = link
+        a, b = sorted(link)
         for me, peer in ((a, b), (b, a)):
             self._wires[me, peer].clear()
             self._route(me, peer, up=False)
@@ -338,6 +338,11 @@ class World:
             node.sleeps_until = 0.0
             if node.raft is None:
                 self.start(node.id)
+        assert self.run(seconds, until=self._converged), "the cluster does not converge"
+        items = [call(name) for name in self.nodes for call in (self.propose, self.read)]
+        assert self.run(seconds, until=lambda: not self.calls), "a healthy cluster does not answer"
+        failed = [i.result for i in items if not isinstance(i.result, bytes | int)]
+        assert not failed, failed
         assert self.run(seconds, until=self._converged), "the cluster does not converge"
         self.check()
 

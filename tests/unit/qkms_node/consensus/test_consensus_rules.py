@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.unit.qkms_node.consensus.raft_world import History, Machine
 
+from qkms_node.consensus.core import ProtocolBroken
 from qkms_node.consensus.entries import encode_batch
 from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.messages import Append, AppendAnswer, Commit, Forward, Message, RequestVote, Vote
@@ -127,6 +128,20 @@ def test_entries_that_differ_are_replaced(tmp_path: Path) -> None:
     member = Member(tmp_path, entries=5)
     member.raft.receive("n2", Append(3, 1, 3, 1, 1, [entry(4, 3)]))
     assert [member.raft.core.term_at(index) for index in (3, 4, 5)] == [1, 3, None]
+
+
+def test_a_leader_that_replaces_a_committed_entry_stops_this_member(tmp_path: Path) -> None:
+    member = Member(tmp_path, entries=3)
+    member.raft.receive("n2", Append(3, 1, 4, 1, 4, []))
+    with pytest.raises(ProtocolBroken):
+        member.raft.receive("n2", Append(3, 2, 2, 1, 4, [entry(3, 3)]))
+
+
+def test_two_leaders_of_one_term_stop_this_member(tmp_path: Path) -> None:
+    member = Member(tmp_path)
+    member.raft.receive("n2", Append(3, 1, 1, 0, 1, []))
+    with pytest.raises(ProtocolBroken):
+        member.raft.receive("n3", Append(3, 1, 1, 0, 1, []))
 
 
 def test_the_commit_index_moves_only_over_what_was_verified(tmp_path: Path) -> None:
