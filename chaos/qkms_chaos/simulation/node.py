@@ -5,9 +5,11 @@ next round is due when the engine says so or something arrives. Each start is
 a new process: calls under way in the one before are lost without an answer.
 """
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qkms_chaos.simulation.agenda import NodeClock
@@ -28,8 +30,16 @@ class Ended:
     why: str
 
 
+_THIS_PACKAGE = str(Path(__file__).parent)
+ARRIVAL_S = 0.001  # what arrives within this time is taken in one round
 OnEnded = Callable[[Ended], None]
 OnBarrier = Callable[[int | None], None]
+
+
+def _where(killed: Killed) -> str:
+    """The functions of the code under test that were at work."""
+    frames = traceback.extract_tb(killed.__traceback__)
+    return " in " + " > ".join(f.name for f in frames if not f.filename.startswith(_THIS_PACKAGE))
 
 
 class Node(ABC):
@@ -43,6 +53,7 @@ class Node(ABC):
         self.running = False
         self.paused = False
         self.run = 0  # which process this is
+        self.died = ""  # of what the process before did
         self.machine = Effects(self._applied)
         self._inbox: list[Callable[[], None]] = []
         self._due: float | None = None
@@ -67,6 +78,7 @@ class Node(ABC):
 
     def _start(self) -> None:
         self.load()
+        self.world.oracles.doing = f"start, {self.died}"
         self.world.oracles.started(self)
         self.world.say(self.name, "started", f"term {self.term}, log to {self.entries[-1][1]}")
         self.plan(0.0)
@@ -82,6 +94,7 @@ class Node(ABC):
         self._inbox.clear()
         self.world.calls.forget(self.disk)
         self.discard()
+        self.died = why
         self.world.say(self.name, "died", why)
         self.world.network.vanish(self.name, silently=silently)
 
@@ -97,13 +110,17 @@ class Node(ABC):
             self._due = None
             self.plan(0.0)
 
+    def local_time(self) -> float:
+        """What the engine's clock shows."""
+        return self.clock.now()
+
     # Rounds.
 
     def post(self, action: Callable[[], None]) -> None:
         """`action` runs at the start of the next round, if this process lives to see it."""
         if self.running:
             self._inbox.append(action)
-            self.plan(0.0003)
+            self.plan(ARRIVAL_S)
 
     def plan(self, delay: float) -> None:
         """A round is due in `delay` seconds of true time, or earlier."""
@@ -131,15 +148,16 @@ class Node(ABC):
 
     def _guarded(self, action: Callable[[], None]) -> None:
         with self.world.as_running(self):
+            where = ""
             try:
                 action()
-            except Killed:
-                pass
+            except Killed as killed:
+                where = _where(killed)
             except Exception as error:
                 self.fell(error)
                 return
         if self.disk.dead and self.running:
-            self.kill("killed at a write")
+            self.kill(f"killed at a write{where}")
 
     def _applied(self, index: int, time_ms: int, command: Command) -> None:
         if not self.disk.dead:

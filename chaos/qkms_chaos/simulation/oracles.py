@@ -40,12 +40,13 @@ class Observed(Protocol):
 
 @dataclass(frozen=True)
 class Violation:
-    """`oracle`: which rule; `step`: of the run, counted over all nodes."""
+    """`oracle`: which rule; `step`: of the run, counted over all nodes; `doing`: what that step was about."""
 
     oracle: str
     problem: str
     step: int
     time: float
+    doing: str
 
     def __str__(self) -> str:
         return f"{self.oracle}: {self.problem} (step {self.step}, {self.time:.3f} s)"
@@ -81,9 +82,10 @@ class _Log:
 
 
 class Oracles:
-    """All rules about logs, terms, commits and applied state."""
+    """All rules about logs, terms, commits and applied state. Breaches of the rules `ignored` do not count."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], ignored: frozenset[str] = frozenset()) -> None:
+        self._ignored = ignored
         self._majority = len(names) // 2 + 1
         self._logs = {name: _Log() for name in names}
         self._stored = {name: _Log() for name in names}
@@ -99,6 +101,7 @@ class Oracles:
         self.violation: Violation | None = None
         self.step = 0
         self.time = 0.0
+        self.doing = ""
 
     @property
     def committed_top(self) -> int:
@@ -107,14 +110,14 @@ class Oracles:
 
     def breach(self, oracle: str, problem: str) -> None:
         """Records the first breach."""
-        if self.violation is None:
-            self.violation = Violation(oracle, problem, self.step, self.time)
+        if self.violation is None and oracle not in self._ignored:
+            self.violation = Violation(oracle, problem, self.step, self.time, self.doing)
 
     def started(self, node: Observed) -> None:
         """`node` loaded its disk: what it had stored must be there."""
-        stored = self._stored[node.name]
         log = self._logs[node.name] = _Log()
-        self._take_log(node)
+        self._take_log(node, restarted=True)
+        stored = self._stored[node.name]
         for index in range(max(stored.base, log.base) + 1, stored.last + 1):
             if not log.holds(index, stored.terms[index]):
                 self.breach("stored is kept", f"{node.name} lost entry {index} of term {stored.terms[index]}")
@@ -125,6 +128,8 @@ class Oracles:
     def stepped(self, node: Observed) -> None:
         """`node` did something."""
         self._take_log(node)
+        if node.stored:
+            self._stored[node.name].news(node.entries)
         if node.leads and node.term not in self._leaders:
             self._leaders[node.term] = node.name
             self._check_complete(node)
@@ -157,16 +162,22 @@ class Oracles:
                 f"attempt {attempt} is refused after it was applied at {self._attempts[attempt]}",
             )
 
-    def _take_log(self, node: Observed) -> None:
-        for entry, term_before in self._logs[node.name].news(node.entries):
+    def _take_log(self, node: Observed, *, restarted: bool = False) -> None:
+        log = self._logs[node.name]
+        last_before = log.last
+        fresh = log.news(node.entries)
+        if log.last < last_before and not fresh and not restarted:
+            # What replaces a tail comes in the same step; a snapshot that replaces the log is at least as long.
+            self.breach(
+                "a tail is cut only on a conflict", f"{node.name} cuts its log from {last_before} to {log.last}"
+            )
+        for entry, term_before in fresh:
             command, index, term = entry
             known = self._entries.setdefault((index, term), (command, term_before))
             if known != (command, term_before):
                 self.breach("log matching", f"{node.name} holds another entry {index} of term {term}")
             if term < term_before:
                 self.breach("log matching", f"{node.name}: terms go back at entry {index}")
-        if node.stored:
-            self._stored[node.name].news(node.entries)
 
     def _check_complete(self, leader: Observed) -> None:
         log = self._logs[leader.name]

@@ -1,6 +1,8 @@
 """One run: a seed, a profile, a number of nodes; faults under load, then healing, then what must follow."""
 
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from qkms_chaos.simulation.clients import Clients
@@ -40,15 +42,33 @@ class Outcome:
     said: list[Said]
 
 
-def run(task: Task, make_node: MakeNode = MendedNode, *, trace: bool = False) -> Outcome:
-    """Runs to the end or to the first breach."""
-    profile = PROFILES[task.profile]
+@dataclass(frozen=True)
+class Engine:
+    """What runs on the nodes, and what must stand in for the real world around it."""
+
+    make_node: MakeNode
+    surroundings: Callable[[World], AbstractContextManager[None]]
+
+
+REAL = Engine(MendedNode, simulated)
+
+
+def run(
+    task: Task,
+    engine: Engine = REAL,
+    profile: Profile | None = None,
+    *,
+    ignored: frozenset[str] = frozenset(),
+    trace: bool = False,
+) -> Outcome:
+    """Runs to the end, or to the first breach of a rule not `ignored`; `profile` goes before the named one."""
+    profile = profile or PROFILES[task.profile]
     names = tuple(f"node-{number}" for number in range(1, task.nodes + 1))
     seed = f"{task.profile} {task.nodes} {task.seed}"
     faults = [f for f in plan_faults(profile, names, seed) if task.only is None or f.episode in task.only]
-    world = World(seed, names, limits_of(profile), make_node, trace=trace)
+    world = World(seed, names, limits_of(profile), engine.make_node, trace=trace, ignored=ignored)
     clients, nemesis = Clients(world, profile.padding), Nemesis(world)
-    with simulated(world):
+    with engine.surroundings(world):
         for node in world.nodes.values():
             node.start()
         clients.plan(0.3, HEALED_AT_S, profile.load)

@@ -20,13 +20,20 @@ class World:
     """A cluster that has not been started. `clock_origin`: monotonic clocks do not start together."""
 
     def __init__(
-        self, seed: str, names: tuple[str, ...], limits: Limits, make_node: MakeNode, *, trace: bool
+        self,
+        seed: str,
+        names: tuple[str, ...],
+        limits: Limits,
+        make_node: MakeNode,
+        *,
+        trace: bool = False,
+        ignored: frozenset[str] = frozenset(),
     ) -> None:
         self.seed = seed
         self.names = names
         self.limits = limits
         self.agenda = Agenda()
-        self.oracles = Oracles(names)
+        self.oracles = Oracles(names, ignored)
         self.rng = random.Random(f"{seed} world")  # noqa: S311
         self.network = Network(self.agenda, random.Random(f"{seed} network"), list(names))  # noqa: S311
         self.disks = {name: Disk() for name in names}
@@ -44,7 +51,7 @@ class World:
     def local_time(self) -> float:
         """The monotonic clock of the node that runs now."""
         assert self._running is not None, "only a node may ask for the time"
-        return self._running.clock.now()
+        return self._running.local_time()
 
     @contextmanager
     def as_running(self, node: Node) -> Iterator[None]:
@@ -52,6 +59,7 @@ class World:
         before, self._running = self._running, node
         self.oracles.step += 1
         self.oracles.time = self.agenda.now
+        self.oracles.doing = ""
         try:
             yield
         finally:
