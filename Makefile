@@ -1,8 +1,10 @@
 # `make demo` and `make test` are all a newcomer needs. Needs Python 3.11 or later, make, and PyPI.
 
-# The machine's uv, or else one of our own in .tools, installed on first use.
-UV := $(or $(shell command -v uv),.tools/bin/uv)
+# The machine's uv if it is 0.13 or later, or else one of our own in .tools, installed on first use.
+UV := $(shell uv --version 2>&1 | grep -qE '^uv (0\.(1[3-9]|[2-9][0-9])|[1-9])' && command -v uv || echo .tools/bin/uv)
 RUN := $(UV) run --no-sync
+# Test processes: clusters of real processes wait more than they compute.
+JOBS ?= 2
 CODE := proto node qkd_adapter client chaos scripts tests
 
 # Never fetch another Python: the machine's own serves.
