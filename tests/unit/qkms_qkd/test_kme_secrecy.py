@@ -62,7 +62,7 @@ async def test_keys_are_in_clear_nowhere(pair: KmeNetwork) -> None:
 async def test_the_search_would_find_them(pair: KmeNetwork) -> None:
     key = QkdKey("k", os.urandom(32))
     (pair.data_dir("kme-1") / "leak").write_bytes(b"x" + base64.b64encode(key.key))
-    assert found(pair, [key]) == ["leak"] * 2
+    assert set(found(pair, [key])) == {"leak"}
 
 
 async def test_a_delivered_key_is_gone_from_every_file(pair: KmeNetwork) -> None:
