@@ -1,4 +1,4 @@
-"""The README's first block of Python runs as it stands, against a cluster where `make up` puts it."""
+"""The README's first key, in Python and from the shell, runs as it stands where `make up` puts the cluster."""
 
 import re
 import subprocess
@@ -12,20 +12,33 @@ from qkms_chaos.cluster.world import World
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
-@pytest.mark.cluster
-def test_the_readme_runs(healthy: World, tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    code = blocks[0]
-    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+def blocks(language: str, after: str) -> list[str]:
+    """The README's blocks of a language after some words."""
+    text = README.read_text().partition(after)[2]
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.fixture
+def checkout(healthy: World, tmp_path: Path) -> Path:
+    """A folder in which var/cluster is the running cluster and .venv this environment."""
     (tmp_path / "var").mkdir()
     (tmp_path / "var" / "cluster").symlink_to(healthy.cluster.layout.folder)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    return tmp_path
+
+
+def run(checkout: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "attack at dawn" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.cluster
+def test_in_ten_lines_of_python_and_then_from_the_shell(checkout: Path) -> None:
+    python = blocks("python", after="# qkms")[0]
+    assert len([line for line in python.splitlines() if line.strip()]) <= 10
+    assert "attack at dawn" in run(checkout, sys.executable, "-W", "error", "-c", python)
+    shell = blocks("sh", after="The same from the shell")[0]
+    said = run(checkout, "bash", "-euo", "pipefail", "-c", shell)
+    assert "node-1" in said
+    assert said.endswith("secret")
