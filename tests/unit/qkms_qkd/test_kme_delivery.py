@@ -98,14 +98,18 @@ async def test_both_ends_drawing_at_once_never_get_the_same_key(pair: KmeNetwork
     assert len({key.key_id for key in keys}) == len({key.key for key in keys}) == len(keys) == 360
 
 
+async def draw_all(master: Etsi014Link) -> None:
+    for _ in range(2 * MAX_STORED):
+        await master.draw()
+
+
 async def test_an_exhausted_store_says_so_and_refills(pair: KmeNetwork) -> None:
     pair.wait_stored("kme-1", "kme-2", 1)
     pair.set_faults("kme-1", "kme-2", cut=True)
     async with pair.both_ends("kme-1", "kme-2") as (master, _):
         # A block that was being made when the link was cut may still come in.
         with pytest.raises(LinkError) as caught:
-            for _ in range(2 * MAX_STORED):
-                await master.draw()
+            await draw_all(master)
         assert caught.value.code == "STORE_EXHAUSTED"
         assert "kme-2" in caught.value.message
         pair.set_faults("kme-1", "kme-2")
