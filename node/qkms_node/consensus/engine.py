@@ -101,7 +101,7 @@ class SyncObjReplica:
         thread, loop = self._thread, self._loop
         if thread is None or loop is None:
             return
-        if self._running and thread.view.role is Role.LEADER:
+        if self._running and thread.view.role is Role.LEADER and thread.view.connected:
             await self.transfer_leadership(None, _HAND_OVER_S)
         self._running = False
         thread.request_stop()

@@ -90,8 +90,14 @@ class Proposals:
         """As a follower: sends what waits to the leader."""
         core, book = self._core, self._book
         leader = core.leader
-        if leader is None or leader not in core.connected:
+        if not book.queue or leader is None or leader not in core.connected:
             return
+        # A group whose callers have all given up must not hold the way of others.
+        book.forwarded = {
+            number: (target, own)
+            for number, (target, own) in book.forwarded.items()
+            if any(proposal.result is None for proposal in own)
+        }
         under_way = sum(target == leader for target, _ in book.forwarded.values())
         for _ in range(under_way, core.limits.forwards_in_flight):
             own = list(self._take_own())

@@ -24,9 +24,9 @@ from qkms_node.consensus.application import Application
 from qkms_node.consensus.core import Core, Report
 from qkms_node.consensus.dispatch import Dispatch
 from qkms_node.consensus.elections import Elections
-from qkms_node.consensus.entries import decode_batch, encode_batch
 from qkms_node.consensus.files import free_bytes
 from qkms_node.consensus.following import Following
+from qkms_node.consensus.forming import Forming
 from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.leading import Leading
 from qkms_node.consensus.messages import Message, TimeoutNow
@@ -91,13 +91,13 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         self.application = Application(core, machine, self.proposals)
         sending = SnapshotSending(core, store)
         self.leading = Leading(core, sending)
+        self.__forming = Forming(core, self.proposals, environment.wall_ms)
         self.following = Following(core, self.elections, journal.newcomer)
         self.snapshots = Snapshots(
             core, store, machine, self.application, self.proposals, sending, environment.background, cluster_id
         )
         self.__dispatch = Dispatch(core, self)
         self.__disk_checked_at = float("-inf")
-        self.__last_time_ms = 0
         self.__adopt(journal)
 
     def __adopt(self, journal: DurableJournal) -> None:
@@ -192,22 +192,11 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
     def _checkCommandsToApply(self) -> None:  # noqa: N802
         """K: proposals coalesce into entries, or go to the leader; each keeps its deadline and its truth."""
         if self.core.role is Role.LEADER:
-            self.__form_entries()
+            if not self.leading.transferring:
+                self.__forming.step()
             self.leading.replicate()
         else:
             self.proposals.forward()
-
-    def __form_entries(self) -> None:
-        core, limits = self.core, self.core.limits
-        while core.last_index - core.commit_index < limits.entries_in_flight and not self.leading.transferring:
-            groups = self.proposals.take_groups(limits.entry_bytes)
-            if not groups:
-                return
-            self.__last_time_ms = max(self.__environment.wall_ms(), self.__last_time_ms)
-            commands = [command for group in groups for command in group.commands]
-            index = core.last_index + 1
-            core.journal.add(encode_batch(self.__last_time_ms, commands), index, core.term)
-            self.proposals.entered(index, core.term, groups)
 
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
         """O: an exception in apply leaves the tick and stops the node instead of being retried for ever."""
@@ -223,19 +212,10 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
 
     def _SyncObj__onBecomeLeader(self) -> None:  # noqa: N802
         """C: each follower is probed before entries are sent. The leader's clock starts at the log's."""
-        self.__last_time_ms = self.__log_time_ms()
+        self.__forming.begin(self.application.time_ms)
         super()._SyncObj__onBecomeLeader()
         self.core.report("consensus.leading", term=self.core.term)
         self.leading.begin()
-
-    def __log_time_ms(self) -> int:
-        """The latest stamp in the log, or of the state when all of it is applied: time never goes back."""
-        core = self.core
-        for index in range(core.last_index, core.applied_index, -1):
-            batch = decode_batch(core.journal[index - core.base_index])
-            if batch is not None:
-                return batch[0]
-        return self.application.time_ms
 
     def _SyncObj__setCurrentTerm(self, term: int, voted_for: str | None) -> None:  # noqa: N802
         """L: votes are counted per term and per voter; the counts of an earlier term are void."""

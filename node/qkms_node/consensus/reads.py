@@ -1,22 +1,21 @@
 """Read barriers by ReadIndex: an index that covers every write acknowledged before.
 
-Mends of PySyncObj (J): a cut-off leader answers reads there. Here the leader
-sends probes of its term after the request arrived; once a majority has
-answered, the commit index that it noted before sending is safe to read at,
-provided its own first entry of the term is committed. Nothing is written.
-Requests that arrive while a round is under way share the next one. Requests
-that nobody waits for are patient: they travel with the next heartbeat.
+Mends of PySyncObj (J): a cut-off leader answers reads there. Here every node
+asks the leader for an index confirmed after the question (read_rounds), waits
+until it has applied it, and only then lets its callers read. Callers that
+arrive while a question is under way share the next one. Questions that nobody
+waits for are patient: they travel with the next heartbeat.
 
 The start of a barrier that completed bounds how stale this node's state can
 be, by this node's own clock alone.
 """
 
-from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
 
 from qkms_node.consensus.core import Core
-from qkms_node.consensus.messages import Probe, ProbeAnswer, ReadIndex, ReadIndexAnswer
+from qkms_node.consensus.messages import ProbeAnswer, ReadIndex, ReadIndexAnswer
+from qkms_node.consensus.read_rounds import Rounds
 from qkms_node.consensus.replica import NoQuorum, Role
 
 
@@ -36,68 +35,6 @@ class _Asked:
     started: float
     waiters: list[Waiter]
     patient: bool
-
-
-class Rounds:
-    """The leader's part: rounds of probes that confirm its leadership."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._seq = 0
-        self._sent_at = float("-inf")
-        self._waiting: list[tuple[str, int]] = []
-        self._patient: list[tuple[str, int]] = []
-        self._rounds: deque[tuple[int, int, list[tuple[str, int]]]] = deque()  # (seq, commit index, requests)
-        self._answered: dict[str, int] = {}
-        self.confirmed: list[tuple[str, int, int]] = []  # (asker, its number, index)
-
-    def ask(self, asker: str, number: int, *, patient: bool) -> None:
-        """A request by this node or a follower."""
-        (self._patient if patient else self._waiting).append((asker, number))
-
-    def step(self) -> None:
-        """Begins a round when someone waits, repeats one that takes too long."""
-        core = self._core
-        if core.role is not Role.LEADER or core.commit_index < core.no_op_index:
-            return
-        overdue = core.now() - self._sent_at > core.timing.heartbeat_s
-        # In a tick that sends to peers anyway, a probe costs no packet of its own.
-        wanted = self._waiting or (self._patient and (core.speaks_to_any() or not core.peers))
-        if wanted and (not self._rounds or overdue):
-            requests = self._waiting + self._patient
-            self._waiting, self._patient = [], []
-            self._rounds.append((self._seq + 1, core.commit_index, requests))
-            self._probe()
-        elif self._rounds and overdue:
-            self._probe()
-        self._finish()
-
-    def on_answer(self, peer: str, message: ProbeAnswer) -> None:
-        self._answered[peer] = max(message.seq, self._answered.get(peer, 0))
-
-    def end(self) -> list[tuple[str, int]]:
-        """This node leads no more: the requests without an answer."""
-        under_way = [request for _, _, requests in self._rounds for request in requests]
-        left = self._waiting + self._patient + under_way
-        self._waiting, self._patient, self._answered = [], [], {}
-        self._rounds.clear()
-        return left
-
-    def _probe(self) -> None:
-        core = self._core
-        self._seq += 1
-        self._sent_at = core.now()
-        for peer in core.peers:
-            core.send(peer, Probe(core.term, self._seq))
-
-    def _finish(self) -> None:
-        core = self._core
-        while self._rounds:
-            seq, index, requests = self._rounds[0]
-            if not core.is_majority(1 + sum(self._answered.get(peer, 0) >= seq for peer in core.peers)):
-                return
-            self._rounds.popleft()
-            self.confirmed += [(asker, number, index) for asker, number in requests]
 
 
 @dataclass

@@ -6,14 +6,14 @@ acknowledged command in it, no certainly refused command in it, and no read
 older than what was acknowledged before it began.
 """
 
-import hashlib
 import random
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.unit.qkms_node.consensus.world_parts import TINY, Call, History, Machine, Node
 
 from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.messages import Append, Message
@@ -21,87 +21,9 @@ from qkms_node.consensus.proposals import Proposal
 from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import OutcomeUnknown, Role
-from qkms_node.consensus.settings import Limits, Timing
+from qkms_node.consensus.settings import Timing
 from qkms_node.consensus.snapshot_file import SnapshotFile
 from qkms_node.consensus.snapshot_store import SnapshotStore
-
-TINY = Limits(
-    entry_bytes=200,
-    append_bytes=300,
-    window_bytes=600,
-    window_messages=3,
-    snapshot_after_entries=12,
-    keep_entries=3,
-    snapshot_chunk_bytes=300,
-    segment_bytes=2_000,
-    free_floor_bytes=0,
-)
-
-
-@dataclass
-class History:
-    """What was applied anywhere, as one chain; positions count commands."""
-
-    chain: list[bytes] = field(default_factory=lambda: [b""])
-    commands: list[bytes] = field(default_factory=list)
-
-    def add(self, position: int, digest: bytes, command: bytes) -> None:
-        if position < len(self.chain):
-            assert self.chain[position] == digest, f"two histories at command {position}: {command!r}"
-        else:
-            self.chain.append(digest)
-            self.commands.append(command)
-
-
-class Machine:
-    """A state machine that is nothing but its history."""
-
-    def __init__(self, history: History) -> None:
-        self._history = history
-        self.count = 0
-        self._digest = b""
-        self._time_ms = 0
-
-    def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
-        assert time_ms >= self._time_ms, "time went back"
-        self._time_ms = time_ms
-        self.count += 1
-        self._digest = hashlib.sha256(self._digest + time_ms.to_bytes(8, "big") + command).digest()
-        self._history.add(self.count, self._digest, command)
-        return command + b"!"
-
-    def snapshot(self) -> Iterable[bytes]:
-        numbers = [number.to_bytes(8, "big") for number in (self.count, self._time_ms)]
-        return [*numbers, self._digest, *(b"filling" for _ in range(200))]
-
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        count, time_ms, digest, *_ = chunks
-        self.count, self._time_ms = int.from_bytes(count, "big"), int.from_bytes(time_ms, "big")
-        self._digest = digest
-        assert self._history.chain[self.count] == digest, "a snapshot of another history"
-
-
-@dataclass
-class Node:
-    """One member. `next_tick`: when it runs again; None while it is down. `sleeps_until`: paused."""
-
-    id: str
-    folder: Path
-    raft: Raft | None = None
-    machine: Machine | None = None
-    next_tick: float = 0.0
-    sleeps_until: float = 0.0
-    routes: dict[str, int] = field(default_factory=dict)  # peer -> connection number, as this side sees it
-    background: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
-
-
-@dataclass
-class Call:
-    """A client's command or read. `floor`: acknowledged commands when a read began."""
-
-    item: Proposal | Waiter
-    node: str
-    floor: int
 
 
 class World:
@@ -116,6 +38,7 @@ class World:
         self.history = History()
         self.nodes = {f"n{i}": Node(f"n{i}", folder / f"n{i}") for i in range(1, nodes + 1)}
         self.cuts: set[frozenset[str]] = set()
+        self._torn: set[frozenset[str]] = set()
         self._wires: dict[tuple[str, str], deque[tuple[float, int, Message]]] = {}
         self._connections = 0
         self._links: dict[frozenset[str], int] = {}
@@ -283,8 +206,9 @@ class World:
                     for me, peer in ((a, b), (b, a)):
                         self._wires[me, peer] = deque()
                         self._route(me, peer, up=True)
-        for link in [link for link in self._links if link & self._gone() or link in self.cuts]:
-            if self.rng.random() < 0.02:  # a cut is noticed after a while only, and loses what is under way
+        # A cut is noticed after a while only; a connection that lost something does not outlive it.
+        for link in [link for link in self._links if link & self._gone() or link in self.cuts | self._torn]:
+            if self.rng.random() < (0.02 if link in self.cuts or link & self._gone() else 1):
                 self._drop_link(link)
 
     def _gone(self) -> set[str]:
@@ -292,6 +216,7 @@ class World:
 
     def _drop_link(self, link: frozenset[str]) -> None:
         del self._links[link]
+        self._torn.discard(link)
         a, b = sorted(link)
         for me, peer in ((a, b), (b, a)):
             self._wires[me, peer].clear()
@@ -311,7 +236,10 @@ class World:
 
     def sent(self, me: str, peer: str, messages: list[Message]) -> None:
         link = frozenset((me, peer))
-        if peer not in self.nodes[me].routes or link in self.cuts:
+        if peer not in self.nodes[me].routes:
+            return
+        if link in self.cuts:
+            self._torn.add(link)
             return
         wire = self._wires[me, peer]
         for message in messages:
@@ -325,7 +253,9 @@ class World:
             while wire and wire[0][0] <= self.now and receiver in self._running():
                 _, _, message = wire.popleft()
                 assert receiver.raft is not None
-                if frozenset((me, peer)) not in self.cuts:
+                if frozenset((me, peer)) in self.cuts:
+                    self._torn.add(frozenset((me, peer)))
+                else:
                     receiver.raft.receive(me, message)
                     receiver.next_tick = self.now
 
@@ -368,32 +298,3 @@ class _Wire:
 
     def send(self, peer: str, messages: list[Message]) -> None:
         self._world.sent(self._me, peer, messages)
-
-
-def disturb(world: World, turns: int) -> None:
-    """Clients and faults at random for some turns."""
-    rng, names = world.rng, list(world.nodes)
-    for _ in range(turns):
-        up = [name for name in names if world.nodes[name].raft is not None]
-        down = [name for name in names if name not in up]
-        for _ in range(rng.randrange(6) if up else 0):
-            world.propose(rng.choice(up), rng.choice((0.3, 2, 5)))
-        if up and rng.random() < 0.5:
-            world.read(rng.choice(up), rng.choice((0.3, 2)))
-        fault = rng.random()
-        if fault < 0.15:
-            side = set(rng.sample(names, rng.randrange(1, len(names))))
-            world.cut(side, set(names) - side)
-        elif fault < 0.3:
-            world.heal()
-        elif fault < 0.4 and up:
-            world.crash(rng.choice(up))
-        elif fault < 0.55 and down:
-            name = rng.choice(down)
-            # A second empty disk before the first has caught up would be a lost majority.
-            if rng.random() < 0.2 and not world.newcomers():
-                world.wipe(name)
-            world.start(name)
-        elif fault < 0.62 and up:
-            world.sleep(rng.choice(up), rng.random())
-        world.run(rng.choice((0.01, 0.05, 0.2, 0.6)))

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.unit.qkms_node.consensus.raft_world import History, Machine
+from tests.unit.qkms_node.consensus.world_parts import History, Machine
 
 from qkms_node.consensus.core import ProtocolBroken
 from qkms_node.consensus.entries import encode_batch
@@ -187,6 +187,20 @@ def test_a_follower_refuses_what_is_forwarded_to_it(tmp_path: Path) -> None:
     member.raft.receive("n2", Forward(1, [b"command"]))
     member.raft.tick()
     assert member.raft.core.last_index == 1
+
+
+def test_forwards_whose_callers_gave_up_do_not_hold_others(tmp_path: Path) -> None:
+    """K: four groups are under way unanswered; the fifth must still go out."""
+    member = Member(tmp_path)
+    member.raft.receive("n2", Append(3, 1, 1, 0, 1, []))
+    for number in range(Limits().forwards_in_flight):
+        member.raft.proposals.add(Proposal(b"given up", number, None))
+        member.raft.proposals.forward()
+    member.raft.proposals.expire()
+    member.raft.proposals.add(Proposal(b"waiting", member.raft.core.now() + 5, None))
+    member.raft.tick()
+    forwards = [message for _, message in member.sent if isinstance(message, Forward)]
+    assert forwards[-1].commands == [b"waiting"]
 
 
 def test_a_low_disk_refuses_proposals_for_certain(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from pysyncobj import syncobj
-from tests.unit.qkms_node.consensus.raft_world import World, disturb
+from tests.unit.qkms_node.consensus.raft_world import World
 
 from qkms_node.consensus.proposals import Proposal
 from qkms_node.consensus.replica import NoQuorum, OutcomeUnknown, Role
@@ -26,6 +26,35 @@ SEEDS = [int(seed) for seed in os.environ.get("WORLD_SEEDS", "").split(",") if s
     *range(6),
     *range(FRESH, FRESH + 6),
 ]
+
+
+def disturb(world: World, turns: int) -> None:
+    """Clients and faults at random for some turns."""
+    rng, names = world.rng, list(world.nodes)
+    for _ in range(turns):
+        up = [name for name in names if world.nodes[name].raft is not None]
+        down = [name for name in names if name not in up]
+        for _ in range(rng.randrange(6) if up else 0):
+            world.propose(rng.choice(up), rng.choice((0.3, 2, 5)))
+        if up and rng.random() < 0.5:
+            world.read(rng.choice(up), rng.choice((0.3, 2)))
+        fault = rng.random()
+        if fault < 0.15:
+            side = set(rng.sample(names, rng.randrange(1, len(names))))
+            world.cut(side, set(names) - side)
+        elif fault < 0.3:
+            world.heal()
+        elif fault < 0.4 and up:
+            world.crash(rng.choice(up))
+        elif fault < 0.55 and down:
+            name = rng.choice(down)
+            # A second empty disk before the first has caught up would be a lost majority.
+            if rng.random() < 0.2 and not world.newcomers():
+                world.wipe(name)
+            world.start(name)
+        elif fault < 0.62 and up:
+            world.sleep(rng.choice(up), rng.random())
+        world.run(rng.choice((0.01, 0.05, 0.2, 0.6)))
 
 
 @pytest.fixture
