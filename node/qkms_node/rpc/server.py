@@ -156,7 +156,7 @@ def credentials(config: Config) -> grpc.ServerCredentials:
 
 
 def make_server(config: Config, hint: Callable[[QkmsError], dict[str, str]]) -> grpc.aio.Server:
-    """A server bound to the configured address, with no services yet."""
+    """A server bound to the configured address, with no services yet. Raises OSError when it is taken."""
     server = grpc.aio.server(
         interceptors=[CallInterceptor(hint)],
         options=[
@@ -168,5 +168,8 @@ def make_server(config: Config, hint: Callable[[QkmsError], dict[str, str]]) -> 
         ],
         maximum_concurrent_rpcs=config.limits.max_concurrent_calls,
     )
-    server.add_secure_port(config.rpc.listen, credentials(config))
+    try:
+        server.add_secure_port(config.rpc.listen, credentials(config))
+    except RuntimeError as error:
+        raise OSError(f"rpc.listen: {config.rpc.listen} cannot be bound; is another process using it?") from error
     return server
