@@ -1,4 +1,4 @@
-"""The command line: `qkms-chaos up` and `qkms-chaos demo`."""
+"""The command line: `qkms-chaos up`, `qkms-chaos demo` and `qkms-chaos simulate`."""
 
 import signal
 import sys
@@ -12,6 +12,7 @@ from rich.text import Text
 from qkms_chaos.cluster.layout import MAX_NODES, LayoutError
 from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
 from qkms_chaos.cluster.waits import WaitExpired
+from qkms_chaos.simulation.command import simulate
 from qkms_chaos.tour.demo import demo as run_demo
 from qkms_chaos.tour.steps import DoesNotHold
 from qkms_chaos.up import up as run_up
@@ -24,7 +25,10 @@ EXIT_INTERRUPTED = 130
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Local clusters of real qkms processes."""
+    """Local clusters of real qkms processes, and simulated ones."""
+
+
+main.add_command(simulate)
 
 
 @main.command()

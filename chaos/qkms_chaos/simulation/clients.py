@@ -1,7 +1,7 @@
 """Clients: proposals and read barriers at random nodes, and what their answers promise.
 
 A client that got no answer may send the same request again, elsewhere, as
-another attempt. What a client was told is held against what the nodes do:
+another attempt, and some do so although they got one. What a client was told is held against what the nodes do:
 an acknowledged request keeps its effect for ever, all attempts have one
 effect, and a barrier covers all that was acknowledged before it began.
 """
@@ -17,6 +17,7 @@ from qkms_chaos.simulation.world import World
 BARRIER_SHARE = 0.3
 LARGE_SHARE = 0.2
 RETRY_SHARE = 0.5
+REPEAT_SHARE = 0.1  # of the acknowledged requests, sent again all the same
 
 
 class Clients:
@@ -109,6 +110,8 @@ class Clients:
         def ended(end: Ended) -> None:
             if end.index is not None:
                 self._acknowledge(node, request, end.index)
+                if self._rng.random() < REPEAT_SHARE:
+                    self._write_anywhere(request, attempts=1)
                 return
             world.say("client", f"request {request}", f"attempt {attempt} at {node.name}: {end.why}")
             if end.definite:

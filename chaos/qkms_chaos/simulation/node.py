@@ -52,6 +52,7 @@ class Node(ABC):
         self.clock = clock
         self.running = False
         self.paused = False
+        self._loaded = False
         self.run = 0  # which process this is
         self.died = ""  # of what the process before did
         self.machine = Effects(self._applied)
@@ -74,10 +75,12 @@ class Node(ABC):
         self.disk.dead = False
         self._inbox.clear()
         self.machine = Effects(self._applied)
+        self._loaded = False
         self._guarded(self._start)
 
     def _start(self) -> None:
         self.load()
+        self._loaded = True
         self.world.oracles.doing = f"start, {self.died}"
         self.world.oracles.started(self)
         self.world.say(self.name, "started", f"term {self.term}, log to {self.entries[-1][1]}")
@@ -93,6 +96,8 @@ class Node(ABC):
         self._due = None
         self._inbox.clear()
         self.world.calls.forget(self.disk)
+        if self._loaded:
+            self.world.oracles.died(self)
         self.discard()
         self.died = why
         self.world.say(self.name, "died", why)

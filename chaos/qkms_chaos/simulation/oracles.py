@@ -125,6 +125,14 @@ class Oracles:
         self._commit_seen[node.name] = 0
         self.stepped(node)
 
+    def died(self, node: Observed) -> None:
+        """`node` was killed, perhaps amid a round that was replacing a tail: that tail may be stored or gone."""
+        stored, held = self._stored[node.name], _Log()
+        held.news(node.entries)
+        while stored.last > stored.base and not held.holds(stored.last, stored.terms[stored.last]):
+            del stored.terms[stored.last]
+            stored.last -= 1
+
     def stepped(self, node: Observed) -> None:
         """`node` did something."""
         self._take_log(node)

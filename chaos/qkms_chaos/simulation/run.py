@@ -20,12 +20,13 @@ WRITE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class Task:
-    """What is run. `only`: the episodes of the schedule that happen; None for all."""
+    """What is run. `only`: the episodes of the schedule that happen; `steps`: when to stop; None for all."""
 
     profile: str
     nodes: int
     seed: int
     only: tuple[int, ...] | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def run(
     seed = f"{task.profile} {task.nodes} {task.seed}"
     faults = [f for f in plan_faults(profile, names, seed) if task.only is None or f.episode in task.only]
     world = World(seed, names, limits_of(profile), engine.make_node, trace=trace, ignored=ignored)
+    world.last_step = task.steps
     clients, nemesis = Clients(world, profile.padding), Nemesis(world)
     with engine.surroundings(world):
         for node in world.nodes.values():
@@ -116,7 +118,7 @@ def _converge(world: World, clients: Clients) -> float:
     healed_at = world.agenda.now
     until = healed_at + CONVERGED_WITHIN_S
     wanted = dict.fromkeys(world.names, 0)
-    while world.oracles.violation is None and world.agenda.now < until:
+    while not world.is_over and world.agenda.now < until:
         for name, node in world.nodes.items():
             if not wanted[name]:
                 wanted[name] = clients.write(node, WRITE_TIMEOUT_S)
@@ -126,7 +128,7 @@ def _converge(world: World, clients: Clients) -> float:
         if done and _agree(world):
             clients.check_kept()
             return world.agenda.now - healed_at
-    if world.oracles.violation is None:
+    if not world.is_over:
         world.oracles.breach("convergence after healing", _state(world))
     return world.agenda.now - healed_at
 

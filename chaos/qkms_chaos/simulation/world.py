@@ -39,6 +39,7 @@ class World:
         self.disks = {name: Disk() for name in names}
         self.calls = SystemCalls(self.disks)
         self.said: list[Said] = []
+        self.last_step: int | None = None
         self._trace = trace
         self._running: Node | None = None
         self.nodes = {
@@ -66,11 +67,16 @@ class World:
             self._running = before
 
     def run_until(self, time: float) -> None:
-        """Lets everything happen up to `time`, or to the first breach."""
+        """Lets everything happen up to `time`, unless it is over before."""
         reached: list[bool] = []
         self.agenda.at(time, lambda: reached.append(True))
-        while not reached and self.oracles.violation is None:
+        while not reached and not self.is_over:
             self.agenda.run_next()
+
+    @property
+    def is_over(self) -> bool:
+        """A rule is broken, or the last step that was asked for is done."""
+        return self.oracles.violation is not None or self.oracles.step == self.last_step
 
     def leader(self) -> Node | None:
         """The running leader of the highest term."""

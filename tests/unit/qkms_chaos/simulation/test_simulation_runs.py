@@ -1,18 +1,67 @@
-"""Short runs of the simulation over the real engine: nothing that must hold is broken."""
+"""Random seeds of every profile over the real engine, and that a seed is all there is to a run."""
+
+import os
+import subprocess
+import sys
+from random import SystemRandom
 
 import pytest
 
+from qkms_chaos.simulation.campaign import Tally, run_all, tasks
+from qkms_chaos.simulation.faults import PROFILES
+from qkms_chaos.simulation.report import replay_command
 from qkms_chaos.simulation.run import Task, run
 
-
-@pytest.mark.parametrize("profile", ["kill", "partitions"])
-def test_a_seed_runs_without_a_breach(profile: str) -> None:
-    outcome = run(Task(profile, 3, 1))
-    assert outcome.violation is None
-    assert outcome.acknowledged > 20
+SEEDS_PER_PROFILE = {"3": 16, "5": 4}
 
 
-def test_a_seed_replays_exactly() -> None:
-    first, second = (run(Task("mixed", 3, 7), trace=True) for _ in range(2))
-    assert first.said == second.said
-    assert first.said
+@pytest.mark.parametrize("nodes", SEEDS_PER_PROFILE)
+def test_fresh_random_seeds_break_nothing(nodes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    first = SystemRandom().randrange(10**9)
+    seeds = range(first, first + SEEDS_PER_PROFILE[nodes])
+    with capsys.disabled():
+        print(f"\nsimulation: {nodes} nodes, seeds {seeds.start}:{seeds.stop} of all profiles")
+    tallies: dict[str, Tally] = run_all(tasks(PROFILES, int(nodes), seeds), None, lambda _: None)
+    failed = [
+        f"{outcome.violation}: {replay_command(outcome.task)}"
+        for tally in tallies.values()
+        for outcome in tally.failed
+    ]
+    assert not failed
+    assert all(
+        tally.acknowledged > 20 * tally.runs and tally.barriers > 5 * tally.runs for tally in tallies.values()
+    )
+
+
+def test_the_same_seed_does_the_same_whatever_strings_hash_to() -> None:
+    program = (
+        "from hashlib import sha256; from qkms_chaos.simulation.run import *;"
+        "print(sha256(repr(run(Task('mixed', 5, 7), trace=True).said).encode()).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for hash_seed in ("1", "2", "3")
+    }
+    assert len(digests) == 1
+
+
+def test_profiles_do_what_they_are_named_for() -> None:
+    """The faults take place: what they cause is in the timelines."""
+    for profile, sign in {
+        "kill": "killed",
+        "kill-at-write": "killed at a write",
+        "power-loss": "lost power",
+        "snapshots": "snapshot_installed",
+        "full-disk": "disk_low",
+        "partitions": "stopped_leading",
+        "pause": "stopped_leading",
+        "slow-clocks": "stopped_leading",
+    }.items():
+        outcomes = (run(Task(profile, 3, seed), trace=True) for seed in range(12))
+        assert any(sign in f"{what} {details}" for o in outcomes for _, _, _, what, details in o.said), profile

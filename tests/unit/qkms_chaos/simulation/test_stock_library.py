@@ -19,7 +19,12 @@ from qkms_chaos.simulation.stock import STOCK
 SEEDS = 60
 CUT = "a tail is cut only on a conflict"
 STORED = "stored is kept"
-SPLIT_HISTORY = {"state machine safety", "equal state at equal index", "log matching", "acknowledged is never lost"}
+SPLIT_HISTORY = {
+    "state machine safety",
+    "equal state at equal index",
+    "log matching",
+    "acknowledged is never lost",
+}
 
 
 @dataclass(frozen=True)
