@@ -1,0 +1,1 @@
+"""Benchmarks of the real consensus engine, run as processes on this machine."""

@@ -1,0 +1,52 @@
+"""The command line of the consensus benchmark; a missed goal is a result, not an error."""
+
+import json
+import signal
+import sys
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from qkms_chaos.bench.consensus import PARTS, Part, bench_consensus
+from qkms_chaos.bench.etcd import EtcdFailed
+from qkms_chaos.bench.h2load import Unreadable
+from qkms_chaos.bench.measurements import NotReplicated
+from qkms_chaos.bench.members import MemberFailed
+from qkms_chaos.bench.report import goals, show
+from qkms_chaos.cluster.process import ProcessDied
+from qkms_chaos.cluster.waits import WaitExpired
+
+FAILURES = (EtcdFailed, Unreadable, NotReplicated, MemberFailed, ProcessDied, WaitExpired, OSError)
+SECONDS = 2.0
+EXIT_INTERRUPTED = 130
+
+
+@click.command("bench-consensus")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1, 60), default=SECONDS, show_default=True, help="Length of each load."
+)
+@click.option("--only", multiple=True, type=click.Choice(PARTS), help="Run this part; may be repeated.")
+def bench_consensus_command(as_json: bool, seconds: float, only: tuple[Part, ...]) -> None:
+    """Measure three members on loopback, beside three nodes of etcd when that is installed.
+
+    Works below the current folder: run it on the disk that is to be measured.
+
+    \b
+    example:  qkms-chaos bench-consensus --only writes --only etcd
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    progress = Console(stderr=True)
+    try:
+        result = bench_consensus(progress, seconds, only or PARTS)
+    except FAILURES as error:
+        progress.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    if as_json:
+        click.echo(json.dumps({**asdict(result), "goals": [asdict(goal) for goal in goals(result)]}, indent=2))
+    else:
+        show(Console(), result)
