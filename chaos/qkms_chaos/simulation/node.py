@@ -43,7 +43,12 @@ def _where(killed: Killed) -> str:
 
 
 class Node(ABC):
-    """One member. Subclasses bring the engine."""
+    """One member. Subclasses bring the engine.
+
+    `writes_by_round`: the disk follows what is in memory at the end of a round, not at each change.
+    """
+
+    writes_by_round = True
 
     def __init__(self, world: "World", name: str, disk: Disk, clock: NodeClock) -> None:
         self.world = world
@@ -96,7 +101,7 @@ class Node(ABC):
         self._due = None
         self._inbox.clear()
         self.world.calls.forget(self.disk)
-        if self._loaded:
+        if self._loaded and self.writes_by_round:
             self.world.oracles.died(self)
         self.discard()
         self.died = why

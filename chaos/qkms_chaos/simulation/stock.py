@@ -34,7 +34,7 @@ _DEFINITE = {
 }
 _LEADER = 2
 _TICK_S = 0.02
-_LOOK_S = 0.0002
+_LOOK_S = 0.0005
 
 
 class _Memory:
@@ -130,9 +130,11 @@ class _Engine(SyncObj):  # type: ignore[misc]  # the library is untyped
 class StockNode(Node):
     """One member of a cluster of the plain library."""
 
+    writes_by_round = False
     _engine: _Engine
 
     def load(self) -> None:
+        self._looks = 0
         limits, root = self.world.limits, f"{ROOT}/{self.name}"
         self.outgoing: list[tuple[str, bytes]] = []
         configuration = SyncObjConf(
@@ -155,14 +157,15 @@ class StockNode(Node):
         self._take_state()
 
     def local_time(self) -> float:
-        """Moves on at each look: some loops of the library end by the clock alone."""
-        self.clock.change(self.clock.rate, _LOOK_S)
-        return self.clock.now()
+        """Moves on at each look of a round: some loops of the library end by the clock alone."""
+        self._looks += 1
+        return self.clock.now() + self._looks * _LOOK_S
 
     def discard(self) -> None:
         self.outgoing = []
 
     def tick(self) -> float:
+        self._looks = 0
         try:
             self._engine.doTick(0.0)
         except Exception as error:  # the library's own thread logs it and goes on

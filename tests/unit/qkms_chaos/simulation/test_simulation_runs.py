@@ -15,6 +15,7 @@ from qkms_chaos.simulation.run import Task, run
 SEEDS_PER_PROFILE = {"3": 16, "5": 4}
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("nodes", SEEDS_PER_PROFILE)
 def test_fresh_random_seeds_break_nothing(nodes: str, capsys: pytest.CaptureFixture[str]) -> None:
     first = SystemRandom().randrange(10**9)
