@@ -136,7 +136,11 @@ class ToyCluster:
         return await eventually(found)
 
     async def agreed(self) -> dict[str, Any]:
-        """The status of any member once all living ones applied the same and are equal."""
+        """The status of any member once all living ones applied the same and are equal.
+
+        Behind a barrier on each: members just restarted may agree on what is not yet all.
+        """
+        await asyncio.gather(*(member.barrier(within_s=60) for member in self.alive))
 
         async def same() -> dict[str, Any] | None:
             statuses = await asyncio.gather(*(member.status() for member in self.alive))
