@@ -11,7 +11,7 @@ CODE := proto node qkd_adapter client chaos scripts tests
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench-consensus stubs check-stubs
+.PHONY: help demo up test lint soak bench-consensus stubs check-stubs
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -31,6 +31,10 @@ lint: .venv/.synced check-stubs ## ruff, mypy --strict, import layers
 	$(RUN) ruff format --check .
 	$(RUN) mypy $(CODE)
 	$(RUN) lint-imports
+
+soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five
+	$(RUN) qkms-chaos simulate --profile all --nodes 3 --seeds 0:2000
+	$(RUN) qkms-chaos simulate --profile all --nodes 5 --seeds 0:500
 
 bench-consensus: .venv/.synced ## measure consensus on this disk, beside etcd when that is installed
 	@$(RUN) qkms-chaos bench-consensus
