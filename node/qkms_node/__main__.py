@@ -1,4 +1,4 @@
-"""The command line of a node: `qkms-node serve` and `qkms-node check`."""
+"""The command line of a node: `qkms-node serve`, `check` and `inspect-journal`."""
 
 import argparse
 import asyncio
@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from qkms_node.config import Config, ConfigError, load
+from qkms_node.consensus.journal_listing import list_journal
 from qkms_node.node import Node
 from qkms_node.service.roots import RootStoreError
 from qkms_node.wiring import make_links, replica_maker
@@ -24,6 +25,8 @@ PR_SET_DUMPABLE = 4
 EPILOG = """\
 examples:
   qkms-node check --config node-1.toml     validate the configuration and say what is wrong
+  qkms-node inspect-journal --config node-1.toml
+                                           list what the Raft journal holds, without any content
   qkms-node serve --config node-1.toml     run the node; JSON log lines on standard error,
                                            SIGTERM or SIGINT drains and stops it
 exit status: 0 stopped on request, 1 failed while running, 2 bad configuration or usage
@@ -40,7 +43,11 @@ def main() -> None:
     )
     parser.add_argument("--version", action="version", version=f"qkms-node {version('qkms-node')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in (("serve", "run the node"), ("check", "validate the configuration")):
+    for name, text in (
+        ("serve", "run the node"),
+        ("check", "validate the configuration"),
+        ("inspect-journal", "list the records of the Raft journal, without any content"),
+    ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the node's TOML file")
     arguments = parser.parse_args()
@@ -50,6 +57,10 @@ def main() -> None:
         sys.exit(_complain(str(error), 2))
     if arguments.command == "check":
         print(f"{arguments.config}: valid; node {config.node.id} of cluster {config.cluster.id}")
+        return
+    if arguments.command == "inspect-journal":
+        for line in list_journal(config.node.data_dir / "raft"):
+            print(line)
         return
     _protect_memory()
     _log_as_json(config)
