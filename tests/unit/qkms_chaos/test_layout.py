@@ -122,6 +122,17 @@ def test_ports_are_free_and_different() -> None:
         socket.create_server(("127.0.0.1", port)).close()
 
 
+def test_processes_side_by_side_choose_from_ranges_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QKMS_PORTS", "21000-21049")
+    ports = free_ports(10) + free_ports(10)
+    assert len(set(ports)) == 20
+    assert all(21_000 <= port <= 21_049 for port in ports)
+    for wrong in ("21000", "21000-", "9-10", "3000-2000", "a-b"):
+        monkeypatch.setenv("QKMS_PORTS", wrong)
+        with pytest.raises(ValueError, match="QKMS_PORTS"):
+            free_ports(1)
+
+
 def test_a_taken_port_is_not_offered() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

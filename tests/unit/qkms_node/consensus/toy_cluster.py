@@ -118,7 +118,10 @@ class ToyCluster:
         self.members = {member.id: member for member in members}
 
     async def start(self) -> None:
+        """Returns when every member has heard a leader's first entry: a founder that
+        has not cannot take part in electing another (a newcomer votes only to found)."""
         await asyncio.gather(*(member.start() for member in self.members.values()))
+        await asyncio.gather(*(member.barrier(within_s=60) for member in self.members.values()))
 
     @property
     def alive(self) -> list[ToyMember]:
