@@ -3,7 +3,6 @@
 import datetime
 import ipaddress
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.unit.qkms_node.consensus.toy_cluster import ToyCluster, ToyMember
 
+from qkms_chaos.cluster.ports import free_ports
 from qkms_node.consensus.settings import Tls
 
 MakeCluster = Callable[..., ToyCluster]
@@ -89,11 +89,7 @@ def other_authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def three_members() -> dict[str, str]:
     """Ids and free loopback addresses."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    members = {f"node-{i}": f"127.0.0.1:{s.getsockname()[1]}" for i, s in enumerate(sockets, 1)}
-    for each in sockets:
-        each.close()
-    return members
+    return {f"node-{i}": f"127.0.0.1:{port}" for i, port in enumerate(free_ports(3), 1)}
 
 
 @pytest_asyncio.fixture
