@@ -173,9 +173,12 @@ class Oracles:
     def _take_log(self, node: Observed, *, restarted: bool = False) -> None:
         log = self._logs[node.name]
         last_before = log.last
+        _, base, base_term = node.entries[0]
+        # A snapshot whose last entry conflicts with the log's takes the place of all of it (Raft, section 7).
+        replaced = log.terms.get(base, base_term) != base_term
         fresh = log.news(node.entries)
-        if log.last < last_before and not fresh and not restarted:
-            # What replaces a tail comes in the same step; a snapshot that replaces the log is at least as long.
+        if log.last < last_before and not fresh and not restarted and not replaced:
+            # What replaces a tail comes in the same step.
             self.breach(
                 "a tail is cut only on a conflict", f"{node.name} cuts its log from {last_before} to {log.last}"
             )

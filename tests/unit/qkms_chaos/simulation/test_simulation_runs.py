@@ -34,6 +34,11 @@ def test_fresh_random_seeds_break_nothing(nodes: str, capsys: pytest.CaptureFixt
     )
 
 
+def test_a_snapshot_may_replace_a_conflicting_tail_that_is_longer() -> None:
+    """A deposed leader's log: its last entries conflict with the snapshot it is sent, and go with the rest."""
+    assert run(Task("snapshots", 5, 430263464)).violation is None
+
+
 def test_the_same_seed_does_the_same_whatever_strings_hash_to() -> None:
     program = (
         "from hashlib import sha256; from qkms_chaos.simulation.run import *;"
