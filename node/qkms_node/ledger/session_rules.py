@@ -63,7 +63,7 @@ def open_session(state: State, command: OpenSession) -> Outcome:
 
 def answer_session(state: State, command: AnswerSession) -> Outcome:
     """Records the responder's answer."""
-    session = _participant(state, command.session_id, command.request.principal)
+    session = state.session(command.session_id, command.request.principal)
     if session.responder != command.request.principal:
         raise Refusal("SESSION_STATE", "only the responder answers a session")
     if session.answer == command.answer:
@@ -74,7 +74,7 @@ def answer_session(state: State, command: AnswerSession) -> Outcome:
 
 def confirm_session(state: State, command: ConfirmSession) -> Outcome:
     """Records a participant's tag; with both tags the session is confirmed."""
-    session = _participant(state, command.session_id, command.request.principal)
+    session = state.session(command.session_id, command.request.principal)
     initiator = session.initiator == command.request.principal
     given = session.initiator_tag if initiator else session.responder_tag
     if given == command.tag:
@@ -93,7 +93,7 @@ def confirm_session(state: State, command: ConfirmSession) -> Outcome:
 
 def close_session(state: State, command: CloseSession) -> Outcome:
     """Ends a session; a closed or expired one stays as it is."""
-    session = _participant(state, command.session_id, command.request.principal)
+    session = state.session(command.session_id, command.request.principal)
     if session.state in (SessionState.CLOSED, SessionState.EXPIRED):
         return Outcome(state.revision, note=f"already {session.state.name}", session=session)
     return _store(state, replace(session, state=SessionState.CLOSED))
@@ -111,15 +111,6 @@ def expire_due(state: State, session_id: str) -> bool:
 def forget_due(state: State, session_id: str) -> bool:
     """Drops a session that ended long ago; True if there was one."""
     return state.sessions.pop(session_id, None) is not None
-
-
-def _participant(state: State, session_id: str, principal: str) -> SessionRecord:
-    session = state.session(session_id)
-    if principal not in (session.initiator, session.responder):
-        # The same answer as for a session that does not exist: a stranger learns nothing.
-        name = f"sessions/{session_id}"
-        raise Refusal("SESSION_NOT_FOUND", f"there is no session {name}; it may have expired", name=name)
-    return session
 
 
 def _require(session: SessionRecord, wanted: SessionState, done: str) -> None:

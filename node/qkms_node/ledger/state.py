@@ -73,10 +73,13 @@ class State:
             raise Refusal("VERSION_NOT_FOUND", f"there is no key version {name}", name=name)
         return record
 
-    def session(self, session_id: str) -> SessionRecord:
-        """The session, or the refusal SESSION_NOT_FOUND."""
+    def session(self, session_id: str, principal: str) -> SessionRecord:
+        """The session of which `principal` is an end, or the refusal SESSION_NOT_FOUND.
+
+        A stranger gets the same answer as for a session that does not exist, and learns nothing.
+        """
         record = self.sessions.get(session_id)
-        if record is None:
+        if record is None or principal not in (record.initiator, record.responder):
             name = f"sessions/{session_id}"
             raise Refusal("SESSION_NOT_FOUND", f"there is no session {name}; it may have expired", name=name)
         return record

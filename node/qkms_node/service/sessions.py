@@ -6,7 +6,6 @@ crosses between nodes. The cluster never learns the session's key.
 """
 
 from qkms_node.access.guard import Guard
-from qkms_node.errors import QkmsError
 from qkms_node.keys.root import session_psk
 from qkms_node.ledger.commands import (
     AnswerSession,
@@ -89,11 +88,7 @@ class Sessions:
     async def _look(self, principal: str, session_id: str, wanted: Wanted) -> SessionRecord:
         await self._freshness.ensure(wanted)
         with self._store.view() as state:
-            session = state.session(session_id)
-        if principal not in (session.initiator, session.responder):
-            name = f"sessions/{session_id}"
-            raise QkmsError("SESSION_NOT_FOUND", f"there is no session {name}; it may have expired", name=name)
-        return session
+            return state.session(session_id, principal)
 
     def _psk(self, session: SessionRecord) -> bytes:
         with self._store.view() as state:
