@@ -29,7 +29,7 @@ class Level(_Number):
 
 
 class Grade(_Number):
-    """Where a key's secrecy comes from; a greater grade satisfies a lesser requirement."""
+    """Where a key's secrecy comes from."""
 
     UNSPECIFIED = 0
     PQC = 1
@@ -38,6 +38,10 @@ class Grade(_Number):
 
     def __str__(self) -> str:
         return "QKD+PQC" if self is Grade.QKD_PQC else self.name
+
+    def satisfies(self, required: "Grade") -> bool:
+        """Whether this serves where `required` is asked for: QKD and PQC do not stand in for each other."""
+        return required is Grade.UNSPECIFIED or self is required or self is Grade.QKD_PQC
 
 
 class VersionState(_Number):

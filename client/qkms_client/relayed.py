@@ -14,7 +14,7 @@ def parameters(session: pb.Session, pending: PendingSession, required: Grade | N
     if session.suite != pb.MLKEM768_X25519_SHA256:
         raise SessionRejected(f"session {pending.session_id} is of a suite that was not asked for")
     grade = Grade(session.grade)
-    if required is not None and grade < required:
+    if required is not None and not grade.satisfies(required):
         raise SessionRejected(f"session {pending.session_id} has grade {grade}, {required} is required")
     return Parameters(
         session_id=pending.session_id,
