@@ -32,14 +32,13 @@ class MendedNode(Node):
 
     _raft: Raft
     _readers: dict[int, FrameReader]
-    _outgoing: list[tuple[str, list[Message]]]
 
     def load(self) -> None:
         root = path_on(self.world.calls, self.name)
         limits = self.world.limits
         self._journal = DurableJournal(root / "journal", CLUSTER, self.name, limits.segment_bytes)
         store = SnapshotStore(root / "snapshots", CLUSTER)
-        self._readers, self._outgoing = {}, []
+        self._readers = {}
         self._rng = random.Random(f"{self.world.seed} {self.name} {self.run}")  # noqa: S311
         environment = Environment(
             network=self,
@@ -55,11 +54,10 @@ class MendedNode(Node):
         )
 
     def discard(self) -> None:
-        self._outgoing = []
+        """Nothing outlives the engine."""
 
     def tick(self) -> float:
         wait = self._raft.tick()
-        self._release()
         self._hand_back()
         return wait
 
@@ -100,13 +98,11 @@ class MendedNode(Node):
 
     def send(self, peer: str, messages: list[Message]) -> None:
         """As the engine's Network."""
-        self._outgoing.append((peer, messages))
+        for message in messages:
+            self.world.network.send(self.name, peer, frame(message))
 
-    def _release(self) -> None:
-        outgoing, self._outgoing = self._outgoing, []
-        for peer, messages in sorted(outgoing, key=lambda item: item[0]):  # the engine's order is a set's
-            for message in messages:
-                self.world.network.send(self.name, peer, frame(message))
+    def flush(self) -> None:
+        """As the engine's Network: what was sent has left."""
 
     def peer_opened(self, peer: str, connection: int) -> None:
         reader = self._readers[connection] = FrameReader(self.world.limits.frame_bytes)

@@ -38,6 +38,7 @@ class DurableJournal(Journal):  # type: ignore[misc]  # the library is untyped
         self.newcomer = Newcomer(folder)
         self._writer = SegmentWriter(folder, segment_bytes)
         self._pending: list[bytes] = []
+        self._only_entries = True
         self._hint_written = 1
         self._entries: list[Entry] = [FIRST]
         self._term = 0
@@ -144,6 +145,11 @@ class DurableJournal(Journal):  # type: ignore[misc]  # the library is untyped
 
     # Durability.
 
+    @property
+    def awaits_only_entries(self) -> bool:
+        """Whether what the next flush makes durable is entries at the end of the log, and neither vote nor cut."""
+        return self._only_entries
+
     def flush(self) -> None:
         """Makes everything since the last flush durable with one fdatasync. Raises DiskFault."""
         if self._pending:
@@ -156,11 +162,13 @@ class DurableJournal(Journal):  # type: ignore[misc]  # the library is untyped
             self._hint_written = self._commit_index
         data = b"".join(self._pending)
         self._pending.clear()
+        self._only_entries = True
         self._writer.append(data)
         if self._writer.full:
             self._writer.begin(self._head(self._writer.current.number + 1))
 
     def _put(self, kind: int, payload: bytes) -> None:
+        self._only_entries &= kind == records.ENTRY
         self._pending.append(records.encode(self._writer.flush_number, kind, payload))
 
     def _head(self, number: int) -> Head:

@@ -1,8 +1,8 @@
-"""Where the engine's messages wait until the tick's changes are durable.
+"""Where the engine's messages wait until they may leave.
 
 To PySyncObj this is the transport. Nothing reaches the network before
-`release`, which the engine calls after the journal's flush: no message can
-reveal an entry, a term or a vote that a power loss could take back.
+`release`, which the engine calls when no message can reveal a vote, a term or
+an acknowledgement that a power loss could take back.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,10 @@ class Network(Protocol):
 
     def send(self, peer: str, messages: list[Message]) -> None:
         """Queues without blocking. Messages to a peer that is not connected are dropped."""
+        ...
+
+    def flush(self) -> None:
+        """Lets what is queued leave now, as far as it can without blocking."""
         ...
 
 
@@ -42,11 +46,12 @@ class Outbox(Transport):  # type: ignore[misc]  # the library is untyped
         return peer in self._waiting
 
     def release(self) -> None:
-        """Hands everything queued to the network; only after the journal's flush."""
+        """Hands everything queued to the network, and lets it leave."""
         if self._waiting:
             waiting, self._waiting = self._waiting, {}
             for peer in sorted(waiting):
                 self._network.send(peer, waiting[peer])
+            self._network.flush()
 
     def drop(self, peer: str) -> None:
         """Forgets what waits for a peer whose connection is gone."""

@@ -298,3 +298,6 @@ class _Wire:
 
     def send(self, peer: str, messages: list[Message]) -> None:
         self._world.sent(self._me, peer, messages)
+
+    def flush(self) -> None:
+        """Nothing is held back."""

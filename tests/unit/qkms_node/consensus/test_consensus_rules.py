@@ -41,6 +41,9 @@ class Member:
     def send(self, peer: str, messages: list[Message]) -> None:
         self.sent += [(peer, message) for message in messages]
 
+    def flush(self) -> None:
+        """Nothing is held back."""
+
     def last(self, kind: type) -> Message:
         return next(message for _, message in reversed(self.sent) if isinstance(message, kind))
 
