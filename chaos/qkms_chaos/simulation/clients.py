@@ -7,7 +7,7 @@ effect, and a barrier covers all that was acknowledged before it began.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 
 from qkms_chaos.simulation.node import Ended, Node
@@ -67,11 +67,11 @@ class Clients:
 
         node.barrier(timeout_s, ended)
 
-    def check_kept(self) -> None:
-        """All that was acknowledged is in the state of every node."""
-        for name, node in self._world.nodes.items():
+    def check_kept(self, members: Iterable[str]) -> None:
+        """All that was acknowledged is in the state of every member."""
+        for name in sorted(members):
             for request, index in self.acknowledged.items():
-                held = node.machine.effects.get(request)
+                held = self._world.nodes[name].machine.effects.get(request)
                 if held != index:
                     self._world.oracles.breach(
                         "acknowledged is never lost",

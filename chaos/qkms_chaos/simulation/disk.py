@@ -120,6 +120,12 @@ class Disk:
         """Space taken."""
         return sum(len(inode.data) for inode in self.names.values())
 
+    def wipe(self) -> None:
+        """An empty disk takes its place."""
+        self.names.clear()
+        self._durable.clear()
+        self._pending.clear()
+
     # What a process does.
 
     def lookup(self, name: str) -> Inode:

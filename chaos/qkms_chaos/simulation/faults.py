@@ -161,13 +161,32 @@ def full_disk(plan: _Planner) -> list[Fault]:
     ]
 
 
+def lost_disk(plan: _Planner) -> list[Fault]:
+    name = plan.node()
+    return [plan.at(0, "lose_disk", name), plan.at(plan.span(0.01, 0.5), "start", name)]
+
+
+def join_cluster(plan: _Planner) -> list[Fault]:
+    return [plan.at(plan.rng.uniform(0, 0.2), "join_cluster", name) for name in plan.nodes(2)]
+
+
+def leave_cluster(plan: _Planner) -> list[Fault]:
+    return [plan.at(plan.rng.uniform(0, 0.2), "leave_cluster", name) for name in plan.nodes(2)]
+
+
+def grow_apart(plan: _Planner) -> list[Fault]:
+    return [plan.at(0, "grow_apart"), plan.at(plan.span(0.5, 2.0), "join_all")]
+
+
+MEMBERSHIP = (join_cluster, join_cluster, leave_cluster, leave_cluster, grow_apart)
 PARTITIONS = (halves, halves, isolated_leader, isolated_leader, one_way, bridge, break_connection, slow_network)
 
 
 @dataclass(frozen=True)
 class Profile:
     """Which episodes a run draws from. `small`: tiny limits, so that backlogs span many messages and snapshots
-    happen; `load`: proposals and barriers per second; `padding`: bytes in a large command."""
+    happen; `load`: proposals and barriers per second; `padding`: bytes in a large command; `spares`: machines
+    beside the founders, that may join."""
 
     name: str
     episodes: tuple[Episode, ...]
@@ -176,9 +195,9 @@ class Profile:
     small: bool = False
     load: float = 40.0
     padding: int = 200
+    spares: int = 0
 
 
-# A profile for membership changes belongs here once the engine has them: its episodes add and remove voters.
 PROFILES = {
     profile.name: profile
     for profile in (
@@ -191,6 +210,15 @@ PROFILES = {
         Profile("slow-clocks", (odd_clock, odd_clock, halves, isolated_leader, kill_leader)),
         Profile("full-disk", (full_disk, full_disk, kill_leader, isolated_leader), snapshots=True),
         Profile("small-batches", (*PARTITIONS, kill), small=True, load=120.0, padding=600),
+        Profile("membership", (*MEMBERSHIP, *PARTITIONS), count=12, spares=2),
+        Profile(
+            "membership-crashes",
+            (*MEMBERSHIP, kill, kill_leader, kill_at_write, power_loss, pause, halves),
+            count=12,
+            snapshots=True,
+            spares=2,
+        ),
+        Profile("lost-disk", (lost_disk, lost_disk, kill, kill_leader, *PARTITIONS[:4]), snapshots=True),
         Profile(
             "mixed",
             (
@@ -203,8 +231,11 @@ PROFILES = {
                 pause_leader,
                 odd_clock,
                 full_disk,
+                lost_disk,
+                *MEMBERSHIP,
             ),
-            count=9,
+            count=11,
+            spares=1,
             snapshots=True,
             load=60.0,
         ),

@@ -5,17 +5,19 @@ a later moment, as by the real background thread, and die with the process.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from qkms_chaos.simulation.node import Ended, Node, OnBarrier, OnEnded
+from qkms_chaos.simulation.node import Ended, Node, OnBarrier, OnChanged, OnEnded
+from qkms_chaos.simulation.operators import address
 from qkms_chaos.simulation.oracles import LogEntry
 from qkms_chaos.simulation.state import Command, decode_answer, encode
 from qkms_chaos.simulation.system_calls import path_on
+from qkms_node.consensus.change_rules import Change
 from qkms_node.consensus.files import DiskFault
 from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.messages import FrameReader, Hello, Message, frame
-from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import Role
@@ -32,6 +34,7 @@ class MendedNode(Node):
 
     _raft: Raft
     _readers: dict[int, FrameReader]
+    _admitted: frozenset[str] = frozenset()
 
     def load(self) -> None:
         root = path_on(self.world.calls, self.name)
@@ -48,9 +51,18 @@ class MendedNode(Node):
             wall_ms=self.clock.wall_ms,
             free_bytes=lambda _: self.disk.free_bytes(),
         )
-        peers = [name for name in self.world.names if name != self.name]
+        self._admitted = frozenset()
         self._raft = Raft(
-            self.name, peers, CLUSTER, self._journal, store, self.machine, TIMING, limits, environment
+            self.name,
+            {name: address(name) for name in (self.world.names if self.joining else self.world.founders)},
+            CLUSTER,
+            self._journal,
+            store,
+            self.machine,
+            TIMING,
+            limits,
+            environment,
+            joining=self.joining,
         )
 
     def discard(self) -> None:
@@ -78,6 +90,14 @@ class MendedNode(Node):
         deadline = self.clock.now() + timeout_s * self.clock.rate
         self.post(lambda: self._raft.reads.add(Waiter(deadline, ended)))
 
+    def change_members(self, change: Change, timeout_s: float, ended: OnChanged) -> None:
+        deadline = self.clock.now() + timeout_s * self.clock.rate
+        self.post(lambda: self._raft.propose(Proposal(b"", deadline, ended, change)))
+
+    def transfer_leadership(self, timeout_s: float) -> None:
+        deadline = self.clock.now() + timeout_s * self.clock.rate
+        self.post(lambda: self._raft.leading.transfer(None, deadline))
+
     def _hand_back(self) -> None:
         proposals, waiters = self._raft.proposals.ended[:], self._raft.reads.ended[:]
         self._raft.proposals.ended.clear()
@@ -85,7 +105,10 @@ class MendedNode(Node):
         for proposal in proposals:
             ended: Any = proposal.ticket
             result = proposal.result
-            if isinstance(result, bytes):
+            if proposal.change is not None:
+                self.world.say("operator", f"{proposal.change.kind} {proposal.change.member}", str(result))
+                ended(isinstance(result, bytes))
+            elif isinstance(result, bytes):
                 ended(Ended(decode_answer(result).index, False, ""))
             else:
                 code = getattr(result, "code", "")
@@ -100,6 +123,16 @@ class MendedNode(Node):
         """As the engine's Network."""
         for message in messages:
             self.world.network.send(self.name, peer, frame(message))
+
+    def admit(self, members: Mapping[str, str]) -> None:
+        """As the engine's Network."""
+        self._admitted = frozenset(members)
+        for peer in self.world.names:
+            if peer != self.name and peer not in self._admitted:
+                self.world.network.drop(self.name, peer, silently=False)
+
+    def admits(self, peer: str) -> bool:
+        return peer in self._admitted
 
     def flush(self) -> None:
         """As the engine's Network: what was sent has left."""
@@ -166,6 +199,14 @@ class MendedNode(Node):
     @property
     def term(self) -> int:
         return self._raft.core.term
+
+    @property
+    def voters(self) -> frozenset[str]:
+        return frozenset(self._raft.core.members.configuration.voters)
+
+    @property
+    def learners(self) -> frozenset[str]:
+        return frozenset(self._raft.core.members.configuration.learners)
 
     @property
     def entries(self) -> Sequence[LogEntry]:

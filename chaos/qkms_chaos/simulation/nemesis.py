@@ -4,6 +4,7 @@ import random
 
 from qkms_chaos.simulation.faults import Fault
 from qkms_chaos.simulation.node import Node
+from qkms_chaos.simulation.operators import Operators
 from qkms_chaos.simulation.world import World
 
 
@@ -13,6 +14,7 @@ class Nemesis:
     def __init__(self, world: World) -> None:
         self._world = world
         self._rng = random.Random(f"{world.seed} nemesis")  # noqa: S311
+        self._operators = Operators(world)
 
     def plan(self, faults: list[Fault]) -> None:
         """Puts the whole schedule on the agenda."""
@@ -23,6 +25,7 @@ class Nemesis:
         """Ends every fault: all nodes run, all connections may be made, clocks and disks are well."""
         world = self._world
         world.say("world", "heals", "")
+        self._operators.stopped = True
         world.network.slowest_s = 0.004
         world.network.unblock()
         for node in world.nodes.values():
@@ -94,6 +97,13 @@ class Nemesis:
         node.kill("lost power", silently=True)
         node.disk.lose_power(self._rng)
 
+    def lose_disk(self, fault: Fault) -> None:
+        """One member at a time: more may not lose their disks before it has caught up (see newcomer)."""
+        node = self._node(fault)
+        if self._operators.may_lose_disk(node.name):
+            node.joining = self._rng.random() < 0.5
+            self._world.lose_disk(node)
+
     def pause(self, fault: Fault) -> None:
         self._node(fault).pause()
 
@@ -108,6 +118,28 @@ class Nemesis:
     def resume_all(self, fault: Fault) -> None:
         for node in self._world.nodes.values():
             node.resume()
+
+    # Members.
+
+    def join_cluster(self, fault: Fault) -> None:
+        self._operators.join(fault.node)
+
+    def leave_cluster(self, fault: Fault) -> None:
+        self._operators.leave(fault.node)
+
+    def grow_apart(self, fault: Fault) -> None:
+        """The leader keeps only the machines that are not members yet, and is asked to let all of them in."""
+        leader, world = self._world.leader(), self._world
+        if leader is None:
+            return
+        spares = sorted(self._operators.out)
+        for name in world.names:
+            if name not in (leader.name, *spares):
+                world.network.blocked |= {
+                    pair for one in (leader.name, *spares) for pair in ((one, name), (name, one))
+                }
+        for spare in spares:
+            self._operators.join(spare, leader)
 
     # Clocks and disks.
 

@@ -26,6 +26,10 @@ class Endpoint(Protocol):
         """Whether its process is there and not stopped."""
         ...
 
+    def admits(self, peer: str) -> bool:
+        """Whether it would have a connection to `peer`."""
+        ...
+
     def opened(self, peer: str, connection: int) -> None: ...
     def closed(self, peer: str) -> None: ...
     def arrived(self, peer: str, connection: int, data: bytes) -> None: ...
@@ -180,7 +184,9 @@ class Network:
         if ((a, b) in self._current and (b, a) in self._current) or self._is_opening(a, b):
             return
         open_way = not {(a, b), (b, a)} & self.blocked
-        if open_way and self._nodes[a].reachable and self._nodes[b].reachable:
+        if not open_way or not (self._nodes[a].reachable and self._nodes[b].reachable):
+            return
+        if self._nodes[a].admits(b) and self._nodes[b].admits(a):
             self._connect(a, b)
 
     def _is_opening(self, a: str, b: str) -> bool:

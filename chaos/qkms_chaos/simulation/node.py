@@ -16,6 +16,7 @@ from qkms_chaos.simulation.agenda import NodeClock
 from qkms_chaos.simulation.disk import Disk, Killed
 from qkms_chaos.simulation.oracles import LogEntry
 from qkms_chaos.simulation.state import Command, Effects
+from qkms_node.consensus.change_rules import Change
 
 if TYPE_CHECKING:
     from qkms_chaos.simulation.world import World
@@ -33,6 +34,7 @@ class Ended:
 _THIS_PACKAGE = str(Path(__file__).parent)
 ARRIVAL_S = 0.001  # what arrives within this time is taken in one round
 OnEnded = Callable[[Ended], None]
+OnChanged = Callable[[bool], None]
 OnBarrier = Callable[[int | None], None]
 
 
@@ -59,6 +61,7 @@ class Node(ABC):
         self.paused = False
         self._loaded = False
         self.run = 0  # which process this is
+        self.joining = name not in world.founders
         self.died = ""  # of what the process before did
         self.machine = Effects(self._applied)
         self._inbox: list[Callable[[], None]] = []
@@ -66,8 +69,17 @@ class Node(ABC):
         self._due_number = 0
 
     @property
+    def is_newcomer(self) -> bool:
+        """Whether its disk is new and it has not caught up."""
+        return not self.disk.names or any(name.endswith("/journal/newcomer") for name in self.disk.names)
+
+    @property
     def reachable(self) -> bool:
         return self.running and not self.paused
+
+    def admits(self, peer: str) -> bool:
+        """Whether it would have a connection to `peer`."""
+        return True
 
     # Life.
 
@@ -211,6 +223,14 @@ class Node(ABC):
         """A client's read barrier; `ended` gets the index, or None."""
 
     @abstractmethod
+    def change_members(self, change: Change, timeout_s: float, ended: OnChanged) -> None:
+        """An operator's change; `ended` gets whether it is known to hold."""
+
+    @abstractmethod
+    def transfer_leadership(self, timeout_s: float) -> None:
+        """Lets another node lead, if it can be done in time."""
+
+    @abstractmethod
     def peer_opened(self, peer: str, connection: int) -> None: ...
     @abstractmethod
     def peer_closed(self, peer: str) -> None: ...
@@ -228,6 +248,16 @@ class Node(ABC):
     @property
     @abstractmethod
     def term(self) -> int: ...
+    @property
+    @abstractmethod
+    def voters(self) -> frozenset[str]:
+        """By its own log."""
+
+    @property
+    @abstractmethod
+    def learners(self) -> frozenset[str]:
+        """By its own log."""
+
     @property
     @abstractmethod
     def entries(self) -> Sequence[LogEntry]: ...

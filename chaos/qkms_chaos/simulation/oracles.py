@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from qkms_chaos.simulation.state import Command
+from qkms_node.consensus.entries import CONFIGURATION
 
 LogEntry = tuple[bytes, int, int]  # (command, index, term)
 
@@ -22,6 +23,11 @@ class Observed(Protocol):
 
     @property
     def leads(self) -> bool: ...
+    @property
+    def voters(self) -> frozenset[str]:
+        """By its own log."""
+        ...
+
     @property
     def term(self) -> int: ...
     @property
@@ -84,9 +90,13 @@ class _Log:
 class Oracles:
     """All rules about logs, terms, commits and applied state. Breaches of the rules `ignored` do not count."""
 
-    def __init__(self, names: Sequence[str], ignored: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, names: Sequence[str], founders: Sequence[str], ignored: frozenset[str] = frozenset()
+    ) -> None:
         self._ignored = ignored
-        self._majority = len(names) // 2 + 1
+        self._founders = frozenset(founders)
+        self._configurations: dict[tuple[int, int], frozenset[str]] = {}  # voters by (index, term)
+        self._before_wipe: dict[str, list[_Log]] = {}
         self._logs = {name: _Log() for name in names}
         self._stored = {name: _Log() for name in names}
         self._leaders: dict[int, str] = {}
@@ -132,6 +142,11 @@ class Oracles:
         while stored.last > stored.base and not held.holds(stored.last, stored.terms[stored.last]):
             del stored.terms[stored.last]
             stored.last -= 1
+
+    def wiped(self, name: str) -> None:
+        """The disk of `name` is empty now. What it acknowledged before may still be counted."""
+        self._before_wipe.setdefault(name, []).append(self._stored[name])
+        self._stored[name] = _Log()
 
     def stepped(self, node: Observed) -> None:
         """`node` did something."""
@@ -187,6 +202,9 @@ class Oracles:
             known = self._entries.setdefault((index, term), (command, term_before))
             if known != (command, term_before):
                 self.breach("log matching", f"{node.name} holds another entry {index} of term {term}")
+            if command[:1] == CONFIGURATION and (index, term) not in self._configurations:
+                # A leader appends one at a time, and nobody has an entry before its leader.
+                self._configurations[index, term] = node.voters
             if term < term_before:
                 self.breach("log matching", f"{node.name}: terms go back at entry {index}")
 
@@ -226,9 +244,27 @@ class Oracles:
             self._check_majority(node, fresh, self._committed[fresh])
 
     def _check_majority(self, node: Observed, index: int, term: int) -> None:
-        holders = [name for name in sorted(self._stored) if self._stored[name].holds(index, term)]
-        if len(holders) < self._majority:
+        voters = self._voters(self._logs[node.name])
+        holders = [name for name in sorted(voters) if self._held(name, index, term)]
+        if len(holders) * 2 <= len(voters):
             self.breach(
                 "commit with a durable majority",
-                f"{node.name} commits entry {index} of term {term}, stored at {', '.join(holders) or 'no node'}",
+                f"{node.name} commits entry {index} of term {term}, stored at {', '.join(holders) or 'no node'} "
+                f"of {', '.join(sorted(voters))}",
             )
+
+    def _held(self, name: str, index: int, term: int) -> bool:
+        return any(log.holds(index, term) for log in (self._stored[name], *self._before_wipe.get(name, ())))
+
+    def _voters(self, log: _Log) -> frozenset[str]:
+        """By the newest configuration that the log holds, or that its snapshot covers."""
+        newest = max(
+            (
+                (index, term)
+                for index, term in self._configurations
+                if (log.terms.get(index) == term and index <= log.last)
+                or (index <= log.base and self._committed.get(index) == term)
+            ),
+            default=None,
+        )
+        return self._founders if newest is None else self._configurations[newest]

@@ -1,6 +1,5 @@
 """One run: a seed, a profile, a number of nodes; faults under load, then healing, then what must follow."""
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -64,10 +63,11 @@ def run(
 ) -> Outcome:
     """Runs to the end, or to the first breach of a rule not `ignored`; `profile` goes before the named one."""
     profile = profile or PROFILES[task.profile]
-    names = tuple(f"node-{number}" for number in range(1, task.nodes + 1))
+    names = tuple(f"node-{number}" for number in range(1, task.nodes + profile.spares + 1))
+    founders = names[: task.nodes]
     seed = f"{task.profile} {task.nodes} {task.seed}"
     faults = [f for f in plan_faults(profile, names, seed) if task.only is None or f.episode in task.only]
-    world = World(seed, names, limits_of(profile), engine.make_node, trace=trace, ignored=ignored)
+    world = World(seed, names, founders, limits_of(profile), engine.make_node, trace=trace, ignored=ignored)
     world.last_step = task.steps
     clients, nemesis = Clients(world, profile.padding), Nemesis(world)
     with engine.surroundings(world):
@@ -114,19 +114,18 @@ def limits_of(profile: Profile) -> Limits:
 
 
 def _converge(world: World, clients: Clients) -> float:
-    """Seconds until all nodes agree and each has written and read."""
+    """Seconds until all members agree and each has written and read."""
     healed_at = world.agenda.now
     until = healed_at + CONVERGED_WITHIN_S
-    wanted = dict.fromkeys(world.names, 0)
+    wanted: dict[str, int] = {}
     while not world.is_over and world.agenda.now < until:
-        for name, node in world.nodes.items():
-            if not wanted[name]:
-                wanted[name] = clients.write(node, WRITE_TIMEOUT_S)
-                clients.read(node, WRITE_TIMEOUT_S)
+        for name in sorted(world.members() - set(wanted)):
+            wanted[name] = clients.write(world.nodes[name], WRITE_TIMEOUT_S)
+            clients.read(world.nodes[name], WRITE_TIMEOUT_S)
         world.run_until(world.agenda.now + 0.1)
-        done = all(request in clients.acknowledged for request in wanted.values())
+        done = all(wanted.get(name) in clients.acknowledged for name in world.members())
         if done and _agree(world):
-            clients.check_kept()
+            clients.check_kept(world.members())
             return world.agenda.now - healed_at
     if not world.is_over:
         world.oracles.breach("convergence after healing", _state(world))
@@ -134,13 +133,14 @@ def _converge(world: World, clients: Clients) -> float:
 
 
 def _agree(world: World) -> bool:
-    states = Counter((node.commit_index, node.applied_index, node.digest) for node in world.nodes.values())
+    members = [world.nodes[name] for name in world.members()]
+    states = {(node.commit_index, node.applied_index, node.digest, node.voters, node.learners) for node in members}
     leaders = [node for node in world.nodes.values() if node.running and node.leads]
     return len(states) == 1 and len(leaders) == 1
 
 
 def _state(world: World) -> str:
-    return ", ".join(
+    return f"members {' '.join(sorted(world.members()))}; " + ", ".join(
         f"{name} {'leads' if node.leads else 'follows'} term {node.term}, log to {node.entries[-1][1]}, "
         f"commit {node.commit_index}, applied {node.applied_index}"
         for name, node in world.nodes.items()

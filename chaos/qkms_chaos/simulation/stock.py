@@ -18,12 +18,13 @@ from pysyncobj.node import Node as LibraryNode
 from pysyncobj.transport import Transport
 
 from qkms_chaos.simulation.library import simulated
-from qkms_chaos.simulation.node import Ended, Node, OnBarrier, OnEnded
+from qkms_chaos.simulation.node import Ended, Node, OnBarrier, OnChanged, OnEnded
 from qkms_chaos.simulation.oracles import LogEntry
 from qkms_chaos.simulation.run import Engine
 from qkms_chaos.simulation.state import Command, decode_answer, encode
 from qkms_chaos.simulation.system_calls import ROOT, OpenFile, SystemCalls
 from qkms_chaos.simulation.world import World
+from qkms_node.consensus.change_rules import Change
 
 _DEFINITE = {
     FAIL_REASON.QUEUE_FULL,
@@ -101,6 +102,9 @@ class _Transport(Transport):  # type: ignore[misc]  # the library is untyped
         super().__init__(None, None, [])
         self._owner = owner
 
+    def dropNode(self, node: LibraryNode) -> None:  # noqa: N802
+        self._owner.world.network.drop(self._owner.name, node.id, silently=False)
+
     def send(self, node: LibraryNode, message: Any) -> bool:
         self._owner.outgoing.append((node.id, library_pickle.dumps(message)))
         return True
@@ -151,8 +155,10 @@ class StockNode(Node):
             logCompactionBatchSize=limits.snapshot_chunk_bytes,
             journalFile=f"{root}/journal",
             fullDumpFile=f"{root}/dump",
+            dynamicMembershipChange=self.world.founders != self.world.names,
         )
-        self._engine = _Engine(self, [name for name in self.world.names if name != self.name], configuration)
+        founders = [name for name in self.world.founders if name != self.name]
+        self._engine = _Engine(self, founders, configuration)
         self._engine.doTick(0.0)  # loads the dump
         self._take_state()
 
@@ -208,7 +214,30 @@ class StockNode(Node):
     def barrier(self, timeout_s: float, ended: OnBarrier) -> None:
         """The library has none."""
 
+    def change_members(self, change: Change, timeout_s: float, ended: OnChanged) -> None:
+        """The library knows voters only, and changes them at once or not at all."""
+        node = LibraryNode(change.member)
+
+        def called_back(_: object, reason: int) -> None:
+            ended(reason == FAIL_REASON.SUCCESS)
+
+        def ask() -> None:
+            if change.kind == "add_learner":
+                self._engine.addNodeToCluster(node, callback=called_back)
+            elif change.kind == "remove":
+                self._engine.removeNodeFromCluster(node, callback=called_back)
+            else:
+                ended(True)
+
+        self.post(ask)
+
+    def transfer_leadership(self, timeout_s: float) -> None:
+        self.post(self._engine.transferLeadership)
+
     # Network.
+
+    def admits(self, peer: str) -> bool:
+        return peer in self.voters
 
     def peer_opened(self, peer: str, connection: int) -> None:
         self._engine._SyncObj__onNodeConnected(LibraryNode(peer))
@@ -241,6 +270,14 @@ class StockNode(Node):
     @property
     def term(self) -> int:
         return int(self._engine.raftCurrentTerm)
+
+    @property
+    def voters(self) -> frozenset[str]:
+        return frozenset({self.name, *(node.id for node in self._engine.otherNodes)})
+
+    @property
+    def learners(self) -> frozenset[str]:
+        return frozenset()
 
     @property
     def entries(self) -> Sequence[LogEntry]:

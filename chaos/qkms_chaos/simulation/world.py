@@ -17,12 +17,16 @@ MakeNode = Callable[["World", str, Disk, NodeClock], Node]
 
 
 class World:
-    """A cluster that has not been started. `clock_origin`: monotonic clocks do not start together."""
+    """A cluster that has not been started. Monotonic clocks do not start together.
+
+    `names`: all machines. `founders`: the voters that found the cluster; the others are let in later.
+    """
 
     def __init__(
         self,
         seed: str,
         names: tuple[str, ...],
+        founders: tuple[str, ...],
         limits: Limits,
         make_node: MakeNode,
         *,
@@ -31,9 +35,10 @@ class World:
     ) -> None:
         self.seed = seed
         self.names = names
+        self.founders = founders
         self.limits = limits
         self.agenda = Agenda()
-        self.oracles = Oracles(names, ignored)
+        self.oracles = Oracles(names, founders, ignored)
         self.rng = random.Random(f"{seed} world")  # noqa: S311
         self.network = Network(self.agenda, random.Random(f"{seed} network"), list(names))  # noqa: S311
         self.disks = {name: Disk() for name in names}
@@ -82,6 +87,17 @@ class World:
         """The running leader of the highest term."""
         leaders = [node for node in self.nodes.values() if node.running and node.leads]
         return max(leaders, key=lambda node: node.term, default=None)
+
+    def members(self) -> frozenset[str]:
+        """Who takes part, as the leader says; nobody without one."""
+        leader = self.leader()
+        return frozenset() if leader is None else leader.voters | leader.learners
+
+    def lose_disk(self, node: Node) -> None:
+        """The process dies and finds an empty disk at its next start."""
+        node.kill("lost its disk")
+        node.disk.wipe()
+        self.oracles.wiped(node.name)
 
     def say(self, who: str, what: str, details: str = "") -> None:
         """Keeps a line of the timeline, when one is wanted."""

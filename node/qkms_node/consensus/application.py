@@ -46,7 +46,7 @@ class Application:
     def _apply(self, entry: tuple[bytes, int, int]) -> None:
         command, index, term = entry
         batch = decode_batch(entry)
-        answers: list[bytes] = []
+        answers = [command]  # a configuration's answer is itself
         if batch is not None:
             self.time_ms, commands = batch
             try:

@@ -13,8 +13,10 @@ from typing import Any
 from pysyncobj import syncobj as library
 from pysyncobj.node import Node
 
+from qkms_node.consensus.configuration import Configuration
 from qkms_node.consensus.entries import Entry
 from qkms_node.consensus.journal import DurableJournal
+from qkms_node.consensus.members import Members
 from qkms_node.consensus.messages import Message
 from qkms_node.consensus.outbox import Outbox
 from qkms_node.consensus.replica import Role
@@ -47,6 +49,7 @@ class Core:
         limits: Limits,
         report: Report,
         rng: random.Random,
+        first: Configuration,
     ) -> None:
         self._engine = engine
         self.journal = journal
@@ -55,6 +58,7 @@ class Core:
         self.report = report
         self.rng = rng
         self.id: str = engine.selfNode.id
+        self.members = Members(engine, self.id, first)
         self._outbox = outbox
 
     @staticmethod
@@ -62,21 +66,12 @@ class Core:
         """Seconds on the engine's monotonic clock."""
         return float(library.monotonicTime())
 
-    # Members.
-
-    @property
-    def peers(self) -> list[str]:
-        """Ids of the other voters, in an order that does not depend on hashing."""
-        return sorted(node.id for node in self._engine._SyncObj__otherNodes)
+    # Peers.
 
     @property
     def connected(self) -> frozenset[str]:
         """Ids of the peers with a live connection."""
         return frozenset(node.id for node in self._engine._SyncObj__connectedNodes)
-
-    def is_majority(self, count: int) -> bool:
-        """Whether `count` voters, this one included, are more than half."""
-        return count * 2 > len(self._engine._SyncObj__otherNodes) + 1
 
     def send(self, peer: str, message: Message) -> None:
         """Queues `message`; it leaves after the tick's flush, if `peer` is connected."""
@@ -191,6 +186,22 @@ class Core:
                 break
             taken.append(entry)
         return taken
+
+    def append(self, fresh: list[Entry]) -> None:
+        """Adds entries that follow the last one; a configuration among them is in effect at once."""
+        for entry in fresh:
+            self.journal.add(*entry)
+        self.members.appended(fresh)
+
+    def cut(self, index: int) -> None:
+        """Removes the entries from `index` on, and the configurations among them."""
+        self.journal.deleteEntriesFrom(index - self.base_index)
+        self.members.cut(index)
+
+    def reset(self, index: int, term: int) -> None:
+        """Forgets the whole log; it goes on after (`index`, `term`), which a snapshot covers."""
+        self.journal.reset(index, term)
+        self.members.cut(index + 1)
 
     @property
     def commit_index(self) -> int:

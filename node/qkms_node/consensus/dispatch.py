@@ -12,9 +12,12 @@ from qkms_node.consensus.core import Core
 from qkms_node.consensus.messages import (
     Append,
     AppendAnswer,
+    ChangeAnswer,
+    ChangeRequest,
     Commit,
     Forward,
     ForwardAnswer,
+    KnownMembers,
     Message,
     PreVote,
     PreVoteAnswer,
@@ -42,9 +45,10 @@ class Dispatch:
         self._engine = engine
 
     def receive(self, peer: str, message: Message) -> None:
-        """Takes one message of a member."""
-        if peer not in self._core.peers:
-            return
+        """Takes one message of a member, perhaps of a configuration that is not known here yet.
+
+        Whoever counts what members say goes by the configuration.
+        """
         engine = self._engine
         match message:
             case Forward():
@@ -55,6 +59,12 @@ class Dispatch:
                 engine.reads.on_read_index(peer, message)
             case ReadIndexAnswer():
                 engine.reads.on_read_index_answer(message)
+            case ChangeRequest():
+                engine.changes.on_change_request(peer, message)
+            case ChangeAnswer():
+                engine.changes.on_change_answer(message)
+            case KnownMembers():
+                engine.changes.on_known_members(message)
             case PreVote():
                 engine.elections.on_pre_vote(peer, message)
             case RequestVote():

@@ -4,6 +4,9 @@ Mends of PySyncObj: no pre-vote (M: a rejoining node deposes a healthy leader),
 votes counted without voter (L). An election of the library begins only after a
 majority said in a pre-vote that they would grant it and hear no leader; a node
 that hears a live leader neither grants nor adopts the candidate's term.
+
+Who votes here need not be a voter of the configuration that this member knows:
+the candidate counts the votes by its own, which may be newer.
 """
 
 from typing import Any
@@ -32,7 +35,7 @@ class Elections:
     def heard_leader(self) -> None:
         """The leader of the current term spoke."""
         self._heard_leader_at = self._core.now()
-        if self._transfer and self._is_approved():
+        if self._transfer and self.approved:
             return
         self._approved_until = NEVER
         self._core.postpone_election()
@@ -40,17 +43,19 @@ class Elections:
     def hold(self) -> None:
         """Called before each tick of the library: turns a due election into a pre-vote first."""
         core = self._core
-        if core.role is Role.LEADER or self._is_approved() or core.now() <= core.election_deadline:
+        if core.role is Role.LEADER or self.approved or core.now() <= core.election_deadline:
             return
         self._transfer = False
         core.postpone_election()
         core.follow(None)
+        if not core.members.is_voter:
+            return
         self._proposed = core.term + 1
         self._pre_votes = {core.id}
-        if core.is_majority(1):
+        if core.members.is_alone:
             self._approve()
             return
-        for peer in core.peers:
+        for peer in core.members.other_voters:
             core.send(peer, PreVote(core.term, core.last_index, core.last_term))
 
     def term_changed(self, vote: str | None) -> None:
@@ -79,7 +84,7 @@ class Elections:
         if not message.granted or message.proposed != self._proposed or core.role is Role.LEADER:
             return
         self._pre_votes.add(peer)
-        if core.is_majority(len(self._pre_votes)):
+        if self._suffice(self._pre_votes):
             self._approve()
 
     def on_request_vote(self, peer: str, message: RequestVote) -> None:
@@ -100,21 +105,35 @@ class Elections:
         core = self._core
         if core.role is Role.CANDIDATE and message.granted and message.term == core.term:
             self._votes.add(peer)
-            if core.is_majority(len(self._votes)):
+            if self._suffice(self._votes):
                 core.win()
 
     def on_timeout_now(self, peer: str, message: TimeoutNow) -> None:
         core = self._core
-        if message.term == core.term and core.role is Role.FOLLOWER and peer == core.leader:
+        is_follower = core.role is Role.FOLLOWER and core.members.is_voter
+        if is_follower and message.term == core.term and peer == core.leader:
             self._transfer = True
             self._approve()
+
+    def _suffice(self, votes: set[str]) -> bool:
+        """Whether these members can make this one their leader.
+
+        A leader without a log founds the cluster, and only with everybody: members that lost
+        their disks, or were told of fewer members than there are, must never found a second one.
+        """
+        members = self._core.members
+        if self._core.last_term == 0:
+            return votes >= set(members.configuration.voters)
+        return members.is_quorum(votes)
 
     def _approve(self) -> None:
         self._proposed = 0
         self._approved_until = self._core.now() + self._core.timing.heartbeat_s
         self._core.elect_now()
 
-    def _is_approved(self) -> bool:
+    @property
+    def approved(self) -> bool:
+        """Whether an election of this member may begin now."""
         return self._core.now() <= self._approved_until
 
     def _leader_lives(self) -> bool:

@@ -12,8 +12,11 @@ from typing import Any
 
 import structlog
 
+from qkms_node.consensus.change_rules import Change
+from qkms_node.consensus.configuration import Configuration
 from qkms_node.consensus.core import Core
-from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.entries import decode_configuration
+from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import (
@@ -35,7 +38,9 @@ _JOIN_S = 15.0
 
 
 class SyncObjReplica:
-    """One member. `members` maps every member's id, this one's included, to the host:port that peers dial.
+    """One member. `members` maps ids to the host:port that peers dial: the voters that found the cluster, this
+    one among them. A member that is `joining` waits to be let in instead, and `members` are those who may do it.
+    Once the log names the members, it decides and `members` is not looked at any more.
 
     `cluster_id` keeps clusters that share a CA apart, on the wire and on disk.
     `data_dir` holds journal and snapshots and belongs to one process at a time.
@@ -52,8 +57,10 @@ class SyncObjReplica:
         timing: Timing | None = None,
         limits: Limits | None = None,
         cluster_id: str = "qkms",
+        *,
+        joining: bool = False,
     ) -> None:
-        if node_id not in members:
+        if node_id not in members and not joining:
             raise ValueError(f"{node_id} is not one of the members ({', '.join(sorted(members))})")
         log = structlog.get_logger(__name__)
 
@@ -72,6 +79,7 @@ class SyncObjReplica:
             timing or Timing(),
             limits or Limits(),
             report,
+            joining,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: TickThread | None = None
@@ -114,6 +122,15 @@ class SyncObjReplica:
 
     async def propose(self, command: bytes, timeout_s: float) -> bytes:
         """`apply`'s answer, once committed and applied here. See Replica.propose."""
+        return await self._propose(command, None, timeout_s)
+
+    async def change_members(self, change: Change, timeout_s: float) -> Configuration:
+        """The configuration once the change is committed and applied here. See Replica.change_members."""
+        placed = decode_configuration((await self._propose(b"", change, timeout_s), 0, 0))
+        assert placed is not None
+        return placed.configuration
+
+    async def _propose(self, command: bytes, change: Change | None, timeout_s: float) -> bytes:
         if not self._running:
             raise NotCommitted("this node is not running")
         assert self._thread is not None
@@ -123,7 +140,7 @@ class SyncObjReplica:
         timer = self._loop.call_later(
             timeout_s, _finish, future, None, OutcomeUnknown("the engine of this node did not answer in time")
         )
-        self._thread.submit(Proposal(command, deadline, future))
+        self._thread.submit(Proposal(command, deadline, future, change))
         try:
             return await future
         finally:
@@ -177,6 +194,7 @@ class SyncObjReplica:
             applied_index=view.applied_index,
             staleness_s=None if view.fresh_since is None else max(0.0, Core.now() - view.fresh_since),
             connected=view.connected,
+            configuration=view.configuration,
         )
 
     # On the engine's thread.

@@ -3,18 +3,23 @@
 An entry is (command, index, term), the triple that PySyncObj keeps. The
 command's first byte is its kind. A batch is msgpack `[time_ms, [command, ...]]`:
 the leader's clock when it formed the entry, and the proposals that it gathered.
+A configuration is msgpack `[voters, learners]`.
 """
 
 import msgspec
+
+from qkms_node.consensus.configuration import Configuration, Placed
 
 Entry = tuple[bytes, int, int]
 
 BATCH = b"\x00"
 NO_OP = b"\x01"
+CONFIGURATION = b"\x02"
 FIRST: Entry = (NO_OP, 1, 0)  # every log begins with it, as PySyncObj has it
 
 _encoder = msgspec.msgpack.Encoder()
 _batch: msgspec.msgpack.Decoder[tuple[int, list[bytes]]] = msgspec.msgpack.Decoder(tuple[int, list[bytes]])
+_configuration = msgspec.msgpack.Decoder(Configuration)
 
 
 class EntryUnreadable(Exception):
@@ -29,10 +34,10 @@ def encode_batch(time_ms: int, commands: list[bytes]) -> bytes:
 
 
 def decode_batch(entry: Entry) -> tuple[int, list[bytes]] | None:
-    """(time_ms, commands), or None for a no-op. Raises EntryUnreadable."""
+    """(time_ms, commands), or None for an entry that carries none. Raises EntryUnreadable."""
     command, index, _ = entry
     kind = command[:1]
-    if kind == NO_OP:
+    if kind in (NO_OP, CONFIGURATION):
         return None
     if kind != BATCH:
         raise EntryUnreadable(
@@ -40,5 +45,21 @@ def decode_batch(entry: Entry) -> tuple[int, list[bytes]] | None:
         )
     try:
         return _batch.decode(memoryview(command)[1:])
+    except msgspec.MsgspecError as error:
+        raise EntryUnreadable(f"entry {index} does not decode: {error}") from error
+
+
+def encode_configuration(configuration: Configuration) -> bytes:
+    """The command of a log entry that puts `configuration` into effect."""
+    return CONFIGURATION + _encoder.encode(configuration)
+
+
+def decode_configuration(entry: Entry) -> Placed | None:
+    """The configuration that the entry carries, if it does. Raises EntryUnreadable."""
+    command, index, term = entry
+    if command[:1] != CONFIGURATION:
+        return None
+    try:
+        return Placed(index, term, _configuration.decode(memoryview(command)[1:]))
     except msgspec.MsgspecError as error:
         raise EntryUnreadable(f"entry {index} does not decode: {error}") from error

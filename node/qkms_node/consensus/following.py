@@ -9,7 +9,6 @@ a real conflict: same index, other term, above the commit index.
 
 from qkms_node.consensus.core import Core, ProtocolBroken
 from qkms_node.consensus.elections import Elections
-from qkms_node.consensus.entries import Entry
 from qkms_node.consensus.messages import Append, AppendAnswer, Commit, Probe, ProbeAnswer
 from qkms_node.consensus.newcomer import Newcomer
 from qkms_node.consensus.replica import Role
@@ -94,9 +93,7 @@ class Following:
                 continue
             if held is not None:
                 self._cut(index, term)
-            fresh: list[Entry] = entries[position:]
-            for entry in fresh:
-                core.journal.add(*entry)
+            core.append(entries[position:])
             return
 
     def _cut(self, index: int, term: int) -> None:
@@ -106,4 +103,4 @@ class Following:
                 f"the leader of term {core.term} replaces committed entry {index} "
                 f"(term {core.term_at(index)}) by one of term {term}"
             )
-        core.journal.deleteEntriesFrom(index - core.base_index)
+        core.cut(index)

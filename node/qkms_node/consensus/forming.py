@@ -40,5 +40,5 @@ class Forming:
             self._time_ms = max(self._wall_ms(), self._time_ms)
             commands = [command for group in groups for command in group.commands]
             index = core.last_index + 1
-            core.journal.add(encode_batch(self._time_ms, commands), index, core.term)
+            core.append([(encode_batch(self._time_ms, commands), index, core.term)])
             self._proposals.entered(index, core.term, groups)

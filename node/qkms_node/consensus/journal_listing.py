@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from qkms_node.consensus import journal_records as records
-from qkms_node.consensus.entries import EntryUnreadable, decode_batch
+from qkms_node.consensus.entries import Entry, EntryUnreadable, decode_batch, decode_configuration
 from qkms_node.consensus.journal_records import PAIR, SINGLE, Ballot, Head, Record
 from qkms_node.consensus.segments import segment_paths
 
@@ -51,13 +51,7 @@ def _content(record: Record) -> str:
             )
         case records.ENTRY:
             index, term = PAIR.unpack_from(payload)
-            command = payload[PAIR.size :]
-            batch = decode_batch((command, index, term))
-            if batch is None:
-                return f"index {index}, term {term}, no-op"
-            return (
-                f"index {index}, term {term}, {len(batch[1])} commands, {len(command)} bytes, time {batch[0]} ms"
-            )
+            return f"index {index}, term {term}, {_entry((payload[PAIR.size :], index, term))}"
         case records.TRUNCATE | records.BASE:
             index, term = PAIR.unpack(payload)
             return (
@@ -69,3 +63,14 @@ def _content(record: Record) -> str:
         case records.COMMIT:
             return f"index {SINGLE.unpack(payload)[0]}"
     return f"{len(payload)} bytes"
+
+
+def _entry(entry: Entry) -> str:
+    placed = decode_configuration(entry)
+    if placed is not None:
+        voters, learners = (" ".join(part) for part in msgspec.structs.astuple(placed.configuration))
+        return f"voters {voters}, learners {learners or 'none'}"
+    batch = decode_batch(entry)
+    if batch is None:
+        return "no-op"
+    return f"{len(batch[1])} commands, {len(entry[0])} bytes, time {batch[0]} ms"

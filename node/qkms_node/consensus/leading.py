@@ -11,20 +11,41 @@ from qkms_node.consensus.progress import Mode, Progress
 from qkms_node.consensus.replica import Role
 from qkms_node.consensus.snapshot_sending import SnapshotSending
 
+CAUGHT_UP_ENTRIES = 64
+
 
 class Leading:
-    """Progress of every follower; empty while this node does not lead."""
+    """Progress of every follower, learners included; empty while this node does not lead."""
 
     def __init__(self, core: Core, snapshots: SnapshotSending) -> None:
         self._core = core
         self._snapshots = snapshots
+        self._followers: list[str] = []
         self._progress: dict[str, Progress] = {}
         self._transfer: tuple[str | None, float] | None = None
 
     def begin(self) -> None:
         """This node became leader: all followers are probed from the end of the log."""
-        self._progress = {peer: Progress(self._core.last_index) for peer in self._core.peers}
+        self._progress = {peer: Progress(self._core.last_index) for peer in self._followers}
         self.heartbeat()
+
+    def set_followers(self, followers: list[str]) -> None:
+        """Who gets the log from now on, voters and learners alike."""
+        self._followers = followers
+        if self._core.role is not Role.LEADER:
+            return
+        for peer in [peer for peer in self._progress if peer not in followers]:
+            self._snapshots.stop(peer)
+            del self._progress[peer]
+        for peer in followers:
+            self._progress.setdefault(peer, Progress(self._core.last_index))
+
+    def is_caught_up(self, peer: str) -> bool:
+        """Whether `peer` is connected and holds the log but for what may be under way."""
+        progress = self._progress.get(peer)
+        if progress is None or peer not in self._core.connected or progress.mode is not Mode.STREAM:
+            return False
+        return progress.match + CAUGHT_UP_ENTRIES >= self._core.commit_index
 
     def end(self) -> None:
         """This node leads no more."""
@@ -103,7 +124,8 @@ class Leading:
         if core.now() >= deadline:
             self._transfer = None
             return
-        ready = [p for p in core.connected if p in self._progress and self._progress[p].match == core.last_index]
+        able = core.connected & set(core.members.other_voters) & set(self._progress)
+        ready = [peer for peer in able if self._progress[peer].match == core.last_index]
         heir = target if target in ready else min(ready, default=None) if target is None else None
         if heir is not None:
             core.send(heir, TimeoutNow(core.term))

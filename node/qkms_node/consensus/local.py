@@ -8,7 +8,9 @@ one member can. `cut` makes it behave like a member that lost its quorum.
 import asyncio
 import time
 
-from qkms_node.consensus.replica import NoQuorum, ReplicaStatus, Role, StateMachine
+from qkms_node.consensus.change_rules import Change
+from qkms_node.consensus.configuration import Configuration
+from qkms_node.consensus.replica import ChangeRefused, NoQuorum, ReplicaStatus, Role, StateMachine
 
 
 class LocalReplica:
@@ -50,6 +52,14 @@ class LocalReplica:
         self._require_quorum()
         return self._index
 
+    async def change_members(self, change: Change, timeout_s: float) -> Configuration:
+        """Nobody can join a member in memory."""
+        raise ChangeRefused("this node runs in memory and alone")
+
+    async def transfer_leadership(self, target: str | None, timeout_s: float) -> bool:
+        """There is nobody to lead instead."""
+        return False
+
     def status(self) -> ReplicaStatus:
         """Leads while it has its quorum."""
         cut = self._cut_s is not None
@@ -61,6 +71,7 @@ class LocalReplica:
             applied_index=self._index,
             staleness_s=time.monotonic() - self._cut_s if self._cut_s is not None else 0.0,
             connected=frozenset(),
+            configuration=Configuration({self._node_id: "in-memory:0"}),
         )
 
     def _require_quorum(self) -> None:

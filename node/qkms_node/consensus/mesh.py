@@ -48,13 +48,12 @@ class _Route:
 
 
 class Mesh:
-    """This node's routes to the other `members` (id -> host:port); `members` holds this node too."""
+    """This node's routes to the other members: those admitted, nobody at first."""
 
     def __init__(
         self,
         node_id: str,
         cluster_id: str,
-        members: Mapping[str, str],
         tls: Tls,
         timing: Timing,
         limits: Limits,
@@ -62,17 +61,14 @@ class Mesh:
     ) -> None:
         self._id = node_id
         self._cluster_id = cluster_id
-        self._members = frozenset(members)
-        self._addresses = {peer: address for peer, address in members.items() if peer != node_id}
+        self._addresses: dict[str, str] = {}
         self._trust_domain = tls.trust_domain
         self._server_tls, self._client_tls = server_context(tls), client_context(tls)
-        self._handshake_s = timing.handshake_s
+        self._timing = timing
         self._report = report
         self._events: Events | None = None
-        rng = random.Random()  # noqa: S311  # only spreads attempts in time
-        self._routes = {
-            peer: _Route(Backoff(timing.reconnect_min_s, timing.reconnect_max_s, rng)) for peer in self._addresses
-        }
+        self._rng = random.Random()  # noqa: S311  # only spreads attempts in time
+        self._routes: dict[str, _Route] = {}
         self._young: dict[Connection, float] = {}  # not greeted yet -> when that is given up
         self._sockets = Sockets(self, limits.frame_bytes, limits.peer_buffer_bytes, timing.idle_s)
         self._resolver = Resolver(self._sockets.wake)
@@ -85,14 +81,25 @@ class Mesh:
         """Who is told; before the first `poll`."""
         self._events = events
 
+    def admit(self, members: Mapping[str, str]) -> None:
+        """From now on has routes to these (id -> host:port) and to nobody else; this node may be among them."""
+        wanted = {peer: address for peer, address in members.items() if peer != self._id}
+        for peer in [p for p, address in self._addresses.items() if wanted.get(p) != address]:
+            self._take_down(peer, self._routes.pop(peer), "it is no member any more, or has moved")
+        self._addresses = wanted
+        shortest, longest = self._timing.reconnect_min_s, self._timing.reconnect_max_s
+        for peer in wanted:
+            if peer not in self._routes:
+                self._routes[peer] = _Route(Backoff(shortest, longest, self._rng))
+
     def wake(self) -> None:
         """Makes `poll` return at once; from any thread."""
         self._sockets.wake()
 
     def send(self, peer: str, messages: list[Message]) -> None:
         """Queues without blocking; dropped when the route is not up."""
-        route = self._routes[peer]
-        if route.up and route.dialled is not None:
+        route = self._routes.get(peer)
+        if route is not None and route.up and route.dialled is not None:
             try:
                 self._sockets.queue(route.dialled, messages)
             except ConnectionLost as problem:
@@ -106,7 +113,7 @@ class Mesh:
         """Sends, dials what is due, waits up to `timeout_s` for something to happen, and delivers it."""
         now = time.monotonic()
         for connection in [c for c, deadline in self._young.items() if deadline <= now]:
-            self.lost(connection, f"no member greeted within {self._handshake_s:g} s")
+            self.lost(connection, f"no member greeted within {self._timing.handshake_s:g} s")
         next_dial = self._dial_due(now)
         self._sockets.flush()
         next_give_up = min(self._young.values(), default=float("inf"))
@@ -139,7 +146,7 @@ class Mesh:
             return
         route.dialled = connection
         connection.peer = peer
-        self._young[connection] = now + self._handshake_s
+        self._young[connection] = now + self._timing.handshake_s
         self._sockets.queue(connection, [Hello(self._cluster_id, self._id, peer)])
 
     # From the sockets.
@@ -150,7 +157,7 @@ class Mesh:
         if len(strangers) >= _MAX_STRANGERS:
             self.lost(strangers[0], "too many connections wait to be identified")
         connection = self._sockets.adopt(sock, self._server_tls, accepted=True)
-        self._young[connection] = time.monotonic() + self._handshake_s
+        self._young[connection] = time.monotonic() + self._timing.handshake_s
 
     def arrived(self, connection: Connection, messages: list[Message | Hello]) -> None:
         """Messages, the first of each connection a Hello."""
@@ -194,7 +201,7 @@ class Mesh:
 
     def _greet(self, connection: Connection, hello: Message | Hello) -> None:
         found = peer_id(connection.tls, self._trust_domain)
-        require_member(found, self._members, self._id, connection.peer)
+        require_member(found, frozenset(self._routes), self._id, connection.peer)
         if hello != Hello(self._cluster_id, found, self._id):
             raise PeerRefused(f"{found} greets as another member, or for another cluster or node: {hello}")
         del self._young[connection]

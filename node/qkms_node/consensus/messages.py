@@ -11,6 +11,8 @@ from typing import Annotated
 
 import msgspec
 
+from qkms_node.consensus.change_rules import Change
+from qkms_node.consensus.configuration import Placed
 from qkms_node.consensus.entries import Entry
 
 VERSION = 1
@@ -166,6 +168,29 @@ class ReadIndexAnswer(_Message, tag=16, frozen=True):
     index: Count
 
 
+class ChangeRequest(_Message, tag=17, frozen=True):
+    """A membership change proposed at a follower."""
+
+    seq: Count
+    change: Change
+
+
+class ChangeAnswer(_Message, tag=18, frozen=True):
+    """`problem` empty: the change is entry (`index`, `index_term`). `refused`: trying again will not help."""
+
+    seq: Count
+    problem: str
+    refused: bool
+    index: Count
+    index_term: Count
+
+
+class KnownMembers(_Message, tag=19, frozen=True):
+    """The newest configuration in the sender's log; decides nothing, but whom the receiver lets in."""
+
+    newest: Placed
+
+
 Termed = (
     Append
     | AppendAnswer
@@ -180,7 +205,9 @@ Termed = (
     | Probe
     | ProbeAnswer
 )
-Message = Termed | Forward | ForwardAnswer | ReadIndex | ReadIndexAnswer
+Message = (
+    Termed | Forward | ForwardAnswer | ReadIndex | ReadIndexAnswer | ChangeRequest | ChangeAnswer | KnownMembers
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _hello = msgspec.msgpack.Decoder(Hello)

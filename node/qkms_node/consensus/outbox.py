@@ -5,7 +5,7 @@ To PySyncObj this is the transport. Nothing reaches the network before
 an acknowledgement that a power loss could take back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from pysyncobj.node import Node
@@ -19,6 +19,10 @@ class Network(Protocol):
 
     def send(self, peer: str, messages: list[Message]) -> None:
         """Queues without blocking. Messages to a peer that is not connected are dropped."""
+        ...
+
+    def admit(self, members: Mapping[str, str]) -> None:
+        """From now on connects to these (id -> host:port) and to nobody else; this member may be among them."""
         ...
 
     def flush(self) -> None:

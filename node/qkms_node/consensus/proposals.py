@@ -14,46 +14,15 @@ way, so that the next entry gathers more.
 import heapq
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import count
 
 from qkms_node.consensus.core import Core
 from qkms_node.consensus.messages import Forward, ForwardAnswer
+from qkms_node.consensus.proposal_book import Book, Group, Proposal
 from qkms_node.consensus.replica import ConsensusError, NoQuorum, NotCommitted, OutcomeUnknown, Role
 
 NOT_LEADER = "NOT_LEADER"
 QUEUE_FULL = "QUEUE_FULL"
-
-
-@dataclass(eq=False, slots=True)
-class Proposal:
-    """One command of this node's caller. `result` is set when it has ended."""
-
-    command: bytes
-    deadline: float
-    ticket: object
-    left_queue: bool = False
-    result: bytes | ConsensusError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Commands that enter the log together. `origin`: the follower and its number, None for own."""
-
-    commands: list[bytes]
-    own: list[Proposal]
-    origin: tuple[str, int] | None
-
-
-@dataclass
-class Book:
-    """Where proposals are: queued, forwarded by number, or in the log by index."""
-
-    queue: deque[Proposal] = field(default_factory=deque)
-    queued_bytes: int = 0
-    received: deque[Group] = field(default_factory=deque)
-    forwarded: dict[int, tuple[str, list[Proposal]]] = field(default_factory=dict)
-    logged: dict[int, list[tuple[int, int, list[Proposal]]]] = field(default_factory=dict)
 
 
 class Proposals:
@@ -72,19 +41,28 @@ class Proposals:
         limits, book = self._core.limits, self._book
         size = len(proposal.command)
         if size > limits.command_bytes:
-            self._end(
+            self.end(
                 proposal, NotCommitted(f"a command of {size} bytes, at most {limits.command_bytes} are taken")
             )
         elif len(book.queue) >= limits.queued_commands or book.queued_bytes + size > limits.queued_bytes:
-            self._end(proposal, NotCommitted("too many proposals wait at this node; try again later"))
+            self.end(proposal, NotCommitted("too many proposals wait at this node; try again later"))
         elif self.disk_full:
-            self._end(
+            self.end(
                 proposal, NotCommitted("the disk of this node is almost full (RESOURCE_EXHAUSTED); free space")
             )
         else:
             book.queue.append(proposal)
             book.queued_bytes += size
-            heapq.heappush(self._deadlines, (proposal.deadline, next(self._numbers), proposal))
+            self.watch(proposal)
+
+    def watch(self, proposal: Proposal) -> None:
+        """Lets `expire` end it when its deadline has passed."""
+        heapq.heappush(self._deadlines, (proposal.deadline, next(self._numbers), proposal))
+
+    def expect(self, proposal: Proposal, index: int, term: int) -> None:
+        """The entry (`index`, `term`) carries this proposal alone."""
+        proposal.left_queue = True
+        self._await_entry(index, term, 0, [proposal])
 
     def forward(self) -> None:
         """As a follower: sends what waits to the leader."""
@@ -149,10 +127,8 @@ class Proposals:
             self._requeue(own)
         elif message.refused:
             self._end_all(own, NotCommitted("too many proposals wait at the leader, or its disk is almost full"))
-        elif message.index <= self._core.applied_index:
-            self._end_all(own, OutcomeUnknown("the entry was applied before it was known to carry this proposal"))
         else:
-            self._book.logged.setdefault(message.index, []).append((message.index_term, message.position, own))
+            self._await_entry(message.index, message.index_term, message.position, own)
 
     def applied(self, index: int, term: int, answers: list[bytes]) -> None:
         """Entry (`index`, `term`) is committed and was applied with these answers."""
@@ -161,7 +137,7 @@ class Proposals:
                 self._requeue(own)  # another leader's entry was committed in its place, so it never will be
                 continue
             for offset, proposal in enumerate(own):
-                self._end(proposal, answers[position + offset])
+                self.end(proposal, answers[position + offset])
 
     def covered(self, index: int) -> None:
         """A snapshot took the place of the entries up to `index`: their answers are lost."""
@@ -191,11 +167,11 @@ class Proposals:
             if proposal.result is not None:
                 continue
             if proposal.left_queue:
-                self._end(proposal, OutcomeUnknown("not committed in time; it may still be"))
+                self.end(proposal, OutcomeUnknown("not committed in time; it may still be"))
             elif self._core.leader is None:
-                self._end(proposal, NoQuorum("no leader was elected in time"))
+                self.end(proposal, NoQuorum("no leader was elected in time"))
             else:
-                self._end(proposal, NotCommitted("the deadline passed before it was taken into the log"))
+                self.end(proposal, NotCommitted("the deadline passed before it was taken into the log"))
 
     def next_deadline(self) -> float:
         """When `expire` has something to do."""
@@ -206,7 +182,13 @@ class Proposals:
         for _, _, proposal in self._deadlines:
             if proposal.result is None:
                 stopping = "this node stops"
-                self._end(proposal, OutcomeUnknown(stopping) if proposal.left_queue else NotCommitted(stopping))
+                self.end(proposal, OutcomeUnknown(stopping) if proposal.left_queue else NotCommitted(stopping))
+
+    def _await_entry(self, index: int, term: int, position: int, own: list[Proposal]) -> None:
+        if index <= self._core.applied_index:
+            self._end_all(own, OutcomeUnknown("the entry was applied before it was known to carry this proposal"))
+        else:
+            self._book.logged.setdefault(index, []).append((term, position, own))
 
     def _take_own(self, max_bytes: int | None = None) -> Iterator[Proposal]:
         book = self._book
@@ -225,16 +207,19 @@ class Proposals:
 
     def _requeue(self, own: list[Proposal]) -> None:
         for proposal in reversed(own):
-            if proposal.result is None:
+            if proposal.change is not None:
+                self.end(proposal, NotCommitted("another leader's entry took its place; try again"))
+            elif proposal.result is None:
                 proposal.left_queue = False
                 self._book.queue.appendleft(proposal)
                 self._book.queued_bytes += len(proposal.command)
 
     def _end_all(self, own: list[Proposal], result: ConsensusError) -> None:
         for proposal in own:
-            self._end(proposal, result)
+            self.end(proposal, result)
 
-    def _end(self, proposal: Proposal, result: bytes | ConsensusError) -> None:
+    def end(self, proposal: Proposal, result: bytes | ConsensusError) -> None:
+        """Tells the caller, once."""
         if proposal.result is None:
             proposal.result = result
             self.ended.append(proposal)

@@ -14,7 +14,7 @@ of its own copy of an entry before a majority's (Raft dissertation, 10.2.1).
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from pysyncobj import SyncObj, SyncObjConf
 from pysyncobj.node import Node
 
 from qkms_node.consensus.application import Application
+from qkms_node.consensus.changes import Changes
+from qkms_node.consensus.configuration import NOBODY, Configuration
 from qkms_node.consensus.core import Core, Report
 from qkms_node.consensus.dispatch import Dispatch
 from qkms_node.consensus.elections import Elections
@@ -33,6 +35,7 @@ from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.leading import Leading
 from qkms_node.consensus.messages import Message, TimeoutNow
 from qkms_node.consensus.outbox import Network, Outbox
+from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.proposals import Proposals
 from qkms_node.consensus.reads import Reads
 from qkms_node.consensus.replica import Role, StateMachine
@@ -58,12 +61,16 @@ class Environment:
 
 
 class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
-    """One member's engine. Construction loads what is on disk and raises when it cannot be trusted."""
+    """One member's engine. Construction loads what is on disk and raises when it cannot be trusted.
+
+    `members` (id -> host:port) are the voters that found the cluster or, `joining`, whom to wait
+    for to be let in; a configuration in the log wins over it.
+    """
 
     def __init__(
         self,
         node_id: str,
-        peers: list[str],
+        members: Mapping[str, str],
         cluster_id: str,
         journal: DurableJournal,
         store: SnapshotStore,
@@ -71,9 +78,12 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         timing: Timing,
         limits: Limits,
         environment: Environment,
+        *,
+        joining: bool = False,
     ) -> None:
+        first = NOBODY if joining else Configuration(dict(members))
         self.__environment = environment
-        self.__outbox = Outbox(environment.network, self.__translate)
+        self.__outbox = outbox = Outbox(environment.network, self.__translate)
         configuration = SyncObjConf(
             autoTick=False,
             appendEntriesPeriod=timing.heartbeat_s,
@@ -85,14 +95,19 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
             appendEntriesUseBatch=True,
             onStateChanged=self.__state_changed,
         )
-        super().__init__(Node(node_id), [Node(p) for p in peers], configuration, transport=self.__outbox)
-        self.core = core = Core(self, journal, self.__outbox, timing, limits, environment.report, environment.rng)
+        super().__init__(
+            Node(node_id), [Node(v) for v in first.voters if v != node_id], configuration, transport=outbox
+        )
+        self.core = core = Core(
+            self, journal, self.__outbox, timing, limits, environment.report, environment.rng, first
+        )
         self.elections = Elections(core, journal.newcomer)
         self.proposals = Proposals(core)
         self.reads = Reads(core)
         self.application = Application(core, machine, self.proposals)
         sending = SnapshotSending(core, store)
         self.leading = Leading(core, sending)
+        self.changes = Changes(core, self.leading, self.proposals, environment.network.admit, members)
         self.__forming = Forming(core, self.proposals, environment.wall_ms)
         self.following = Following(core, self.elections, journal.newcomer)
         self.snapshots = Snapshots(
@@ -112,6 +127,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         # A commit index that was once reached: what follows the snapshot up to it may be applied.
         hint = journal.getRaftCommitIndex()
         self.snapshots.load()
+        self.core.members.appended(entry for entry in journal[1:] if entry[1] > self.core.applied_index)
         self.core.commit_to(min(hint, self.core.last_index))
         while self.application.behind:
             self.application.step()
@@ -120,6 +136,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
     def tick(self) -> float:
         """One round; returns the seconds until the next one is needed. Whatever it raises is fatal."""
         self.__check_disk()
+        self.changes.step()
         self.elections.hold()
         self.doTick(0.0)
         self.proposals.expire()
@@ -131,9 +148,17 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         self.__outbox.release()
         return self.__next_wait()
 
+    def propose(self, proposal: Proposal) -> None:
+        """Takes a proposal of a caller of this node."""
+        if proposal.change is None:
+            self.proposals.add(proposal)
+        else:
+            self.changes.propose(proposal, proposal.change)
+
     def peer_connected(self, peer: str) -> None:
         """A connection to `peer` is up."""
         self._SyncObj__onNodeConnected(Node(peer))
+        self.changes.peer_connected(peer)
         self.leading.peer_changed(peer)
 
     def peer_disconnected(self, peer: str) -> None:
@@ -142,6 +167,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         self.__outbox.drop(peer)
         self.leading.peer_changed(peer)
         self.proposals.lost(peer)
+        self.changes.lost(peer)
 
     def receive(self, peer: str, message: Message) -> None:
         """Takes one message of an authenticated peer; answers leave with the next tick."""
@@ -162,7 +188,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         core = self.core
         if self.application.behind:
             return 0.0
-        if core.role is Role.LEADER and core.is_majority(1) and core.commit_index < core.last_index:
+        if core.role is Role.LEADER and core.members.is_alone and core.commit_index < core.last_index:
             return 0.0  # alone: what was flushed is committed by the next tick, and no answer will wake us
         timer = core.next_heartbeat() if core.role is Role.LEADER else core.election_deadline
         due = min(timer, self.proposals.next_deadline(), self.reads.next_deadline()) - core.now()
@@ -219,8 +245,13 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         """C: each follower is probed before entries are sent. The leader's clock starts at the log's."""
         self.__forming.begin(self.application.time_ms)
         super()._SyncObj__onBecomeLeader()
+        self.changes.found()
         self.core.report("consensus.leading", term=self.core.term)
         self.leading.begin()
+
+    def _SyncObj__connectedToAnyone(self) -> bool:  # noqa: N802
+        """M: the library begins an election only when a pre-vote approved it."""
+        return self.elections.approved
 
     def _SyncObj__setCurrentTerm(self, term: int, voted_for: str | None) -> None:  # noqa: N802
         """L: votes are counted per term and per voter; the counts of an earlier term are void."""

@@ -36,7 +36,7 @@ class Rounds:
             return
         overdue = core.now() - self._sent_at > core.timing.heartbeat_s
         # In a tick that sends to peers anyway, a probe costs no packet of its own.
-        wanted = self._waiting or (self._patient and (core.speaks_to_any() or not core.peers))
+        wanted = self._waiting or (self._patient and (core.speaks_to_any() or core.members.is_alone))
         if wanted and (not self._rounds or overdue):
             requests = self._waiting + self._patient
             self._waiting, self._patient = [], []
@@ -61,14 +61,14 @@ class Rounds:
         core = self._core
         self._seq += 1
         self._sent_at = core.now()
-        for peer in core.peers:
+        for peer in core.members.other_voters:
             core.send(peer, Probe(core.term, self._seq))
 
     def _finish(self) -> None:
         core = self._core
         while self._rounds:
             seq, index, requests = self._rounds[0]
-            if not core.is_majority(1 + sum(self._answered.get(peer, 0) >= seq for peer in core.peers)):
+            if not core.members.is_quorum({core.id, *(p for p, last in self._answered.items() if last >= seq)}):
                 return
             self._rounds.popleft()
             self.confirmed += [(asker, number, index) for asker, number in requests]

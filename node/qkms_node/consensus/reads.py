@@ -85,6 +85,8 @@ class Reads:
 
     def next_deadline(self) -> float:
         """When `step` has something to do without a message."""
+        if not self._reaches_leader():
+            return self._next_deadline
         if self._local.arrived or self._local.asked:
             return min(self._asked_at + self._core.timing.heartbeat_s, self._next_deadline)
         return min(self._patience_ends(), self._next_deadline)
@@ -137,11 +139,14 @@ class Reads:
             return False
         return leader == core.id or core.speaks_to(leader) or now >= self._patience_ends()
 
+    def _reaches_leader(self) -> bool:
+        core = self._core
+        return core.leader is not None and (core.leader == core.id or core.leader in core.connected)
+
     def _ask(self) -> None:
         core, local = self._core, self._local
         leader = core.leader
-        reachable = leader == core.id or leader in core.connected
-        if leader is None or not reachable or not self._is_due(leader):
+        if leader is None or not self._reaches_leader() or not self._is_due(leader):
             return
         number, patient = next(self._numbers), not local.arrived
         self._asked_at = core.now()

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from qkms_node.consensus.change_rules import Change
+from qkms_node.consensus.configuration import Configuration
+
 
 class Role(enum.Enum):
     """What this node is in its current term."""
@@ -26,7 +29,8 @@ class ReplicaStatus:
 
     `staleness_s`: seconds since the start of the last read barrier that this
     node completed and applied; None before the first. `connected`: ids of the
-    other members with a live, authenticated connection.
+    other members with a live, authenticated connection. `configuration`: who
+    takes part by this node's log, committed or not.
     """
 
     role: Role
@@ -36,6 +40,7 @@ class ReplicaStatus:
     applied_index: int
     staleness_s: float | None
     connected: frozenset[str]
+    configuration: Configuration
 
 
 class ConsensusError(Exception):
@@ -48,6 +53,12 @@ class NotCommitted(ConsensusError):
     """The proposal certainly had no effect and never will: it may be proposed again."""
 
     code = "NOT_COMMITTED"
+
+
+class ChangeRefused(NotCommitted):
+    """The membership change is not one that this cluster may make; the message says why and what to do."""
+
+    code = "CHANGE_REFUSED"
 
 
 class OutcomeUnknown(ConsensusError):
@@ -113,6 +124,19 @@ class Replica(Protocol):
 
         Ends within `timeout_s`. Raises NoQuorum.
         """
+        ...
+
+    async def change_members(self, change: Change, timeout_s: float) -> Configuration:
+        """The configuration once the change is committed and applied on this node.
+
+        Works on every member, for one change at a time; one that already holds is granted
+        again. Raises ChangeRefused (never as things are), NotCommitted (not now; both without
+        effect), NoQuorum or OutcomeUnknown.
+        """
+        ...
+
+    async def transfer_leadership(self, target: str | None, timeout_s: float) -> bool:
+        """As the leader: lets `target`, or the most complete voter, lead; True when this node no longer does."""
         ...
 
     def status(self) -> ReplicaStatus:

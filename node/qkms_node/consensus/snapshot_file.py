@@ -18,6 +18,8 @@ from typing import BinaryIO
 import google_crc32c
 import msgspec
 
+from qkms_node.consensus.configuration import Placed
+
 MAGIC = b"QKMSNAP1"
 DIGEST_BYTES = 16
 BLOCK_BYTES = 64 * 1024
@@ -41,12 +43,16 @@ class SnapshotDamaged(Exception):
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
-    """What the snapshot covers: all entries up to (`index`, `term`), the last stamped `time_ms`."""
+    """What the snapshot covers: all entries up to (`index`, `term`), the last stamped `time_ms`.
+
+    `configuration`: in effect at `index`.
+    """
 
     cluster_id: str
     index: int
     term: int
     time_ms: int
+    configuration: Placed | None = None
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class Snapshots:
                 journal.folder, 0, f"it begins after entry {core.base_index}, the newest snapshot ends at {index}"
             )
         if core.term_at(index) != term:
-            journal.reset(index, term)
+            core.reset(index, term)
         core.commit_to(index)
 
     def step(self) -> None:
@@ -82,7 +82,13 @@ class Snapshots:
         index = core.applied_index
         term = core.term_at(index)
         assert term is not None
-        meta = Meta(cluster_id=self._cluster_id, index=index, term=term, time_ms=application.time_ms)
+        meta = Meta(
+            cluster_id=self._cluster_id,
+            index=index,
+            term=term,
+            time_ms=application.time_ms,
+            configuration=core.members.log.at(index),
+        )
         chunks = self._machine.snapshot()
         application.entries_since_snapshot = application.bytes_since_snapshot = 0
         self._writing = True
@@ -112,7 +118,7 @@ class Snapshots:
         core = self._core
         meta = self._restore(reader).meta
         if core.term_at(meta.index) != meta.term:
-            core.journal.reset(meta.index, meta.term)
+            core.reset(meta.index, meta.term)
         core.commit_to(meta.index)
         self._proposals.covered(meta.index)
         core.postpone_election()  # restoring took time in which nobody was heard
@@ -124,6 +130,7 @@ class Snapshots:
         self._application.time_ms = file.meta.time_ms
         self._application.entries_since_snapshot = self._application.bytes_since_snapshot = 0
         self._core.applied(file.meta.index)
+        self._core.members.covered(file.meta.index, file.meta.configuration)
         return file
 
     def _answer(self, peer: str, index: int, offset: int, *, installed: bool) -> None:
@@ -144,3 +151,4 @@ class Snapshots:
         last_dropped = min(result.meta.index, core.applied_index - core.limits.keep_entries)
         if last_dropped > core.base_index:
             core.journal.deleteEntriesTo(last_dropped - core.base_index)
+            core.members.log.forget(last_dropped)

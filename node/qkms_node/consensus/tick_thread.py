@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from qkms_node.consensus.configuration import NOBODY, Configuration
 from qkms_node.consensus.core import Report
 from qkms_node.consensus.files import DiskFault, lock_folder
 from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.mesh import Mesh
 from qkms_node.consensus.messages import Message
-from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import Role, StateMachine
@@ -33,7 +34,7 @@ WRITER_STOP_S = 5.0
 
 @dataclass(frozen=True)
 class Member:
-    """Everything that makes a member. `members`: id -> host:port, this one included."""
+    """Everything that makes a member. `members`: id -> host:port, see `SyncObjReplica`."""
 
     node_id: str
     cluster_id: str
@@ -45,6 +46,7 @@ class Member:
     timing: Timing
     limits: Limits
     report: Report
+    joining: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class View:
     applied_index: int = 0
     connected: frozenset[str] = frozenset()
     fresh_since: float | None = None
+    configuration: Configuration = NOBODY
 
 
 Ended = Callable[[list[Proposal | Waiter]], None]
@@ -113,7 +116,6 @@ class TickThread(threading.Thread):
             self._mesh = mesh = Mesh(
                 member.node_id,
                 member.cluster_id,
-                member.members,
                 member.tls,
                 member.timing,
                 member.limits,
@@ -142,10 +144,9 @@ class TickThread(threading.Thread):
         store = SnapshotStore(member.data_dir / "snapshots", member.cluster_id)
         rng = random.Random()  # noqa: S311  # only spreads elections in time
         environment = Environment(mesh, self._in_background, member.report, rng)
-        peers = [peer for peer in member.members if peer != member.node_id]
         return Raft(
             member.node_id,
-            peers,
+            member.members,
             member.cluster_id,
             journal,
             store,
@@ -153,6 +154,7 @@ class TickThread(threading.Thread):
             member.timing,
             member.limits,
             environment,
+            joining=member.joining,
         )
 
     def _live(self, raft: Raft, mesh: Mesh) -> BaseException | None:
@@ -173,7 +175,7 @@ class TickThread(threading.Thread):
         for _ in range(len(self._inbox)):
             item = self._inbox.popleft()
             if isinstance(item, Proposal):
-                raft.proposals.add(item)
+                raft.propose(item)
             elif isinstance(item, Waiter):
                 raft.reads.add(item)
             else:
@@ -196,6 +198,7 @@ class TickThread(threading.Thread):
             core.applied_index,
             core.connected,
             raft.reads.fresh_since,
+            core.members.configuration,
         )
 
     def _end(self, raft: Raft, fault: BaseException | None) -> None:

@@ -20,7 +20,7 @@ NAMES = ("node-1", "node-2", "node-3")
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    world = World("crashes", NAMES, Limits(), MendedNode, trace=False)
+    world = World("crashes", NAMES, NAMES, Limits(), MendedNode, trace=False)
     with simulated(world):
         yield world
 
@@ -72,7 +72,7 @@ def test_a_snapshot_that_was_loaded_survives_a_power_loss(world: World, changes:
 
 def test_a_founding_that_was_interrupted_is_taken_up_again() -> None:
     """The first leader and one follower hold an entry that is not committed when all are killed."""
-    world = World("founding", NAMES, Limits(), MendedNode, trace=False)
+    world = World("founding", NAMES, NAMES, Limits(), MendedNode, trace=False)
     with simulated(world):
         for node in world.nodes.values():
             node.start()

@@ -68,6 +68,9 @@ def test_profiles_do_what_they_are_named_for() -> None:
         "partitions": "stopped_leading",
         "pause": "stopped_leading",
         "slow-clocks": "stopped_leading",
+        "membership": "removed",
+        "membership-crashes": "snapshot_installed",
+        "lost-disk": "lost its disk",
     }.items():
         outcomes = (run(Task(profile, 3, seed), trace=True) for seed in range(12))
         assert any(sign in f"{what} {details}" for o in outcomes for _, _, _, what, details in o.said), profile

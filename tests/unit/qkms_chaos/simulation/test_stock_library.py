@@ -39,6 +39,7 @@ ISOLATION = Profile("stock-isolation", (faults.isolated_leader,), snapshots=True
 KILLS = Profile("stock-kills", (faults.kill,), count=20, snapshots=True, load=70.0)
 KILLS_AT_WRITES = Profile("stock-kills-at-writes", (faults.kill_at_write,), count=12, snapshots=True, load=70.0)
 POWER = Profile("stock-power", (faults.power_loss,), count=6)
+GROWTH = Profile("stock-growth", (faults.grow_apart,), count=2, spares=2)
 BATCHES = PROFILES["small-batches"]
 
 CASES = [
@@ -67,6 +68,12 @@ CASES = [
         "D: and so an entry is committed that no majority holds",
         BATCHES,
         lambda found: found.oracle == "commit with a durable majority",
+        frozenset({CUT}),
+    ),
+    Case(
+        "E: two additions at once make a majority that shares no member with the one before",
+        GROWTH,
+        lambda found: found.oracle in {"leader completeness", *SPLIT_HISTORY},
         frozenset({CUT}),
     ),
     Case(

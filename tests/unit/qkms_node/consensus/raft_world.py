@@ -9,7 +9,7 @@ older than what was acknowledged before it began.
 import random
 import shutil
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.unit.qkms_node.consensus.world_parts import TINY, Call, History, Mach
 
 from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.messages import Append, Message
-from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import OutcomeUnknown, Role
@@ -72,8 +72,8 @@ class World:
         )
         journal = DurableJournal(node.folder / "journal", "world", name, self.limits.segment_bytes)
         store = SnapshotStore(node.folder / "snapshots", "world")
-        peers = [peer for peer in self.nodes if peer != name]
-        node.raft = Raft(name, peers, "world", journal, store, node.machine, Timing(), self.limits, environment)
+        members = dict.fromkeys(self.nodes, "localhost:1")
+        node.raft = Raft(name, members, "world", journal, store, node.machine, Timing(), self.limits, environment)
         node.next_tick = self.now
 
     def crash(self, name: str) -> None:
@@ -301,3 +301,6 @@ class _Wire:
 
     def flush(self) -> None:
         """Nothing is held back."""
+
+    def admit(self, members: Mapping[str, str]) -> None:
+        """Everybody is let in."""

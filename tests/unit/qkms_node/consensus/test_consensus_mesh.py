@@ -46,9 +46,8 @@ def start(
     members: dict[str, str], me: str, tls: Tls, cluster: str = "dev", limits: Limits | None = None
 ) -> tuple[Recorder, Reports]:
     reports: Reports = []
-    mesh = Mesh(
-        me, cluster, members, tls, TIMING, limits or Limits(), lambda event, **f: reports.append((event, f))
-    )
+    mesh = Mesh(me, cluster, tls, TIMING, limits or Limits(), lambda event, **f: reports.append((event, f)))
+    mesh.admit(members)
     mesh.bind(members[me])
     return Recorder(mesh), reports
 

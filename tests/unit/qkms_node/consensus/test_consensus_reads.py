@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+from qkms_node.consensus.configuration import Configuration
 from qkms_node.consensus.core import Core
 from qkms_node.consensus.messages import Message, Probe, ProbeAnswer, ReadIndex, ReadIndexAnswer
 from qkms_node.consensus.reads import Reads, Waiter
@@ -32,18 +33,20 @@ class FakeCore:
     limits: Any = field(default_factory=SimpleNamespace)
 
     @property
-    def peers(self) -> list[str]:
-        return [n for n in ("node-1", "node-2", "node-3") if n != self.id]
+    def members(self) -> Any:
+        voters = dict.fromkeys(("node-1", "node-2", "node-3"), "localhost:1")
+        return SimpleNamespace(
+            other_voters=sorted(voters.keys() - {self.id}),
+            is_alone=False,
+            is_quorum=Configuration(voters).is_quorum,
+        )
 
     @property
     def connected(self) -> frozenset[str]:
-        return frozenset(self.peers)
+        return frozenset(self.members.other_voters)
 
     def now(self) -> float:
         return self.clock
-
-    def is_majority(self, count: int) -> bool:
-        return count >= 2
 
     def send(self, peer: str, message: Message) -> None:
         self.sent.append((peer, message))

@@ -15,7 +15,7 @@ import pytest
 from pysyncobj import syncobj
 from tests.unit.qkms_node.consensus.raft_world import World
 
-from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.replica import NoQuorum, OutcomeUnknown, Role
 
 MakeWorld = Callable[..., World]
@@ -72,13 +72,17 @@ def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeWorld:
 
 
 def leader_of(world: World) -> str:
-    """Waits until all running members follow one leader."""
+    """Waits until all running members follow one leader, and its first entries are committed."""
 
-    def leaders() -> set[str | None]:
-        return {node.raft.core.leader for node in world.nodes.values() if node.raft is not None}
+    def found() -> str | None:
+        rafts = [node.raft for node in world.nodes.values() if node.raft is not None]
+        leaders = {raft.core.leader for raft in rafts}
+        leader = leaders.pop() if len(leaders) == 1 else None
+        settled = all(raft.core.commit_index == raft.core.last_index for raft in rafts if raft.core.id == leader)
+        return leader if settled else None
 
-    assert world.run(20, until=lambda: len(leaders()) == 1 and None not in leaders())
-    (leader,) = leaders()
+    assert world.run(20, until=found)
+    leader = found()
     assert leader is not None
     return leader
 

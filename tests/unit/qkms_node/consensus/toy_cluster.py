@@ -79,6 +79,20 @@ class ToyMember:
     async def barrier(self, within_s: float = 10) -> int:
         return int(await self.call("barrier", within_s=within_s))
 
+    async def change(self, kind: str, member: str, address: str | None = None, within_s: float = 10) -> list[str]:
+        """The voters after the change, tried until it is possible."""
+
+        async def done() -> list[str] | None:
+            try:
+                voters = await self.call("change", kind=kind, member=member, address=address, within_s=within_s)
+            except Refused as refused:
+                if refused.args[0] in ("NOT_COMMITTED", "OUTCOME_UNKNOWN"):
+                    return None
+                raise
+            return list(voters)
+
+        return await eventually(done)
+
     async def status(self) -> dict[str, Any]:
         return dict(await self.call("status"))
 

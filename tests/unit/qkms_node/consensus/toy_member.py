@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from qkms_node.consensus.change_rules import Change
 from qkms_node.consensus.engine import Limits, SyncObjReplica, Timing, Tls
 from qkms_node.consensus.replica import ConsensusError
 
@@ -58,6 +59,8 @@ def report_status(replica: SyncObjReplica, tally: Tally) -> dict[str, Any]:
         "applied": status.applied_index,
         "staleness": status.staleness_s,
         "connected": sorted(status.connected),
+        "voters": sorted(status.configuration.voters),
+        "learners": sorted(status.configuration.learners),
         "digest": base64.b64encode(tally.digest).decode(),
     }
 
@@ -72,6 +75,9 @@ async def answer(replica: SyncObjReplica, tally: Tally, call: dict[str, Any]) ->
             return report_status(replica, tally)
         case "counts":
             return tally.counts
+        case "change":
+            change = Change(call["kind"], call["member"], call["address"])
+            return sorted((await replica.change_members(change, call["within_s"])).voters)
         case "transfer":
             return await replica.transfer_leadership(call["target"], call["within_s"])
     raise AssertionError(call)
@@ -91,6 +97,7 @@ def make(path: Path, tally: Tally) -> SyncObjReplica:
         state_machine=tally,
         timing=Timing(**settings["timing"]),
         limits=Limits(**settings["limits"]),
+        joining=settings.get("joining", False),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qkms_node.consensus.proposals import Proposal
+from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.settings import Limits
