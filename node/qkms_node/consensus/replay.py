@@ -5,6 +5,7 @@ exactly where the segment before ended. Anything that does not follow is
 damage, never skipped.
 """
 
+import struct
 from dataclasses import dataclass, field
 
 import msgspec
@@ -34,7 +35,12 @@ def replay(segments: list[LoadedSegment]) -> Replayed:
         _check_continues(state, segment)
         low = segment.head.base_index + 1
         for record in segment.records:
-            low = min(low, _apply(state, segment, record))
+            try:
+                low = min(low, _apply(state, segment, record))
+            except (struct.error, msgspec.MsgspecError) as error:
+                raise JournalDamaged(
+                    segment.path, record.offset, f"the record does not decode: {error}"
+                ) from error
         state.lows.append(low)
     return state
 
