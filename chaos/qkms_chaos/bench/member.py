@@ -19,7 +19,7 @@ import structlog
 
 from qkms_chaos.bench.figures import load_of
 from qkms_node.consensus.engine import Limits, SyncObjReplica, Tls
-from qkms_node.consensus.replica import ConsensusError
+from qkms_node.consensus.replica import ConsensusError, StateMachine
 
 WITHIN_S = 10.0
 RETRY_S = 0.002
@@ -126,7 +126,7 @@ class Member:
         return {"seconds": time.monotonic() - begun, "bytes": self._counter.bytes - before}
 
 
-def make(settings: dict[str, Any], counter: Counter) -> SyncObjReplica:
+def make(settings: dict[str, Any], machine: StateMachine) -> SyncObjReplica:
     """The replica that the file describes."""
     ca, certificate, private_key = (Path(name) for name in settings["tls"])
     return SyncObjReplica(
@@ -135,7 +135,7 @@ def make(settings: dict[str, Any], counter: Counter) -> SyncObjReplica:
         listen=settings["members"][settings["node_id"]],
         tls=Tls(ca, certificate, private_key),
         data_dir=Path(settings["data_dir"]),
-        state_machine=counter,
+        state_machine=machine,
         limits=Limits(**settings["limits"]),
         cluster_id="bench",
     )

@@ -105,6 +105,7 @@ class Snapshots:
         if held < message.size or self._writing:
             self._answer(peer, message.index, min(held, message.size - 1), installed=False)
             return
+        core.report("consensus.snapshot_arrived", peer=peer, index=message.index, size=message.size)
         reader = self._store.complete()
         if reader is None:
             core.report("consensus.snapshot_rejected", peer=peer, index=message.index)
