@@ -43,8 +43,14 @@ class Counter:
     def snapshot(self) -> Iterable[bytes]:
         return iter([self.commands.to_bytes(8, "big"), self.bytes.to_bytes(8, "big")])
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        self.commands, self.bytes = (int.from_bytes(chunk, "big") for chunk in chunks)
+    def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterable[object]]:
+        commands, size = (int.from_bytes(chunk, "big") for chunk in chunks)
+
+        def install() -> Iterable[object]:
+            self.commands, self.bytes = commands, size
+            return ()
+
+        return install
 
 
 class Member:

@@ -96,6 +96,7 @@ class _Run:
             result.bytes_per_record = (resident - about["empty_bytes"]) / about["records"]
             say(f"in {result.start_s:.1f} s, {result.bytes_per_record:.0f} bytes per record")
         with self._narrator.step("it takes a snapshot under a light load") as say:
+            members.settled(PATIENCE_S)
             member.call("load", keys=self._keys)
             begun = time.monotonic()
             time.sleep(QUIET_S)

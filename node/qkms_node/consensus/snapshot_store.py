@@ -47,10 +47,15 @@ class SnapshotStore:
         return self._open(paths[-1])
 
     def adopt(self, file: SnapshotFile) -> None:
-        """Makes a complete, vouched-for file the newest and removes older ones."""
-        self.newest = file
+        """Makes a complete, vouched-for file the newest, unless there is a newer one."""
+        if self.newest is None or self.newest.path.name < file.path.name:
+            self.newest = file
+
+    def remove_older(self) -> None:
+        """Removes what is older than the newest; may run in another thread."""
+        newest = self.newest
         for path in self._folder.glob(f"*{_SUFFIX}"):
-            if path.name < file.path.name:
+            if newest is not None and path.name < newest.path.name:
                 path.unlink()
 
     def write(self, meta: Meta, chunks: Iterable[bytes]) -> SnapshotFile:
@@ -85,7 +90,10 @@ class SnapshotStore:
         return held
 
     def complete(self) -> SnapshotReader | None:
-        """Verifies the arrived file and gives it its name; None, forgetting it, when it is damaged."""
+        """Verifies the arrived file and gives it its name; None, forgetting it, when it is damaged.
+
+        May run in another thread, while nothing is received.
+        """
         assert self._arriving is not None
         offer, descriptor = self._arriving
         try:

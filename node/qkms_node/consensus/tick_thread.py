@@ -9,11 +9,13 @@ fatal: it is recorded, the calls end, and the thread stops.
 import os
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from qkms_node.consensus.configuration import NOBODY, Configuration
 from qkms_node.consensus.core import Report
@@ -26,10 +28,18 @@ from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import Role, StateMachine
 from qkms_node.consensus.settings import Limits, Timing, Tls
-from qkms_node.consensus.snapshot_file import SnapshotFile
 from qkms_node.consensus.snapshot_store import SnapshotStore
+from qkms_node.consensus.snapshots import Pause
 
 WRITER_STOP_S = 5.0
+# Long enough for a round of the engine, which then does not meet with a thread that computes.
+PAUSE_S = 0.0005
+
+T = TypeVar("T")
+
+
+class WorkAbandoned(Exception):
+    """Ends a job of the background thread when the member stops; nothing of it was in use."""
 
 
 @dataclass(frozen=True)
@@ -220,19 +230,22 @@ class TickThread(threading.Thread):
         if lock is not None:
             os.close(lock)
 
-    def _in_background(
-        self, work: Callable[[], SnapshotFile], done: Callable[[SnapshotFile | BaseException], None]
-    ) -> None:
+    def _in_background(self, work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
         def run() -> None:
-            result: SnapshotFile | BaseException
+            result: T | BaseException
             try:
-                result = work()
+                result = work(self._pause)
             except Exception as error:  # raised again on the engine's thread
                 result = error
             self.submit(lambda _: done(result))
 
         self._writer = threading.Thread(target=run, name="qkms-snapshot", daemon=True)
         self._writer.start()
+
+    def _pause(self) -> None:
+        if self._stopping:
+            raise WorkAbandoned("the member stops")
+        time.sleep(PAUSE_S)
 
 
 class _Events:

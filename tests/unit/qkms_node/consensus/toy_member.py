@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,15 @@ class Tally:
         rows = [f"{name} {count}".encode() for name, count in self.counts.items()]
         return iter([self.digest, *rows])
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        iterator = iter(chunks)
-        self.digest = next(iterator)
-        rows = (chunk.decode().split(" ") for chunk in iterator)
-        self.counts = {name: int(count) for name, count in rows}
+    def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterable[object]]:
+        digest, *rows = chunks
+        counts = {name: int(count) for name, count in (row.decode().split(" ") for row in rows)}
+
+        def install() -> Iterable[object]:
+            self.digest, self.counts = digest, counts
+            return ()
+
+        return install
 
 
 def report_status(replica: SyncObjReplica, tally: Tally) -> dict[str, Any]:
