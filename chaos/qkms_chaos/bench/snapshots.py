@@ -37,6 +37,7 @@ PATIENCE_S = 600.0
 QUIET_S = 10.0
 AFTER_S = 3.0  # what a snapshot leaves to be tidied up belongs to it
 DIGESTS = 5
+DIGEST_EVERY_S = 0.2
 OLDER, NEWER = 500_000, 1_000_000  # log indexes of the two ledgers on disk
 TERM = 1
 NEVER = {"snapshot_after_entries": 1 << 40, "snapshot_after_bytes": 1 << 40}  # but on demand
@@ -104,6 +105,7 @@ class _Run:
             begun = time.monotonic()
             for _ in range(DIGESTS):
                 member.call("digest", PATIENCE_S)
+                time.sleep(DIGEST_EVERY_S)
             self._phase(member, f"alone: {DIGESTS} digests of the state", begun, time.monotonic())
             machine.reset_peak(member.pid)
             before = machine.memory(member.pid)

@@ -32,13 +32,15 @@ V = TypeVar("V")
 T = TypeVar("T")
 
 encode = msgspec.msgpack.Encoder().encode
+_crc32 = zlib.crc32
 _sha256 = hashlib.sha256
 _from_bytes = partial(int.from_bytes, byteorder="big")
 _MODULUS = 1 << (8 * SUM_BYTES)
+_PAIR = b"\x92"  # how msgpack begins an array of two
 
 
 class Sum:
-    """The sum over all items held. Table names are prefixes that end with a zero byte, as `prefix_of` gives."""
+    """The sum over all items held. An item's hash is over its table's prefix (`prefix_of`) and its encoding."""
 
     __slots__ = ("_value",)
 
@@ -73,32 +75,39 @@ def prefix_of(name: str) -> bytes:
 
 
 class Table(MutableMapping[K, V]):
-    """A mapping of immutable records. Its items `(key, record)` move the sum that it is attached to."""
+    """A mapping of immutable records; every item `(key, record)` moves the sum that the table is attached to.
+
+    Keys are kept as they are encoded: a dict of bytes and records that are no containers themselves is
+    nothing that the cyclic garbage collector would walk.
+    """
 
     __slots__ = ("_count", "_prefix", "_shards", "_shared", "_sum")
 
     def __init__(self) -> None:
         self._prefix = b""
         self._sum = Sum()
-        self._shards: list[dict[K, V]] = [{} for _ in range(SHARDS)]
+        self._shards: list[dict[bytes, V]] = [{} for _ in range(SHARDS)]
         self._shared = bytearray(SHARDS)  # 1: a capture may be reading this shard
         self._count = 0
 
     def attach(self, name: str, total: Sum) -> None:
         """From now on, while it is empty still: what it is called, and the sum it moves."""
         assert not self._count
-        self._prefix, self._sum = prefix_of(name), total
+        self._prefix, self._sum = prefix_of(name) + _PAIR, total
 
-    def capture(self) -> Iterator[tuple[K, V]]:
-        """The items as they are now, for one pass, on any thread, while changes go on."""
-        return self._captured(self._share())
+    def capture(self) -> "Captured[V]":
+        """The items as they are now, for one pass on any thread, while changes go on."""
+        self._shared = bytearray(b"\1" * SHARDS)
+        return _by_shard(self._shards.copy())
 
     def fill(self, rows: Iterable[tuple[K, V]]) -> None:
-        """Adds items whose part of the sum is added by the caller. Raises ValueError for a key that is there."""
+        """Adds items whose part of the sum the caller adds. Raises ValueError for a key that is there."""
         for key, value in rows:
-            if key in self:
+            stored = encode(key)
+            shard = self._own(stored)
+            if stored in shard:
                 raise ValueError(f"{key!r} is there twice")
-            self._insert(key, value, self._own(_place(key)))
+            self._insert(stored, value, shard)
 
     def dismantle(self) -> Iterator[None]:
         """Frees a table that is no longer used, a shard at each step."""
@@ -111,55 +120,56 @@ class Table(MutableMapping[K, V]):
     @overload
     def get(self, key: K, /, default: V | T) -> V | T: ...
     def get(self, key: K, /, default: Any = None) -> Any:
-        return self._shards[_place(key)].get(key, default)
+        stored = encode(key)
+        return self._shards[_crc32(stored) % SHARDS].get(stored, default)
 
     def __getitem__(self, key: K) -> V:
-        return self._shards[_place(key)][key]
+        stored = encode(key)
+        try:
+            return self._shards[_crc32(stored) % SHARDS][stored]
+        except KeyError:
+            raise KeyError(key) from None
 
     def __contains__(self, key: object) -> bool:
-        return key in self._shards[_place(key)]
+        stored = encode(key)
+        return stored in self._shards[_crc32(stored) % SHARDS]
 
     def __setitem__(self, key: K, value: V) -> None:
-        shard = self._own(_place(key))
-        old = shard.get(key)
+        stored = encode(key)
+        shard = self._own(stored)
+        old = shard.get(stored)
         if old is None:
-            self._insert(key, value, shard)
+            self._insert(stored, value, shard)
         else:
-            self._sum.remove(self._prefix, (key, old))
-            shard[key] = value
-        self._sum.add(self._prefix, (key, value))
+            self._sum.remove(self._prefix + stored, old)
+            shard[stored] = value
+        self._sum.add(self._prefix + stored, value)
 
     def __delitem__(self, key: K) -> None:
-        value = self._own(_place(key)).pop(key)
+        stored = encode(key)
+        value = self._own(stored).pop(stored)
         self._count -= 1
-        self._sum.remove(self._prefix, (key, value))
+        self._sum.remove(self._prefix + stored, value)
 
     def __iter__(self) -> Iterator[K]:
         for shard in self._shards:
-            yield from shard
+            for stored in shard:
+                yield _decode_key(stored)
 
     def __len__(self) -> int:
         return self._count
 
-    def _insert(self, key: K, value: V, shard: dict[K, V]) -> None:
-        shard[key] = value
-        self._count += 1
-
-    def _own(self, place: int) -> dict[K, V]:
+    def _own(self, stored: bytes) -> dict[bytes, V]:
         """The shard, for a change: a copy if a capture may be reading it."""
+        place = _crc32(stored) % SHARDS
         if self._shared[place]:
             self._shards[place] = self._shards[place].copy()
             self._shared[place] = 0
         return self._shards[place]
 
-    def _share(self) -> list[dict[K, V]]:
-        self._shared = bytearray(b"\1" * SHARDS)
-        return self._shards.copy()
-
-    def _captured(self, shards: list[dict[K, V]]) -> Iterator[tuple[K, V]]:
-        for place in range(SHARDS):
-            yield from shards[place].items()
-            shards[place] = {}
+    def _insert(self, stored: bytes, value: V, shard: dict[bytes, V]) -> None:
+        shard[stored] = value
+        self._count += 1
 
 
 class Queue(Table[K, V]):
@@ -170,19 +180,18 @@ class Queue(Table[K, V]):
     def __init__(self) -> None:
         super().__init__()
         # Blocks are only ever appended to, so a capture shares them. `_gone`: of the first block.
-        self._blocks: deque[list[K]] = deque()
+        self._blocks: deque[list[bytes]] = deque()
         self._gone = 0
+
+    def capture(self) -> "Captured[V]":
+        super().capture()
+        return _in_order(self._shards.copy(), list(self._blocks), self._gone, self._count)
 
     def dismantle(self) -> Iterator[None]:
         while self._blocks:
             self._blocks.pop()
             yield
         yield from super().dismantle()
-
-    def capture(self) -> Iterator[tuple[K, V]]:
-        blocks = list(self._blocks)
-        held = self._count
-        return self._in_order(self._share(), blocks, self._gone, held)
 
     def __delitem__(self, key: K) -> None:
         if key != next(iter(self), None):
@@ -196,22 +205,33 @@ class Queue(Table[K, V]):
     def __iter__(self) -> Iterator[K]:
         skip = self._gone
         for block in self._blocks:
-            yield from islice(block, skip, None)
+            for stored in islice(block, skip, None):
+                yield _decode_key(stored)
             skip = 0
 
-    def _insert(self, key: K, value: V, shard: dict[K, V]) -> None:
-        super()._insert(key, value, shard)
+    def _insert(self, stored: bytes, value: V, shard: dict[bytes, V]) -> None:
+        super()._insert(stored, value, shard)
         if not self._blocks or len(self._blocks[-1]) == BLOCK:
             self._blocks.append([])
-        self._blocks[-1].append(key)
-
-    def _in_order(
-        self, shards: list[dict[K, V]], blocks: list[list[K]], gone: int, held: int
-    ) -> Iterator[tuple[K, V]]:
-        keys = (key for block in blocks for key in block)
-        for key in islice(keys, gone, gone + held):
-            yield key, shards[_place(key)][key]
+        self._blocks[-1].append(stored)
 
 
-def _place(key: object) -> int:
-    return zlib.crc32(encode(key)) % SHARDS
+Captured = Iterator[tuple[msgspec.Raw, V]]  # the key as it is encoded, and the record
+
+
+def _by_shard(shards: list[dict[bytes, V]]) -> Captured[V]:
+    for place in range(SHARDS):
+        for stored, value in shards[place].items():
+            yield msgspec.Raw(stored), value
+        shards[place] = {}  # freed here, if the table has another one by now
+
+
+def _in_order(shards: list[dict[bytes, V]], blocks: list[list[bytes]], gone: int, held: int) -> Captured[V]:
+    keys = (stored for block in blocks for stored in block)
+    for stored in islice(keys, gone, gone + held):
+        yield msgspec.Raw(stored), shards[_crc32(stored) % SHARDS][stored]
+
+
+def _decode_key(stored: bytes) -> Any:
+    key = msgspec.msgpack.decode(stored)
+    return tuple(key) if isinstance(key, list) else key
