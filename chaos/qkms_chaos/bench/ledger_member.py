@@ -6,6 +6,7 @@ are asked for afterwards, on the machine's monotonic clock.
 """
 
 import asyncio
+import gc
 import json
 import random
 import sys
@@ -73,6 +74,7 @@ class LedgerMember:
         self.empty_bytes = memory("self").resident_bytes
         begun = time.monotonic()
         await self._replica.start()
+        gc.freeze()  # as a node does
         self.start_s = time.monotonic() - begun
         self._gauge.start()
 
@@ -94,6 +96,9 @@ class LedgerMember:
             case "event":
                 at, event = await self._events.next(call["name"], call["since"])
                 return {"at": at, **event}
+            case "idle":
+                await self._idle()
+                return {}
             case "span":
                 return self._span(call["since"], call["until"])
         raise AssertionError(call)
@@ -129,6 +134,17 @@ class LedgerMember:
         self._submit(due)
         at, event = await self._events.next("consensus.snapshot_taken", begun)
         return {"begun": begun, "ended": at, "size": event["size"]}
+
+    async def _idle(self) -> None:
+        """Waits until the engine has no work in the background."""
+        busy: list[bool] = [True]
+
+        def look(raft: Raft) -> None:
+            busy.append(raft.snapshots.busy)
+
+        while busy[-1]:
+            self._submit(look)
+            await asyncio.sleep(POLL_S)
 
     async def _keep_loading(self, keys: int) -> None:
         """A command every ten milliseconds, whether or not the ones before were answered."""

@@ -138,7 +138,7 @@ class _DiskTime:
         spent, self._spent = self._spent, 0.0
         return spent
 
-    def _timed(self, sync: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _timed(self, sync: Callable[[Any], None]) -> Any:
         def timed(file: Any) -> None:
             begun = time.monotonic()
             try:

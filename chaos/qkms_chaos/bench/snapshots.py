@@ -35,7 +35,6 @@ from qkms_node.ledger.snapshot import snapshot
 
 PATIENCE_S = 600.0
 QUIET_S = 10.0
-AFTER_S = 3.0  # what a snapshot leaves to be tidied up belongs to it
 DIGESTS = 5
 DIGEST_EVERY_S = 0.2
 OLDER, NEWER = 500_000, 1_000_000  # log indexes of the two ledgers on disk
@@ -110,7 +109,7 @@ class _Run:
             machine.reset_peak(member.pid)
             before = machine.memory(member.pid)
             taken = member.call("snapshot", PATIENCE_S)
-            time.sleep(AFTER_S)
+            member.call("idle", PATIENCE_S)
             self._phase(member, "alone: takes and writes one", taken["begun"], time.monotonic())
             self._held(member, "takes and writes one", before)
             result.write_s, result.size_bytes = taken["ended"] - taken["begun"], taken["size"]
@@ -148,7 +147,7 @@ class _Run:
         started = time.monotonic()
         arrived = third.call("event", PATIENCE_S, name="consensus.snapshot_arrived", since=begun)["at"]
         installed = third.call("event", PATIENCE_S, name="consensus.snapshot_installed", since=begun)["at"]
-        time.sleep(AFTER_S)
+        third.call("idle", PATIENCE_S)
         wait_for("the third member to have applied everything", lambda: _level(leader, third), PATIENCE_S)
         ended = time.monotonic()
         self._phase(leader, f"three: leader sends, receiver {holding}", started, ended)

@@ -28,8 +28,6 @@ from qkms_node.consensus.snapshot_file import Meta, SnapshotFile
 from qkms_node.consensus.snapshot_sending import SnapshotSending
 from qkms_node.consensus.snapshot_store import Offer, SnapshotStore
 
-PACE_BYTES = 64 * 1024
-
 T = TypeVar("T")
 Pause = Callable[[], None]
 
@@ -40,7 +38,7 @@ class Background(Protocol):
     def __call__(self, work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
         """Runs `work` elsewhere and then, on the tick thread, `done` with its result or what it raised.
 
-        Work calls the pause that it is given between small steps: the interpreter is then everybody else's.
+        Work calls the pause that it is given after each small step, so that it never keeps the interpreter long.
         """
         ...
 
@@ -69,6 +67,11 @@ class Snapshots:
         self._cluster_id = cluster_id
         self._busy = False
         self._failed: BaseException | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is under way."""
+        return self._busy
 
     def load(self) -> None:
         """Restores the newest snapshot and joins it to the log. Raises SnapshotDamaged, JournalDamaged."""
@@ -221,11 +224,6 @@ class Snapshots:
 
 
 def _paced(chunks: Iterable[bytes], pause: Pause) -> Iterator[bytes]:
-    """The chunks, with a pause about every PACE_BYTES."""
-    size = 0
     for chunk in chunks:
         yield chunk
-        size += len(chunk)
-        if size >= PACE_BYTES:
-            pause()
-            size = 0
+        pause()

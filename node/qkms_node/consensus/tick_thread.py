@@ -32,8 +32,7 @@ from qkms_node.consensus.snapshot_store import SnapshotStore
 from qkms_node.consensus.snapshots import Pause
 
 WRITER_STOP_S = 5.0
-# Long enough for a round of the engine, which then does not meet with a thread that computes.
-PAUSE_S = 0.0005
+WORK_S = PAUSE_S = 0.0005  # the background thread works for one, then sleeps for the other
 
 T = TypeVar("T")
 
@@ -95,6 +94,7 @@ class TickThread(threading.Thread):
         self._mesh: Mesh | None = None
         self._stopping = False
         self._writer: threading.Thread | None = None
+        self._rested = 0.0  # when the writer last slept
         self.view = View()
 
     # From any thread.
@@ -245,7 +245,9 @@ class TickThread(threading.Thread):
     def _pause(self) -> None:
         if self._stopping:
             raise WorkAbandoned("the member stops")
-        time.sleep(PAUSE_S)
+        if time.monotonic() - self._rested >= WORK_S:
+            time.sleep(PAUSE_S)
+            self._rested = time.monotonic()
 
 
 class _Events:

@@ -28,7 +28,7 @@ from qkms_node.ledger.state import Due, State
 from qkms_node.ledger.tables import encode, prefix_of
 
 FORMAT = 2
-ROWS = 128
+ROWS = 64
 SCALARS = ("revision", "active_epoch", "staged_epoch", "last_epoch", "root_requested", "first_event")
 
 TABLES: dict[str, tuple[Any, Any]] = {

@@ -18,7 +18,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, MutableMapping
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -175,17 +175,19 @@ class Table(MutableMapping[K, V]):
 class Queue(Table[K, V]):
     """A table in order of insertion, that gives up its items only from the oldest on."""
 
-    __slots__ = ("_blocks", "_gone")
+    __slots__ = ("_blocks", "_gone", "_last")
 
     def __init__(self) -> None:
         super().__init__()
-        # Blocks are only ever appended to, so a capture shares them. `_gone`: of the first block.
-        self._blocks: deque[list[bytes]] = deque()
+        # Full blocks, which captures share and the garbage collector does not walk, and the one being
+        # filled. `_gone`: how many of the first block, or of the one being filled, were given up.
+        self._blocks: deque[tuple[bytes, ...]] = deque()
+        self._last: list[bytes] = []
         self._gone = 0
 
     def capture(self) -> "Captured[V]":
         super().capture()
-        return _in_order(self._shards.copy(), list(self._blocks), self._gone, self._count)
+        return _in_order(self._shards.copy(), [*self._blocks, tuple(self._last)], self._gone)
 
     def dismantle(self) -> Iterator[None]:
         while self._blocks:
@@ -198,22 +200,23 @@ class Queue(Table[K, V]):
             raise KeyError(f"{key!r} is not the oldest")
         super().__delitem__(key)
         self._gone += 1
-        if self._gone == len(self._blocks[0]):
+        if self._gone == BLOCK:
             self._blocks.popleft()
             self._gone = 0
 
     def __iter__(self) -> Iterator[K]:
         skip = self._gone
-        for block in self._blocks:
-            for stored in islice(block, skip, None):
-                yield _decode_key(stored)
+        for block in chain(self._blocks, (self._last,)):
+            for place in range(skip, len(block)):
+                yield _decode_key(block[place])
             skip = 0
 
     def _insert(self, stored: bytes, value: V, shard: dict[bytes, V]) -> None:
         super()._insert(stored, value, shard)
-        if not self._blocks or len(self._blocks[-1]) == BLOCK:
-            self._blocks.append([])
-        self._blocks[-1].append(stored)
+        self._last.append(stored)
+        if len(self._last) == BLOCK:
+            self._blocks.append(tuple(self._last))
+            self._last = []
 
 
 Captured = Iterator[tuple[msgspec.Raw, V]]  # the key as it is encoded, and the record
@@ -226,9 +229,8 @@ def _by_shard(shards: list[dict[bytes, V]]) -> Captured[V]:
         shards[place] = {}  # freed here, if the table has another one by now
 
 
-def _in_order(shards: list[dict[bytes, V]], blocks: list[list[bytes]], gone: int, held: int) -> Captured[V]:
-    keys = (stored for block in blocks for stored in block)
-    for stored in islice(keys, gone, gone + held):
+def _in_order(shards: list[dict[bytes, V]], blocks: list[tuple[bytes, ...]], gone: int) -> Captured[V]:
+    for stored in islice(chain.from_iterable(blocks), gone, None):
         yield msgspec.Raw(stored), shards[_crc32(stored) % SHARDS][stored]
 
 
