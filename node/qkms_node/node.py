@@ -39,6 +39,7 @@ from qkms_node.rpc.server import make_server
 from qkms_node.rpc.session_servicer import SessionServicer
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
+from qkms_node.service.drawing import Drawing
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.keys import Keys
 from qkms_node.service.links import Links
@@ -83,7 +84,8 @@ class Node:
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
         self._crypto = Crypto(guard, self._store, self._roots, freshness)
         self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._crypto, now_ms)
-        keys = Keys(guard, self._store, self._roots, proposer, freshness)
+        drawing = Drawing(self._store, self._roots)
+        keys = Keys(guard, self._store, drawing, proposer, freshness)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
         cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)
         headers = Headers(config.node.id, self._replica, self._store)
