@@ -71,7 +71,12 @@ def encryption_key(
 
 
 def derived_key(
-    material: VersionSecret, algorithm: str, key_id: str, version: int, context: Mapping[str, str], length: int = 32
+    material: VersionSecret,
+    algorithm: str,
+    key_id: str,
+    version: int,
+    context: Mapping[str, str],
+    length: int = 32,
 ) -> bytes:
     """The derived key of a version for a context, `length` bytes (16 to 1024), to hand to a service.
 

@@ -3,7 +3,7 @@
 | scheme | material | signature |
 |---|---|---|
 | Ed25519 (RFC 8032, pure) | seed, 32 bytes | 64 bytes |
-| ECDSA (FIPS 186-5; P-256 with SHA-256, P-384 with SHA-384) | PKCS#8, DER | DER (RFC 3279), or r || s (IEEE P1363) |
+| ECDSA (FIPS 186-5; P-256, SHA-256; P-384, SHA-384) | PKCS#8, DER | DER (RFC 3279), or r, s (IEEE P1363) |
 | ML-DSA (FIPS 204, pure, hedged) | seed, 32 bytes | 2420, 3309 or 4627 bytes |
 
 Public halves are SubjectPublicKeyInfo in DER, so that any library verifies.
