@@ -2,7 +2,7 @@
 
 A version that does not open, or whose public half is not the one of its
 material, is never proposed. RSA keys take seconds to draw: that happens in a
-thread, one at a time, so that creating keys cannot take every processor.
+thread, one caller at a time, so that creating keys cannot take every processor.
 """
 
 import asyncio
@@ -26,19 +26,29 @@ class Drawing:
         self._store = store
         self._roots = roots
         self._slowly = asyncio.Semaphore(1)
+        self._begun: dict[str, asyncio.Task[VersionSecret]] = {}
 
     async def draw(self, key_id: str, version: int, algorithm: str) -> NewVersion:
         """A version ready to be proposed. Raises QkmsError ROOT_NOT_READY."""
         scheme = ALGORITHMS[algorithm]
-        with await self._material(scheme) as material:
+        with await self._material(scheme, algorithm) as material:
             # The root is looked up afterwards: drawing may take longer than an epoch lasts.
             return self._wrapped(scheme, material, key_id, version, algorithm)
 
-    async def _material(self, scheme: Scheme) -> VersionSecret:
+    async def _material(self, scheme: Scheme, algorithm: str) -> VersionSecret:
         if not scheme.slow_to_draw:
             return scheme.draw(secrets.token_bytes)
         async with self._slowly:
-            return await asyncio.to_thread(scheme.draw, secrets.token_bytes)
+            drawing = self._begun.pop(algorithm, None)
+            if drawing is None:
+                drawing = asyncio.create_task(asyncio.to_thread(scheme.draw, secrets.token_bytes))
+            try:
+                return await asyncio.shield(drawing)
+            except asyncio.CancelledError:
+                # A caller whose attempt is over before the key is drawn comes again; on a slow
+                # machine it would never succeed if each attempt began anew.
+                self._begun[algorithm] = drawing
+                raise
 
     def _wrapped(
         self, scheme: Scheme, material: VersionSecret, key_id: str, version: int, algorithm: str
