@@ -2,8 +2,8 @@
 
 The ledger's state decides each time; the cache of opened versions only spares
 unwrapping. It is the one place where version material of any kind stays in
-memory, and it lets go of what the ledger no longer has: wiped on destruction,
-on rewrapping, when it is crowded out, and at the end.
+memory, and it wipes what may not be used any more (suspended, destroyed),
+what was wrapped anew, what is crowded out, and all of it at the end.
 """
 
 from collections import OrderedDict
@@ -96,12 +96,14 @@ class Versions:
         return self._usable(key_id, number, scheme, DECRYPTS)
 
     def sweep(self) -> None:
-        """Wipes cached versions whose material the ledger no longer has: destroyed is destroyed."""
+        """Wipes cached versions that the ledger no longer has, has wrapped anew, or lets nobody use."""
         with self._store.view() as state:
             gone = [
                 cached
                 for cached in self._opened
-                if (version := state.versions.get(cached[:2])) is None or version.wrapped != cached[2]
+                if (version := state.versions.get(cached[:2])) is None
+                or version.wrapped != cached[2]
+                or version.state not in DECRYPTS
             ]
         for cached in gone:
             self._opened.pop(cached).wipe()
