@@ -87,8 +87,8 @@ class Node:
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
         self._versions = Versions(self._store, self._roots, freshness)
         self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._versions, now_ms)
-        drawing = Drawing(self._store, self._roots)
-        keys = Keys(guard, self._store, drawing, proposer, freshness)
+        self._drawing = Drawing(self._store, self._roots)
+        keys = Keys(guard, self._store, self._drawing, proposer, freshness)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
         cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)
         headers = Headers(config.node.id, self._replica, self._store)
@@ -154,6 +154,7 @@ class Node:
         await self._links.close()
         await self._replica.stop()
         self._versions.wipe()
+        self._drawing.wipe()
         self._roots.wipe()
         log.info("node.stopped", node=self._config.node.id)
 

@@ -35,6 +35,12 @@ class Drawing:
             # The root is looked up afterwards: drawing may take longer than an epoch lasts.
             return self._wrapped(scheme, material, key_id, version, algorithm)
 
+    def wipe(self) -> None:
+        """Wipes what was drawn for callers who left, or will have been."""
+        while self._begun:
+            _, drawing = self._begun.popitem()
+            drawing.add_done_callback(_wipe_drawn)
+
     async def _material(self, scheme: Scheme, algorithm: str) -> VersionSecret:
         if not scheme.slow_to_draw:
             return scheme.draw(secrets.token_bytes)
@@ -68,3 +74,8 @@ class Drawing:
                     "INTERNAL", f"the new version of keys/{key_id} did not pass its validation"
                 ) from error
         return NewVersion(version, root.epoch, wrapped, check, public)
+
+
+def _wipe_drawn(drawing: asyncio.Task[VersionSecret]) -> None:
+    if not drawing.cancelled() and drawing.exception() is None:
+        drawing.result().wipe()

@@ -15,6 +15,7 @@ from qkms_node.config import Rule
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.errors import QkmsError
 from qkms_node.keys.algorithms import ALGORITHMS, MACS, SIGNATURES
+from qkms_node.keys.errors import SecretWiped
 from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import commitment
 from qkms_node.keys.secret import RootSecret, VersionSecret
@@ -181,3 +182,25 @@ async def test_a_key_drawn_for_a_caller_who_left_serves_the_next(
     assert new.public_key
     await world.drawing.draw("payments", 2, "RSA_3072_PSS_SHA256")
     assert drawn == 2, "a key serves once"
+
+
+async def test_a_key_drawn_for_nobody_is_wiped_at_the_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheme, made, begun = ALGORITHMS["RSA_3072_PSS_SHA256"], list[VersionSecret](), threading.Event()
+    draw = scheme.draw
+
+    def kept(random: object) -> VersionSecret:
+        begun.set()
+        made.append(draw(random))  # type: ignore[arg-type]
+        return made[0]
+
+    monkeypatch.setattr(scheme, "draw", kept)
+    left = asyncio.create_task(world.drawing.draw("payments", 1, "RSA_3072_PSS_SHA256"))
+    assert await asyncio.to_thread(begun.wait, 20)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    [drawing] = world.drawing._begun.values()
+    world.drawing.wipe()
+    await drawing
+    with pytest.raises(SecretWiped):
+        made[0].reveal()
