@@ -8,15 +8,19 @@ when a heartbeat is due and what is committed; this part decides what to send.
 from qkms_node.consensus.core import Core
 from qkms_node.consensus.messages import Append, AppendAnswer, Commit, SnapshotAnswer, TimeoutNow
 from qkms_node.consensus.progress import Mode, Progress
+from qkms_node.consensus.proposals import Proposals
 from qkms_node.consensus.replica import Role
 from qkms_node.consensus.snapshot_sending import SnapshotSending
+
+_NOTICE_HEARTBEATS = 0.125  # how long a commit index may wait for entries to travel with, when nobody waits for it
 
 
 class Leading:
     """Progress of every follower; empty while this node does not lead."""
 
-    def __init__(self, core: Core, snapshots: SnapshotSending) -> None:
+    def __init__(self, core: Core, proposals: Proposals, snapshots: SnapshotSending) -> None:
         self._core = core
+        self._proposals = proposals
         self._snapshots = snapshots
         self._progress: dict[str, Progress] = {}
         self._transfer: tuple[str | None, float] | None = None
@@ -47,10 +51,34 @@ class Leading:
             self._send(peer, progress, heartbeat=True)
 
     def replicate(self) -> None:
-        """New entries to all who are ready for them, the commit index to the others."""
+        """New entries to all who are ready for them."""
         for peer, progress in self._progress.items():
             self._send(peer, progress, heartbeat=False)
         self._advance_transfer()
+
+    def announce(self) -> None:
+        """The commit index to whom it must not wait for; with the next entries it costs no round of its own."""
+        core = self._core
+        for peer, progress in self._progress.items():
+            if not self._lacks_commit(peer, progress):
+                continue
+            awaited = self._proposals.awaited.get(peer, 0) > progress.commit_sent or core.speaks_to(peer)
+            if awaited or core.now() >= self._announced_by(progress):
+                progress.commit_sent = core.commit_index
+                core.send(peer, Commit(core.term, core.commit_index))
+
+    def next_announcement(self) -> float:
+        """When `announce` has something to do if no entries follow."""
+        late = (self._announced_by(p) for peer, p in self._progress.items() if self._lacks_commit(peer, p))
+        return min(late, default=float("inf"))
+
+    def _lacks_commit(self, peer: str, progress: Progress) -> bool:
+        core = self._core
+        behind = progress.mode is Mode.STREAM and progress.commit_sent < core.commit_index
+        return behind and peer in core.connected
+
+    def _announced_by(self, progress: Progress) -> float:
+        return progress.appended_at + _NOTICE_HEARTBEATS * self._core.timing.heartbeat_s
 
     def on_append_answer(self, peer: str, message: AppendAnswer) -> None:
         progress = self._progress.get(peer)
@@ -133,9 +161,6 @@ class Leading:
             silent = False
         if silent and heartbeat:
             self._append(peer, progress, progress.next - 1, 0)
-        elif silent and progress.commit_sent < core.commit_index:
-            progress.commit_sent = core.commit_index
-            core.send(peer, Commit(core.term, core.commit_index))
 
     def _append(self, peer: str, progress: Progress, prev_index: int, max_bytes: int) -> int:
         core = self._core
@@ -146,5 +171,6 @@ class Leading:
         if entries:
             progress.sent(seq, entries[-1][1], sum(len(entry[0]) for entry in entries))
         progress.commit_sent = core.commit_index
+        progress.appended_at = core.now()
         core.send(peer, Append(core.term, seq, prev_index, prev_term, core.commit_index, entries))
         return seq

@@ -65,6 +65,7 @@ class Proposals:
         self._deadlines: list[tuple[float, int, Proposal]] = []
         self._numbers = count(1)
         self.ended: list[Proposal] = []
+        self.awaited: dict[str, int] = {}  # follower -> the last entry that holds commands of it
         self.disk_full = False
 
     def add(self, proposal: Proposal) -> None:
@@ -131,6 +132,7 @@ class Proposals:
                 self._book.logged.setdefault(index, []).append((term, position, group.own))
             else:
                 peer, number = group.origin
+                self.awaited[peer] = index
                 self._core.send(peer, ForwardAnswer(number, "", index, term, position))
             position += len(group.commands)
 
@@ -171,6 +173,7 @@ class Proposals:
 
     def stopped_leading(self) -> None:
         """Forwarded groups that are not in the log yet go back to where they came from."""
+        self.awaited.clear()
         while self._book.received:
             origin = self._book.received.popleft().origin
             assert origin is not None

@@ -92,7 +92,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         self.reads = Reads(core)
         self.application = Application(core, machine, self.proposals)
         sending = SnapshotSending(core, store)
-        self.leading = Leading(core, sending)
+        self.leading = Leading(core, self.proposals, sending)
         self.__forming = Forming(core, self.proposals, environment.wall_ms)
         self.following = Following(core, self.elections, journal.newcomer)
         self.snapshots = Snapshots(
@@ -124,6 +124,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         self.doTick(0.0)
         self.proposals.expire()
         self.reads.step()
+        self.leading.announce()
         if self.core.role is Role.LEADER and self.core.journal.awaits_only_entries:
             # The followers' disks work while this one does. A leader counts its own copy from the next tick on.
             self.__outbox.release()
@@ -165,8 +166,9 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         if core.role is Role.LEADER and core.is_majority(1) and core.commit_index < core.last_index:
             return 0.0  # alone: what was flushed is committed by the next tick, and no answer will wake us
         timer = core.next_heartbeat() if core.role is Role.LEADER else core.election_deadline
-        due = min(timer, self.proposals.next_deadline(), self.reads.next_deadline()) - core.now()
-        return min(max(due, 0.001), LONGEST_WAIT_S)
+        calls = min(self.proposals.next_deadline(), self.reads.next_deadline())
+        due = min(timer, self.leading.next_announcement(), calls)
+        return min(max(due - core.now(), 0.001), LONGEST_WAIT_S)
 
     def __translate(self, message: dict[str, Any]) -> Message:
         """The two messages that the library forms itself, as ours."""
