@@ -120,6 +120,10 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
     def tick(self) -> float:
         """One round; returns the seconds until the next one is needed. Whatever it raises is fatal."""
         self.__check_disk()
+        if self.core.role is not Role.LEADER:
+            # The leader waits for what a follower has taken; applying what is committed can wait for that.
+            self.core.journal.flush()
+            self.__outbox.release()
         self.elections.hold()
         self.doTick(0.0)
         self.proposals.expire()
