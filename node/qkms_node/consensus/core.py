@@ -56,6 +56,7 @@ class Core:
         self.rng = rng
         self.id: str = engine.selfNode.id
         self._outbox = outbox
+        self.connected: frozenset[str] = frozenset()  # ids of the peers with a live connection
 
     @staticmethod
     def now() -> float:
@@ -69,10 +70,9 @@ class Core:
         """Ids of the other voters, in an order that does not depend on hashing."""
         return sorted(node.id for node in self._engine._SyncObj__otherNodes)
 
-    @property
-    def connected(self) -> frozenset[str]:
-        """Ids of the peers with a live connection."""
-        return frozenset(node.id for node in self._engine._SyncObj__connectedNodes)
+    def connections_changed(self) -> None:
+        """A connection came or went."""
+        self.connected = frozenset(node.id for node in self._engine._SyncObj__connectedNodes)
 
     def is_majority(self, count: int) -> bool:
         """Whether `count` voters, this one included, are more than half."""

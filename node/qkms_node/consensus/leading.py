@@ -24,6 +24,7 @@ class Leading:
         self._snapshots = snapshots
         self._progress: dict[str, Progress] = {}
         self._transfer: tuple[str | None, float] | None = None
+        self.next_announcement = float("inf")  # when `announce` has something to do if no entries follow
 
     def begin(self) -> None:
         """This node became leader: all followers are probed from the end of the log."""
@@ -59,26 +60,18 @@ class Leading:
     def announce(self) -> None:
         """The commit index to whom it must not wait for; with the next entries it costs no round of its own."""
         core = self._core
+        self.next_announcement = float("inf")
+        committed = core.commit_index
         for peer, progress in self._progress.items():
-            if not self._lacks_commit(peer, progress):
+            if progress.commit_sent >= committed or progress.mode is not Mode.STREAM or peer not in core.connected:
                 continue
+            due = progress.appended_at + _NOTICE_HEARTBEATS * core.timing.heartbeat_s
             awaited = self._proposals.awaited.get(peer, 0) > progress.commit_sent or core.speaks_to(peer)
-            if awaited or core.now() >= self._announced_by(progress):
-                progress.commit_sent = core.commit_index
-                core.send(peer, Commit(core.term, core.commit_index))
-
-    def next_announcement(self) -> float:
-        """When `announce` has something to do if no entries follow."""
-        late = (self._announced_by(p) for peer, p in self._progress.items() if self._lacks_commit(peer, p))
-        return min(late, default=float("inf"))
-
-    def _lacks_commit(self, peer: str, progress: Progress) -> bool:
-        core = self._core
-        behind = progress.mode is Mode.STREAM and progress.commit_sent < core.commit_index
-        return behind and peer in core.connected
-
-    def _announced_by(self, progress: Progress) -> float:
-        return progress.appended_at + _NOTICE_HEARTBEATS * self._core.timing.heartbeat_s
+            if awaited or core.now() >= due:
+                progress.commit_sent = committed
+                core.send(peer, Commit(core.term, committed))
+            else:
+                self.next_announcement = min(due, self.next_announcement)
 
     def on_append_answer(self, peer: str, message: AppendAnswer) -> None:
         progress = self._progress.get(peer)

@@ -57,6 +57,13 @@ class Environment:
     free_bytes: Callable[[Path], int] = free_bytes
 
 
+class _NothingToPoll:
+    """For the library, which polls at the end of its tick: the network is not its own."""
+
+    def poll(self, timeout_s: float) -> None:
+        """Nothing is watched: no system call."""
+
+
 class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
     """One member's engine. Construction loads what is on disk and raises when it cannot be trusted."""
 
@@ -100,6 +107,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         )
         self.__dispatch = Dispatch(core, self)
         self.__disk_checked_at = float("-inf")
+        self._poller = _NothingToPoll()
         self.__adopt(journal)
 
     def __adopt(self, journal: DurableJournal) -> None:
@@ -139,11 +147,13 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
     def peer_connected(self, peer: str) -> None:
         """A connection to `peer` is up."""
         self._SyncObj__onNodeConnected(Node(peer))
+        self.core.connections_changed()
         self.leading.peer_changed(peer)
 
     def peer_disconnected(self, peer: str) -> None:
         """The connection to `peer` is gone, with whatever was under way."""
         self._SyncObj__onNodeDisconnected(Node(peer))
+        self.core.connections_changed()
         self.__outbox.drop(peer)
         self.leading.peer_changed(peer)
         self.proposals.lost(peer)
@@ -171,7 +181,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
             return 0.0  # alone: what was flushed is committed by the next tick, and no answer will wake us
         timer = core.next_heartbeat() if core.role is Role.LEADER else core.election_deadline
         calls = min(self.proposals.next_deadline(), self.reads.next_deadline())
-        due = min(timer, self.leading.next_announcement(), calls)
+        due = min(timer, self.leading.next_announcement, calls)
         return min(max(due - core.now(), 0.001), LONGEST_WAIT_S)
 
     def __translate(self, message: dict[str, Any]) -> Message:

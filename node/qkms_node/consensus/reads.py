@@ -68,10 +68,12 @@ class Reads:
     def step(self) -> None:
         """Asks, confirms and ends what is due; called at the end of each tick."""
         self._finish_rounds()
-        self._reask_lost()
-        self._ask()
-        self._finish_rounds()
-        self._complete()
+        if self._local.asked:
+            self._reask_lost()
+        if self._ask():
+            self._finish_rounds()
+        if self._local.confirmed:
+            self._complete()
         self._expire()
 
     def _finish_rounds(self) -> None:
@@ -137,12 +139,12 @@ class Reads:
             return False
         return leader == core.id or core.speaks_to(leader) or now >= self._patience_ends()
 
-    def _ask(self) -> None:
+    def _ask(self) -> bool:
         core, local = self._core, self._local
         leader = core.leader
         reachable = leader == core.id or leader in core.connected
         if leader is None or not reachable or not self._is_due(leader):
-            return
+            return False
         number, patient = next(self._numbers), not local.arrived
         self._asked_at = core.now()
         local.asked[number] = _Asked(self._asked_at, local.arrived, patient)
@@ -151,6 +153,7 @@ class Reads:
             self._rounds.ask(core.id, number, patient=patient)
         else:
             core.send(leader, ReadIndex(number, patient))
+        return True
 
     def _confirm(self, number: int, index: int) -> None:
         asked = self._local.asked.pop(number, None)

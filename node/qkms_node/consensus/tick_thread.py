@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from qkms_node.consensus.core import Report
 from qkms_node.consensus.files import DiskFault, lock_folder
@@ -47,8 +48,7 @@ class Member:
     report: Report
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """What the engine was after its last tick. `fresh_since`: on the engine's clock."""
 
     role: Role = Role.FOLLOWER
