@@ -47,6 +47,7 @@ class MendedNode(Node):
             rng=self._rng,
             wall_ms=self.clock.wall_ms,
             free_bytes=lambda _: self.disk.free_bytes(),
+            answered=lambda _: self._hand_back(),
         )
         peers = [name for name in self.world.names if name != self.name]
         self._raft = Raft(

@@ -8,6 +8,7 @@ simulation which replaces it there moves every part.
 
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from pysyncobj import syncobj as library
@@ -19,6 +20,8 @@ from qkms_node.consensus.messages import Message
 from qkms_node.consensus.outbox import Outbox
 from qkms_node.consensus.replica import Role
 from qkms_node.consensus.settings import Limits, Timing
+
+node_of = cache(Node)  # one object per member, so that the library's tables find it by identity
 
 Report = Callable[..., None]  # (event, **fields): one structured log line
 
@@ -80,7 +83,7 @@ class Core:
 
     def send(self, peer: str, message: Message) -> None:
         """Queues `message`; it leaves after the tick's flush, if `peer` is connected."""
-        self._outbox.send(Node(peer), message)
+        self._outbox.put(peer, message)
 
     def speaks_to(self, peer: str) -> bool:
         """Whether this tick has something for `peer` already."""
@@ -113,7 +116,7 @@ class Core:
 
     def follow(self, leader: str | None) -> None:
         """Becomes, or stays, a follower of `leader`."""
-        self._engine._SyncObj__raftLeader = None if leader is None else Node(leader)
+        self._engine._SyncObj__raftLeader = None if leader is None else node_of(leader)
         self._engine._SyncObj__setState(_STATES[Role.FOLLOWER])
 
     def set_term(self, term: int, vote: str | None) -> None:
@@ -145,13 +148,12 @@ class Core:
 
     def acknowledged(self, peer: str, match: int) -> None:
         """Tells the library's commit rule and check-quorum what `peer` durably holds."""
-        node = Node(peer)
-        self._engine._SyncObj__raftMatchIndex[node] = match
+        self._engine._SyncObj__raftMatchIndex[node_of(peer)] = match
         self.responded(peer)
 
     def responded(self, peer: str) -> None:
         """Tells check-quorum that `peer` answered in this term."""
-        self._engine._SyncObj__lastResponseTime[Node(peer)] = self.now()
+        self._engine._SyncObj__lastResponseTime[node_of(peer)] = self.now()
 
     def next_heartbeat(self) -> float:
         return float(self._engine._SyncObj__newAppendEntriesTime)

@@ -53,8 +53,10 @@ class Leading:
 
     def replicate(self) -> None:
         """New entries to all who are ready for them."""
+        last = self._core.last_index
         for peer, progress in self._progress.items():
-            self._send(peer, progress, heartbeat=False)
+            if progress.next <= last or progress.mode is not Mode.STREAM:
+                self._send(peer, progress, heartbeat=False)
         self._advance_transfer()
 
     def announce(self) -> None:

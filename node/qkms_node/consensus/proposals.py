@@ -87,6 +87,11 @@ class Proposals:
             book.queued_bytes += size
             heapq.heappush(self._deadlines, (proposal.deadline, next(self._numbers), proposal))
 
+    @property
+    def any_queued(self) -> bool:
+        """Whether commands of this node's callers wait to be taken into the log or forwarded."""
+        return bool(self._book.queue)
+
     def forward(self) -> None:
         """As a follower: sends what waits to the leader."""
         core, book = self._core, self._book

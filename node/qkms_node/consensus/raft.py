@@ -23,7 +23,7 @@ from pysyncobj import SyncObj, SyncObjConf
 from pysyncobj.node import Node
 
 from qkms_node.consensus.application import Application
-from qkms_node.consensus.core import Core, Report
+from qkms_node.consensus.core import Core, Report, node_of
 from qkms_node.consensus.dispatch import Dispatch
 from qkms_node.consensus.elections import Elections
 from qkms_node.consensus.files import free_bytes
@@ -55,6 +55,7 @@ class Environment:
     rng: random.Random
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     free_bytes: Callable[[Path], int] = free_bytes
+    answered: Callable[["Raft"], None] = lambda _: None  # callers may have their answers before the tick ends
 
 
 class _NothingToPoll:
@@ -92,7 +93,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
             appendEntriesUseBatch=True,
             onStateChanged=self.__state_changed,
         )
-        super().__init__(Node(node_id), [Node(p) for p in peers], configuration, transport=self.__outbox)
+        super().__init__(node_of(node_id), [node_of(p) for p in peers], configuration, transport=self.__outbox)
         self.core = core = Core(self, journal, self.__outbox, timing, limits, environment.report, environment.rng)
         self.elections = Elections(core, journal.newcomer)
         self.proposals = Proposals(core)
@@ -134,7 +135,6 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
             self.__outbox.release()
         self.elections.hold()
         self.doTick(0.0)
-        self.proposals.expire()
         self.reads.step()
         self.leading.announce()
         if self.core.role is Role.LEADER and self.core.journal.awaits_only_entries:
@@ -142,17 +142,18 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
             self.__outbox.release()
         self.core.journal.flush()
         self.__outbox.release()
+        self.proposals.expire()
         return self.__next_wait()
 
     def peer_connected(self, peer: str) -> None:
         """A connection to `peer` is up."""
-        self._SyncObj__onNodeConnected(Node(peer))
+        self._SyncObj__onNodeConnected(node_of(peer))
         self.core.connections_changed()
         self.leading.peer_changed(peer)
 
     def peer_disconnected(self, peer: str) -> None:
         """The connection to `peer` is gone, with whatever was under way."""
-        self._SyncObj__onNodeDisconnected(Node(peer))
+        self._SyncObj__onNodeDisconnected(node_of(peer))
         self.core.connections_changed()
         self.__outbox.drop(peer)
         self.leading.peer_changed(peer)
@@ -160,7 +161,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
 
     def receive(self, peer: str, message: Message) -> None:
         """Takes one message of an authenticated peer; answers leave with the next tick."""
-        self._SyncObj__onMessageReceived(Node(peer), message)
+        self.__dispatch.receive(peer, message)
 
     def __check_disk(self) -> None:
         now = self.core.now()
@@ -222,6 +223,9 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
         """O: an exception in apply leaves the tick and stops the node instead of being retried for ever."""
         self.application.step()
+        if self.proposals.ended and not self.proposals.any_queued and not self.core.journal.awaits_flush:
+            # A majority holds what was applied and nothing waits for this disk: nor need the callers wait.
+            self.__environment.answered(self)
         core = self.core
         if core.role is Role.LEADER and core.commit_index >= core.no_op_index:
             core.journal.newcomer.caught_up()

@@ -141,7 +141,7 @@ class TickThread(threading.Thread):
             member.report("consensus.torn_tail_cut", bytes=journal.torn_bytes)
         store = SnapshotStore(member.data_dir / "snapshots", member.cluster_id)
         rng = random.Random()  # noqa: S311  # only spreads elections in time
-        environment = Environment(mesh, self._in_background, member.report, rng)
+        environment = Environment(mesh, self._in_background, member.report, rng, answered=self._answer)
         peers = [peer for peer in member.members if peer != member.node_id]
         return Raft(
             member.node_id,
@@ -160,8 +160,7 @@ class TickThread(threading.Thread):
             while not self._stopping:
                 self._take_calls(raft)
                 wait = raft.tick()
-                self._publish(raft)  # first: whoever gets an answer finds it in the status
-                self._give_back(raft)
+                self._answer(raft)
                 mesh.poll(wait)
         except Exception as error:  # every fault stops the node, none is retried
             code = getattr(error, "code", type(error).__name__)
@@ -178,6 +177,10 @@ class TickThread(threading.Thread):
                 raft.reads.add(item)
             else:
                 item(raft)
+
+    def _answer(self, raft: Raft) -> None:
+        self._publish(raft)  # first: whoever gets an answer finds it in the status
+        self._give_back(raft)
 
     def _give_back(self, raft: Raft) -> None:
         if raft.proposals.ended or raft.reads.ended:
