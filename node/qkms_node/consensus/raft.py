@@ -129,7 +129,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
     def tick(self) -> float:
         """One round; returns the seconds until the next one is needed. Whatever it raises is fatal."""
         self.__check_disk()
-        if self.core.role is not Role.LEADER:
+        if self.core.role is not Role.LEADER and self.core.journal.awaits_flush:
             # The leader waits for what a follower has taken; applying what is committed can wait for that.
             self.core.journal.flush()
             self.__outbox.release()

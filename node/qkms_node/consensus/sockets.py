@@ -40,6 +40,7 @@ class Sockets:
         self._selector = selectors.DefaultSelector()
         self._waking = threading.Lock()
         self._awake = False
+        self._waiting = False
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.setblocking(False)
@@ -50,12 +51,12 @@ class Sockets:
         with self._waking:
             if not self._awake:
                 self._awake = True
-                with suppress(OSError):  # closed: nothing polls any more
-                    self._wake_in.send(b"\0")
+                if self._waiting:
+                    with suppress(OSError):  # closed: nothing polls any more
+                        self._wake_in.send(b"\0")
 
     def _woken(self) -> None:
-        with self._waking, suppress(BlockingIOError):
-            self._awake = False
+        with suppress(BlockingIOError):
             self._wake_out.recv(16)
 
     def listen(self, address: str) -> int:
@@ -121,7 +122,12 @@ class Sockets:
 
     def poll(self, timeout_s: float) -> None:
         """Waits up to `timeout_s` for something to happen and tells the owner."""
-        for key, _ in self._selector.select(timeout_s):
+        with self._waking:
+            self._waiting = not self._awake
+        ready = self._selector.select(timeout_s if self._waiting else 0)
+        with self._waking:
+            self._waiting = self._awake = False
+        for key, _ in ready:
             key.data()
 
     def _ready(self, connection: Connection) -> None:
