@@ -11,7 +11,7 @@ start it again. It does not protect a majority that loses its disks.
 
 from pathlib import Path
 
-from qkms_node.consensus.files import sync_folder
+from qkms_node.consensus.files import make_folder, sync_folder
 
 _MARK = "newcomer"
 
@@ -25,7 +25,7 @@ class Newcomer:
 
     def __init__(self, folder: Path) -> None:
         self._mark = folder / _MARK
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         if not any(folder.iterdir()):
             self._mark.touch(mode=0o600)
             sync_folder(folder)

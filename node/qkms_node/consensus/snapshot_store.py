@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qkms_node.consensus.files import DiskFault, publish, sync_folder
+from qkms_node.consensus.files import DiskFault, make_folder, publish, sync_folder
 from qkms_node.consensus.snapshot_file import Meta, SnapshotDamaged, SnapshotFile, SnapshotReader, write_snapshot
 
 _SUFFIX = ".snapshot"
@@ -34,7 +34,7 @@ class SnapshotStore:
         self._cluster_id = cluster_id
         self._arriving: tuple[Offer, int] | None = None  # with the open file's descriptor
         self.newest: SnapshotFile | None = None
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         for stale in folder.glob("*.tmp"):
             stale.unlink()
 

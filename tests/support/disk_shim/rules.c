@@ -76,7 +76,8 @@ static void trace(const char *call, const char *path)
 int is_ours(const char *path)
 {
     const char *folder = getenv("QKMS_DISK");
-    return folder && strncmp(path, folder, strlen(folder)) == 0;
+    size_t length = folder ? strlen(folder) : 0;
+    return folder && strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
 const char *effect_on(const char *call, const char *path)
@@ -85,7 +86,6 @@ const char *effect_on(const char *call, const char *path)
     if (!is_ours(path))
         return NULL;
     pthread_mutex_lock(&lock);
-    trace(call, path);
     read_rules();
     for (int i = 0; i < count; i++) {
         struct rule *rule = &rules[i];
@@ -95,6 +95,8 @@ const char *effect_on(const char *call, const char *path)
         if (!effect && number >= 0 && (rule->times == 0 || number < rule->times))
             effect = rule->effect;
     }
+    if (!effect)
+        trace(call, path);
     pthread_mutex_unlock(&lock);
     return effect;
 }

@@ -1,6 +1,6 @@
 /* Makes the disk fail for one process: preloaded (LD_PRELOAD), told by a file of rules. For glibc on 64 bits.
 
-   It acts on files below $QKMS_DISK. Each line of the file $QKMS_DISK_RULES is a rule:
+   It acts on the folder $QKMS_DISK and what is below it. Each line of the file $QKMS_DISK_RULES is a rule:
 
        <calls> <part of the path> <passes> <times> <effect>
 
@@ -15,14 +15,14 @@
 
    A sync that fails loses what it was to make durable: so does a kernel that drops dirty pages
    after a failed write-back. Counting starts anew when another file takes the place of the rules.
-   Every call is appended to $QKMS_DISK_TRACE, if that is set, as "<call> <path>". */
+   Calls without an effect are appended to $QKMS_DISK_TRACE, if that is set, as "<call> <path>". */
 
 #define _GNU_SOURCE
 #include <sys/types.h>
 
 #pragma GCC visibility push(hidden)
 
-/* rules.c: whether `path` is below $QKMS_DISK, and the effect that is due for a call, or NULL. */
+/* rules.c: whether `path` is $QKMS_DISK or below it, and the effect that is due for a call, or NULL. */
 int is_ours(const char *path);
 const char *effect_on(const char *call, const char *path);
 

@@ -135,18 +135,19 @@ async def make_cluster(
         members = []
         for node_id, address in addresses.items():
             tls = authority.node(node_id)
-            config, data = tmp_path / f"{node_id}.json", tmp_path / node_id
+            config, folder = tmp_path / f"{node_id}.json", tmp_path / node_id
+            folder.mkdir()
             settings = {
                 "node_id": node_id,
                 "members": relays.seen_by(node_id) if relays else addresses,
                 "listen": address,
                 "tls": [str(tls.ca), str(tls.certificate), str(tls.private_key)],
-                "data_dir": str(data),
+                "data_dir": str(folder / "data"),
                 "timing": timing or {},
                 "limits": limits,
             }
             config.write_text(json.dumps(settings))
-            members.append(ToyMember(config, node_id, FaultyDisk(shim, data) if shim else None))
+            members.append(ToyMember(config, node_id, FaultyDisk(shim, folder) if shim else None))
         made.append(ToyCluster(members))
         return made[-1]
 
