@@ -66,6 +66,7 @@ class Proposals:
         self._numbers = count(1)
         self.ended: list[Proposal] = []
         self.disk_full = False
+        self._committed_term = 0
 
     def add(self, proposal: Proposal) -> None:
         """Takes a proposal of a caller of this node."""
@@ -162,12 +163,16 @@ class Proposals:
                 continue
             for offset, proposal in enumerate(own):
                 self._end(proposal, answers[position + offset])
+        self._requeue_before(term)
 
     def covered(self, index: int) -> None:
         """A snapshot took the place of the entries up to `index`: their answers are lost."""
         for at in [i for i in self._book.logged if i <= index]:
             for _, _, own in self._book.logged.pop(at):
                 self._end_all(own, OutcomeUnknown("a snapshot took the place of its entry"))
+        term = self._core.term_at(index)
+        assert term is not None
+        self._requeue_before(term)
 
     def stopped_leading(self) -> None:
         """Forwarded groups that are not in the log yet go back to where they came from."""
@@ -222,6 +227,24 @@ class Proposals:
                 taken = proposal.left_queue = True
                 room -= size
                 yield proposal
+
+    def _requeue_before(self, term: int) -> None:
+        """An entry of `term` is committed: those of earlier terms that are not by now never will be.
+
+        Terms do not fall along a log. Without this, what only a deposed leader holds beyond its
+        successor's log waits for entries to come that far.
+        """
+        if term <= self._committed_term:
+            return
+        self._committed_term = term
+        logged = self._book.logged
+        for index in sorted(logged, reverse=True):
+            for entry_term, _, own in reversed(logged[index]):
+                if entry_term < term:
+                    self._requeue(own)
+            logged[index] = [waiting for waiting in logged[index] if waiting[0] >= term]
+            if not logged[index]:
+                del logged[index]
 
     def _requeue(self, own: list[Proposal]) -> None:
         for proposal in reversed(own):
