@@ -14,20 +14,18 @@ CHUNK_BYTES = 256 * 1024
 
 
 class Relay:
-    """Listens on a free loopback port and relays to `target` (host:port)."""
+    """Listens at `host` (a loopback address) and `port`, and relays to that port of 127.0.0.1."""
 
-    def __init__(self, target: str) -> None:
-        self._host, _, self._port = target.rpartition(":")
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
         self._whole = asyncio.Event()
         self._whole.set()
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self.address = ""
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0, limit=CHUNK_BYTES)
-        host, port = self._server.sockets[0].getsockname()
-        self.address = f"{host}:{port}"
+        self._server = await asyncio.start_server(self._accepted, self._host, self._port, limit=CHUNK_BYTES)
 
     def cut(self) -> None:
         """From now on nothing gets through, in either direction of a connection."""
@@ -54,13 +52,11 @@ class Relay:
         try:
             await self._whole.wait()
             with suppress(OSError):
-                onward_reader, onward_writer = await asyncio.open_connection(
-                    self._host, int(self._port), limit=CHUNK_BYTES
-                )
-                writers.append(onward_writer)
+                answers, onward = await asyncio.open_connection("127.0.0.1", self._port, limit=CHUNK_BYTES)
+                writers.append(onward)
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._carry(reader, onward_writer))
-                    both.create_task(self._carry(onward_reader, writer))
+                    both.create_task(self._carry(reader, onward))
+                    both.create_task(self._carry(answers, writer))
         except asyncio.CancelledError:
             pass
         finally:
@@ -75,31 +71,34 @@ class Relay:
                 sink.write(data)
                 await sink.drain()
         await self._whole.wait()
-        sink.transport.abort() if source.exception() else sink.close()
+        sink.close()
 
 
 class Relays:
-    """Between `members` (id -> host:port) everyone dials through a relay of its own."""
+    """Between `members` (id -> 127.0.0.1:port) everyone dials through a relay of its own.
+
+    All use the same addresses, `members` here, but what their host names stand for differs
+    from caller to caller: `hosts`. The relay from the 1st to the 2nd member listens at 127.1.1.2.
+    """
 
     def __init__(self, members: Mapping[str, str]) -> None:
-        self._members = dict(members)
-        self._relays = {
-            (caller, target): Relay(address)
-            for target, address in members.items()
-            for caller in members
-            if caller != target
-        }
+        self._relays: dict[tuple[str, str], Relay] = {}
+        self._hosts: dict[str, dict[str, str]] = {}
+        self.members = {member: f"{member}.test:{_port(address)}" for member, address in members.items()}
+        for row, caller in enumerate(members, 1):
+            self._hosts[caller] = {f"{caller}.test": "127.0.0.1"}
+            for column, (target, address) in enumerate(members.items(), 1):
+                if target != caller:
+                    host = self._hosts[caller][f"{target}.test"] = f"127.1.{row}.{column}"
+                    self._relays[caller, target] = Relay(host, _port(address))
 
     async def start(self) -> None:
         for relay in self._relays.values():
             await relay.start()
 
-    def seen_by(self, caller: str) -> dict[str, str]:
-        """The members' addresses as `caller` dials them."""
-        return {
-            target: address if target == caller else self._relays[caller, target].address
-            for target, address in self._members.items()
-        }
+    def hosts(self, caller: str) -> dict[str, str]:
+        """Host names and what they stand for, as `caller` sees it."""
+        return self._hosts[caller]
 
     def cut_off(self, member: str) -> None:
         """`member` reaches nobody and nobody reaches it."""
@@ -120,3 +119,7 @@ class Relays:
         for pair, relay in self._relays.items():
             if chosen(*pair):
                 do(relay)
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])

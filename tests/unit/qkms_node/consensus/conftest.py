@@ -139,7 +139,8 @@ async def make_cluster(
             folder.mkdir()
             settings = {
                 "node_id": node_id,
-                "members": relays.seen_by(node_id) if relays else addresses,
+                "members": relays.members if relays else addresses,
+                "hosts": relays.hosts(node_id) if relays else {},
                 "listen": address,
                 "tls": [str(tls.ca), str(tls.certificate), str(tls.private_key)],
                 "data_dir": str(folder / "data"),

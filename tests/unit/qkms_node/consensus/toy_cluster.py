@@ -148,9 +148,9 @@ class ToyMember:
     async def _gone(self) -> None:
         process, self._process = self._process, None
         assert process is not None
-        assert self._reader is not None
         await process.wait()
-        await self._reader
+        if self._reader is not None:
+            await self._reader
 
 
 class ToyCluster:

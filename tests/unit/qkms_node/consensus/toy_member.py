@@ -9,6 +9,7 @@ import base64
 import hashlib
 import itertools
 import json
+import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -120,10 +121,21 @@ async def fill(replica: SyncObjReplica, name: str, commands: int, size: int) -> 
     return sum(await asyncio.gather(*(client() for _ in range(FILLERS))))
 
 
+def use_hosts(hosts: dict[str, str]) -> None:
+    """What this process looks up there, as if /etc/hosts were its own."""
+    look_up = socket.getaddrinfo
+
+    def look_up_here(host: Any, *rest: Any, **named: Any) -> Any:
+        return look_up(hosts.get(host, host), *rest, **named)
+
+    socket.getaddrinfo = look_up_here
+
+
 def make(path: Path, tally: Tally) -> SyncObjReplica:
     settings = json.loads(path.read_text())
     log = path.with_suffix(".log").open("a", buffering=1)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(log))
+    use_hosts(settings["hosts"])
     ca, certificate, private_key = (Path(name) for name in settings["tls"])
     return SyncObjReplica(
         node_id=settings["node_id"],
