@@ -127,20 +127,6 @@ async def test_a_leader_that_slept_does_not_speak_for_the_past(make_cluster: Mak
     assert "meanwhile" in await sleeper.call("counts")
 
 
-async def test_a_member_behind_a_backlog_catches_up_from_the_log(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster()
-    await cluster.start()
-    away = next(m for m in cluster.members.values() if m is not cluster.alive[0])
-    await away.kill()
-    size = 1000 * "x"
-    for start in range(0, 3000, 500):
-        await asyncio.gather(*(cluster.alive[0].propose(f"c{n}|{size}", 30) for n in range(start, start + 500)))
-    await away.start()
-    await cluster.agreed()
-    assert len(await away.call("counts")) == 3000
-    assert "snapshot_installed" not in away.log()
-
-
 async def test_a_member_that_was_away_too_long_gets_a_snapshot(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(
         snapshot_after_entries=40, keep_entries=10, snapshot_chunk_bytes=1000, segment_bytes=20_000
@@ -159,24 +145,6 @@ async def test_a_member_that_was_away_too_long_gets_a_snapshot(make_cluster: Mak
     await cluster.start()
     await cluster.agreed()
     assert len(await away.call("counts")) == 201
-
-
-async def test_load_kills_and_small_snapshots_together(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster(
-        snapshot_after_entries=30, keep_entries=5, snapshot_chunk_bytes=2000, segment_bytes=10_000
-    )
-    await cluster.start()
-    load = Load(cluster)
-    running = asyncio.create_task(load.run(clients=8))
-    for turn in range(6):
-        victim = list(cluster.members.values())[turn % 3]
-        await load.acknowledged(60)
-        await victim.kill()
-        await load.acknowledged(60)
-        await victim.start()
-    load.stop()
-    await running
-    await check_truth(cluster, load)
 
 
 async def test_leadership_is_handed_over(make_cluster: MakeCluster) -> None:

@@ -60,8 +60,13 @@ async def check_truth(cluster: ToyCluster, load: Load) -> None:
     """Acknowledged means applied once; certainly refused means never; nothing is applied twice."""
     await cluster.agreed()
     counts = await cluster.alive[0].call("counts")
-    assert set(load.endings) <= {"OK", *REFUSED, *UNKNOWN}
-    assert load.endings["OK"], "the load did nothing"
-    assert [n for n, ending in load.ended.items() if ending == "OK" and counts.get(n) != 1] == []
-    assert [n for n, ending in load.ended.items() if ending in REFUSED and n in counts] == []
-    assert [n for n, count in counts.items() if count != 1] == []
+    endings = load.ended.items()
+    strange = set(load.endings) - {"OK", *REFUSED, *UNKNOWN}
+    lost = [name for name, ending in endings if ending == "OK" and name not in counts]
+    applied_though_refused = [name for name, ending in endings if ending in REFUSED and name in counts]
+    repeated = [name for name, count in counts.items() if count != 1]
+    assert load.endings["OK"], f"the load did nothing: {load.endings}"
+    assert not strange, f"proposals ended as {strange}"
+    assert not lost, f"acknowledged and lost: {lost}"
+    assert not applied_though_refused, f"refused and applied: {applied_though_refused}"
+    assert not repeated, f"applied more than once: {repeated}"
