@@ -23,6 +23,11 @@ from qkms_node.consensus.replica import ConsensusError, NoQuorum, NotCommitted, 
 
 NOT_LEADER = "NOT_LEADER"
 QUEUE_FULL = "QUEUE_FULL"
+DISK_FULL = "DISK_FULL"
+_REFUSALS = {
+    QUEUE_FULL: "too many proposals wait at the leader; try again later",
+    DISK_FULL: "the disk of the leader is almost full (RESOURCE_EXHAUSTED); free space there",
+}
 
 
 @dataclass(eq=False, slots=True)
@@ -139,7 +144,9 @@ class Proposals:
         core, book = self._core, self._book
         if core.role is not Role.LEADER:
             core.send(peer, ForwardAnswer(message.seq, NOT_LEADER, 0, 0, 0))
-        elif self.disk_full or sum(len(g.commands) for g in book.received) >= core.limits.queued_commands:
+        elif self.disk_full:
+            core.send(peer, ForwardAnswer(message.seq, DISK_FULL, 0, 0, 0))
+        elif sum(len(g.commands) for g in book.received) >= core.limits.queued_commands:
             core.send(peer, ForwardAnswer(message.seq, QUEUE_FULL, 0, 0, 0))
         else:
             book.received.append(Group(message.commands, [], (peer, message.seq)))
@@ -149,7 +156,7 @@ class Proposals:
         if message.refused == NOT_LEADER:
             self._requeue(own)
         elif message.refused:
-            self._end_all(own, NotCommitted("too many proposals wait at the leader, or its disk is almost full"))
+            self._end_all(own, NotCommitted(_REFUSALS.get(message.refused, message.refused)))
         elif message.index <= self._core.applied_index:
             self._end_all(own, OutcomeUnknown("the entry was applied before it was known to carry this proposal"))
         else:
