@@ -25,10 +25,12 @@ class DataDirInUse(Exception):
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes creations, renames and removals in `folder` durable."""
+    """Makes creations, renames and removals in `folder` durable. Raises DiskFault."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise DiskFault(f"{folder}: cannot make the names in it durable: {error.strerror}") from error
     finally:
         os.close(descriptor)
 
@@ -48,9 +50,20 @@ def make_folder(folder: Path) -> None:
 
 
 def publish(temporary: Path, target: Path) -> None:
-    """Renames a file that is already fsynced, durably."""
-    temporary.replace(target)
+    """Renames a file that is already fsynced, durably. Raises DiskFault."""
+    try:
+        temporary.replace(target)
+    except OSError as error:
+        raise DiskFault(f"{target}: cannot give a file this name: {error.strerror}") from error
     sync_folder(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file; durable once its folder is synced. Raises DiskFault."""
+    try:
+        path.unlink()
+    except OSError as error:
+        raise DiskFault(f"{path}: cannot remove it: {error.strerror}") from error
 
 
 def preallocate(descriptor: int, size: int) -> None:

@@ -11,7 +11,7 @@ start it again. It does not protect a majority that loses its disks.
 
 from pathlib import Path
 
-from qkms_node.consensus.files import make_folder, sync_folder
+from qkms_node.consensus.files import make_folder, remove, sync_folder
 
 _MARK = "newcomer"
 
@@ -44,8 +44,8 @@ class Newcomer:
         self.active = False
 
     def settle(self) -> None:
-        """What ended the newcomer's time is durable."""
+        """What ended the newcomer's time is durable. Raises DiskFault."""
         if self._marked and not self.active:
-            self._mark.unlink()
+            remove(self._mark)
             sync_folder(self._mark.parent)
             self._marked = False

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qkms_node.consensus.files import DiskFault, make_folder, publish, sync_folder
+from qkms_node.consensus.files import DiskFault, make_folder, publish, remove, sync_folder
 from qkms_node.consensus.snapshot_file import Meta, SnapshotDamaged, SnapshotFile, SnapshotReader, write_snapshot
 
 _SUFFIX = ".snapshot"
@@ -47,11 +47,11 @@ class SnapshotStore:
         return self._open(paths[-1])
 
     def adopt(self, file: SnapshotFile) -> None:
-        """Makes a complete, vouched-for file the newest and removes older ones."""
+        """Makes a complete, vouched-for file the newest and removes older ones. Raises DiskFault."""
         self.newest = file
         for path in self._folder.glob(f"*{_SUFFIX}"):
             if path.name < file.path.name:
-                path.unlink()
+                remove(path)
 
     def write(self, meta: Meta, chunks: Iterable[bytes]) -> SnapshotFile:
         """Writes a snapshot under its name; may run in another thread. Raises DiskFault."""
@@ -85,7 +85,10 @@ class SnapshotStore:
         return held
 
     def complete(self) -> SnapshotReader | None:
-        """Verifies the arrived file and gives it its name; None, forgetting it, when it is damaged."""
+        """Verifies the arrived file and gives it its name; None, forgetting it, when it is damaged.
+
+        Raises DiskFault.
+        """
         assert self._arriving is not None
         offer, descriptor = self._arriving
         try:
