@@ -7,6 +7,7 @@ empty state must never pass for the ledger.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,9 @@ class SnapshotStore:
             publish(temporary, target)
         except OSError as error:
             raise DiskFault(f"{target}: cannot store a snapshot: {error.strerror}") from error
+        finally:
+            with suppress(OSError):  # it has its name by now, or is of no use and takes up space
+                temporary.unlink()
         return SnapshotFile(target, meta, written.size, written.digest)
 
     def receive(self, offer: Offer, offset: int, data: bytes) -> int:
