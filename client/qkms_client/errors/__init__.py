@@ -21,6 +21,7 @@ from qkms_client.errors.local import (
     SessionRejected,
 )
 from qkms_client.errors.refusals import (
+    AlgorithmUnsuitable,
     CiphertextMalformed,
     CiphertextRejected,
     EpochConflict,
@@ -69,6 +70,7 @@ BY_REASON: Mapping[str, type[QkmsError]] = {
 
 __all__ = [
     "BY_REASON",
+    "AlgorithmUnsuitable",
     "AnswerNotUnderstood",
     "CiphertextMalformed",
     "CiphertextRejected",
