@@ -24,7 +24,7 @@ from qkms_node.consensus.messages import SnapshotAnswer, SnapshotChunk
 from qkms_node.consensus.proposals import Proposals
 from qkms_node.consensus.replica import Install, StateMachine
 from qkms_node.consensus.segments import JournalDamaged
-from qkms_node.consensus.snapshot_file import Meta, SnapshotFile
+from qkms_node.consensus.snapshot_file import Meta, SnapshotFile, SnapshotReader
 from qkms_node.consensus.snapshot_sending import SnapshotSending
 from qkms_node.consensus.snapshot_store import Offer, SnapshotStore
 
@@ -83,8 +83,7 @@ class Snapshots:
                     journal.folder, 0, f"it begins after entry {core.base_index} and there is no snapshot of it"
                 )
             return
-        install = self._machine.restore(reader.chunks())
-        file = reader.finish()
+        file, install = self._restore(reader, lambda: None)
         self._put_in_place(file, install)
         self._store.remove_older()
         index, term = file.meta.index, file.meta.term
@@ -139,10 +138,14 @@ class Snapshots:
     def _take_in(self, pause: Pause) -> tuple[SnapshotFile, Install] | None:
         """Verifies what arrived, gives it its name and restores it; None when it is damaged."""
         reader = self._store.complete()
-        if reader is None:
-            return None
-        install = self._machine.restore(_paced(reader.chunks(), pause))
-        return reader.finish(), install
+        return None if reader is None else self._restore(reader, pause)
+
+    def _restore(self, reader: SnapshotReader, pause: Pause) -> tuple[SnapshotFile, Install]:
+        try:
+            install = self._machine.restore(_paced(reader.chunks(), pause))
+            return reader.finish(), install
+        finally:
+            reader.close()
 
     def _taken_in(
         self, peer: str, offer: Offer, result: tuple[SnapshotFile, Install] | BaseException | None
