@@ -1,5 +1,7 @@
 """A snapshot that arrives: resumed where it broke off, installed while its leader is answered."""
 
+import errno
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from tests.unit.qkms_node.consensus.test_consensus_world import (  # noqa: F401
 )
 from tests.unit.qkms_node.consensus.world_parts import History, Machine
 
+from qkms_node.consensus import snapshots
+from qkms_node.consensus.files import DiskFault
 from qkms_node.consensus.messages import Append, AppendAnswer, SnapshotAnswer, SnapshotChunk
 from qkms_node.consensus.replica import Role
 from qkms_node.consensus.snapshot_file import Meta, SnapshotFile
@@ -127,6 +131,44 @@ def test_older_files_go_once_a_snapshot_is_installed(tmp_path: Path) -> None:
     member = Member(tmp_path, history=history)
     receive(member, chunks(made(tmp_path, history, 20)))
     assert [path.name[:20] for path in (tmp_path / "snapshots").iterdir()] == [f"{20:020d}"]
+
+
+def test_what_arrives_is_synced_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "SYNC_BYTES", 3 * PART)
+    history = History()
+    file = made(tmp_path, history, 20)
+    member = Member(tmp_path, history=history)
+    member.jobs = jobs = list[Callable[[], None]]()
+    *parts, last = chunks(file)
+    synced: list[int] = []
+    for part in parts:
+        receive(member, [part])
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", lambda number: synced.append(os.fstat(number).st_size))
+            while jobs:
+                jobs.pop(0)()
+    assert synced == list(range(3 * PART, file.size, 3 * PART))
+    receive(member, [last])
+    jobs.pop(0)()
+    assert member.raft.core.applied_index == 20
+
+
+def test_a_sync_that_fails_on_the_way_stops_the_member(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may have dropped what it could not write: a later sync that succeeds would lie."""
+    monkeypatch.setattr(snapshots, "SYNC_BYTES", 3 * PART)
+    history = History()
+    member = Member(tmp_path, history=history)
+    member.jobs = jobs = list[Callable[[], None]]()
+    receive(member, chunks(made(tmp_path, history, 20))[:4])
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        jobs.pop(0)()
+    with pytest.raises(DiskFault, match="cannot store a snapshot"):
+        member.raft.tick()
 
 
 # Transfers that break off.
