@@ -180,6 +180,7 @@ class _Run:
         (data / "snapshots").mkdir()
         for path in (self._folder / "made").glob(f"{index:020d}-*"):
             shutil.copy(path, data / "snapshots")
+        os.sync()  # or the disk is busy with this copy while something is measured
 
     def _phase(self, member: Member, what: str, since: float, until: float) -> None:
         span: dict[str, Any] = member.call("span", since=since, until=until)

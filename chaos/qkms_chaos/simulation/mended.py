@@ -37,6 +37,7 @@ class MendedNode(Node):
     _raft: Raft
     _readers: dict[int, FrameReader]
     _admitted: frozenset[str] = frozenset()
+    _met_full_disk: BaseException | None = None  # what work of the background raised on one
 
     def load(self) -> None:
         root = path_on(self.world.calls, self.name)
@@ -77,8 +78,11 @@ class MendedNode(Node):
         return wait
 
     def fell(self, error: Exception) -> None:
-        if isinstance(error, DiskFault | OSError) and self.disk.capacity is not None:
+        full = self.disk.capacity is not None or error is self._met_full_disk
+        if isinstance(error, DiskFault | OSError) and full:
             self.kill(f"stopped: {error}")
+            if error is self._met_full_disk:  # maybe only after the space was back
+                self.world.agenda.after(0.5, self.start)
             return
         self.world.oracles.breach("a node never stops by itself", f"{self.name}: {type(error).__name__}: {error}")
         self.kill(f"{type(error).__name__}: {error}")
@@ -172,6 +176,8 @@ class MendedNode(Node):
             result = work(lambda: None)
         except Exception as error:  # raised again by the engine
             result = error
+            if self.disk.capacity is not None:
+                self._met_full_disk = error
         run = self.run
 
         def hand_over() -> None:
@@ -179,7 +185,7 @@ class MendedNode(Node):
                 self.post(lambda: done(result))
 
         # Now and then it takes longer than an election.
-        self.world.agenda.after(self._rng.uniform(0.0, self._rng.choice((0.03, 0.03, 1.5))), hand_over)
+        self.world.agenda.after(self._rng.uniform(0.0, 1.5 if self._rng.random() < 0.1 else 0.03), hand_over)
 
     def _report(self, event: str, **fields: Any) -> None:
         self.world.say(

@@ -23,7 +23,7 @@ from qkms_node.consensus.configuration import Placed
 MAGIC = b"QKMSNAP1"
 DIGEST_BYTES = 16
 BLOCK_BYTES = 64 * 1024
-SYNC_BYTES = 4 * 1024 * 1024
+SYNC_BYTES = 4 * 1024 * 1024  # left to the end, a large file would hold up every other sync of its disk
 _BLOCK = struct.Struct("<BII")
 _META, _CHUNKS, _END = 1, 2, 3
 _MAX_BLOCK_BYTES = 64 * 1024 * 1024
@@ -67,7 +67,7 @@ class SnapshotFile:
 
 
 class _Output:
-    """Blocks into a file, hashed on the way, and synced in parts: a journal on the same disk waits less long."""
+    """Blocks into a file, hashed and synced on the way."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

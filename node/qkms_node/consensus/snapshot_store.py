@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qkms_node.consensus.files import DiskFault, make_folder, publish, remove, sync_folder
-from qkms_node.consensus.snapshot_file import Meta, SnapshotDamaged, SnapshotFile, SnapshotReader, write_snapshot
+from qkms_node.consensus.snapshot_file import (
+    SYNC_BYTES,
+    Meta,
+    SnapshotDamaged,
+    SnapshotFile,
+    SnapshotReader,
+    write_snapshot,
+)
 
 _SUFFIX = ".snapshot"
 _ARRIVING = ".arriving"
@@ -79,7 +86,8 @@ class SnapshotStore:
         """Takes a part of an arriving file; returns how many bytes are held, from where to go on.
 
         A part at another place than the end of what is held changes nothing, so a broken
-        transfer of the same file resumes, after a restart of this member too. Raises DiskFault.
+        transfer of the same file resumes, after a restart of this member too. May run in
+        another thread. Raises DiskFault.
         """
         path = self._arriving_path(offer)
         try:
@@ -91,25 +99,13 @@ class SnapshotStore:
             if offset == held and held + len(data) <= offer.size:
                 os.pwrite(descriptor, data, offset)
                 held += len(data)
+                if held // SYNC_BYTES > offset // SYNC_BYTES:
+                    os.fdatasync(descriptor)
         except OSError as error:
             with suppress(OSError):  # the space is needed
                 path.unlink()
             raise DiskFault(f"{path}: cannot store a snapshot: {error.strerror}") from error
         return held
-
-    def sync_arriving(self, offer: Offer) -> None:
-        """Makes durable what arrived so far; may run in another thread. Raises DiskFault."""
-        path = self._arriving_path(offer)
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # it was completed, or given up for another
-            return
-        try:
-            os.fdatasync(descriptor)
-        except OSError as error:
-            raise DiskFault(f"{path}: cannot store a snapshot: {error.strerror}") from error
-        finally:
-            os.close(descriptor)
 
     def complete(self) -> SnapshotReader | None:
         """Verifies the arrived file and gives it its name; None, forgetting it, when it is damaged.

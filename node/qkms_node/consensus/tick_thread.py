@@ -7,6 +7,7 @@ fatal: it is recorded, the calls end, and the thread stops.
 """
 
 import os
+import queue
 import random
 import threading
 import time
@@ -31,14 +32,14 @@ from qkms_node.consensus.settings import Limits, Timing, Tls
 from qkms_node.consensus.snapshot_store import SnapshotStore
 from qkms_node.consensus.snapshots import Pause
 
-WRITER_STOP_S = 5.0
-WORK_S = PAUSE_S = 0.0005  # the background thread works for one, then sleeps for the other
+WORKER_STOP_S = 5.0
+WORK_S = PAUSE_S = 0.0005  # the worker computes for one, then sleeps for the other
 
 T = TypeVar("T")
 
 
 class WorkAbandoned(Exception):
-    """Ends a job of the background thread when the member stops; nothing of it was in use."""
+    """Ends a job of the worker when the member stops; nothing of it was in use."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ class TickThread(threading.Thread):
         self._inbox: deque[Proposal | Waiter | Callable[[Raft], None]] = deque()
         self._mesh: Mesh | None = None
         self._stopping = False
-        self._writer: threading.Thread | None = None
-        self._rested = 0.0  # when the writer last slept
+        self._worker = threading.Thread(target=self._work, name="qkms-snapshots", daemon=True)
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._rested = 0.0  # when the worker last slept
         self.view = View()
 
     # From any thread.
@@ -220,8 +222,9 @@ class TickThread(threading.Thread):
         if fault is None:
             with suppress(DiskFault):  # what is not flushed was never acknowledged
                 raft.core.journal.flush()
-        if self._writer is not None:
-            self._writer.join(WRITER_STOP_S)
+        if self._worker.is_alive():
+            self._jobs.put(None)
+            self._worker.join(WORKER_STOP_S)
         raft.destroy()
         self._give_back(raft)
 
@@ -233,7 +236,7 @@ class TickThread(threading.Thread):
             os.close(lock)
 
     def _in_background(self, work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
-        def run() -> None:
+        def job() -> None:
             result: T | BaseException
             try:
                 result = work(self._pause)
@@ -241,8 +244,13 @@ class TickThread(threading.Thread):
                 result = error
             self.submit(lambda _: done(result))
 
-        self._writer = threading.Thread(target=run, name="qkms-snapshot", daemon=True)
-        self._writer.start()
+        if not self._worker.is_alive():
+            self._worker.start()
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
 
     def _pause(self) -> None:
         if self._stopping:

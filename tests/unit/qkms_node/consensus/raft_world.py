@@ -35,7 +35,6 @@ class World:
         self.rng = random.Random(seed)
         self.limits = TINY
         self.now = 1000.0
-        self.job_s = 0.1  # the longest that work of the background takes
         self._set_clock = set_clock
         set_clock(self.now)
         self.history = History()
@@ -64,7 +63,7 @@ class World:
 
         def background(work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
             result = work(lambda: None)
-            node.background.append((self.now + self.rng.random() * self.job_s, lambda: done(result)))
+            node.background.append((self.now + self.rng.random() * 0.1, lambda: done(result)))
 
         environment = Environment(
             network=_Wire(self, name),
