@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord
 from qkms_node.ledger.records import (
     EventRecord,
     KeyRecord,
@@ -36,6 +37,9 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "sessions": (str, SessionRecord),
     "requests": (str, RequestRecord),
     "qkd_key_epochs": (str, int),
+    "members": (str, MemberRecord),
+    "join_tokens": (str, JoinTokenRecord),
+    "handovers": (str, HandoverRecord),
 }
 
 _encode = msgspec.msgpack.Encoder().encode
