@@ -20,7 +20,7 @@ from qkms_node.ledger.commands import (
 from qkms_node.ledger.join_rules import invite
 from qkms_node.ledger.member_records import HandoverRecord, MemberRecord, MemberRole
 from qkms_node.ledger.records import EventType
-from qkms_node.ledger.state import Refusal, State
+from qkms_node.ledger.state import Refusal, State, voters
 
 # Those of the engine (consensus.change_rules): what it will refuse for good is refused here at once.
 MAX_VOTERS = 9
@@ -62,7 +62,7 @@ def add_member(state: State, command: AddMember) -> Outcome:
     ):
         raise Refusal(
             "MEMBER_EXISTS",
-            f"{known.node_id} is a member at {known.raft_address}, {known.rpc_address} with SAE id {known.sae_id}; "
+            f"{known.node_id} is a member at {known.raft_address}, {known.rpc_address}, SAE id {known.sae_id}; "
             "remove it before it joins elsewhere",
             node_id=known.node_id,
         )
@@ -134,11 +134,6 @@ def settle_handover(state: State, command: SettleHandover) -> Outcome:
         return Outcome(state.revision, note="already settled")
     del state.handovers[HANDOVER]
     return Outcome(state.revision + 1, changed=True)
-
-
-def voters(state: State) -> set[str]:
-    """Ids of those who are meant to vote."""
-    return {m.node_id for m in state.members.values() if m.role is MemberRole.VOTER}
 
 
 def _check_free(state: State, command: AddMember) -> None:

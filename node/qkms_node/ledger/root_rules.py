@@ -20,7 +20,7 @@ from qkms_node.ledger.commands import (
     StageRoot,
 )
 from qkms_node.ledger.records import EpochState, EventType, NodeRecord, RootRecord, ShareRecord
-from qkms_node.ledger.state import Refusal, State
+from qkms_node.ledger.state import Refusal, State, voters
 
 
 def quorum(root: RootRecord) -> int:
@@ -68,6 +68,8 @@ def stage_root(state: State, command: StageRoot) -> Outcome:
             expected=command.epoch,
             actual=state.last_epoch + 1,
         )
+    if state.members and set(command.voters) | {command.leader_id} != voters(state):
+        raise Refusal("EPOCH_CONFLICT", "the voters changed while the epoch was being seeded; seed again")
     if state.staged_epoch:
         raise Refusal("ROTATION_PENDING", f"root epoch {state.staged_epoch} is staged already")
     for key_id in command.qkd_key_ids:

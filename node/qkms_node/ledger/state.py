@@ -10,7 +10,7 @@ import heapq
 from collections import deque
 from dataclasses import dataclass, field
 
-from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord, MemberRole
 from qkms_node.ledger.records import (
     EventRecord,
     EventType,
@@ -108,3 +108,8 @@ class State:
     def next_due_ms(self) -> int | None:
         """When the next scheduled thing is due, if anything is."""
         return self.due[0][0] if self.due else None
+
+
+def voters(state: State) -> set[str]:
+    """Ids of the members that are meant to vote."""
+    return {m.node_id for m in state.members.values() if m.role is MemberRole.VOTER}
