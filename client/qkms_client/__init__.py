@@ -13,6 +13,7 @@ from qkms_client.aio.client import AsyncClient
 from qkms_client.aio.watch import AsyncKeyWatch
 from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, linearizable
 from qkms_client.errors import OutcomeUnknown, QkmsError
+from qkms_client.invitation import Invitation
 from qkms_client.pending import PendingSession
 from qkms_client.profile import Profile, load_profile
 from qkms_client.secret import DataKey, Decrypted, DerivedKey, EstablishedSession
@@ -27,6 +28,9 @@ from qkms_client.types import (
     KeyEvent,
     KeyVersion,
     Link,
+    Member,
+    MemberChange,
+    MemberRole,
     NodeStatus,
     RootRotation,
     Rotation,
@@ -48,11 +52,15 @@ __all__ = [
     "EventType",
     "Grade",
     "Header",
+    "Invitation",
     "Key",
     "KeyEvent",
     "KeyVersion",
     "KeyWatch",
     "Link",
+    "Member",
+    "MemberChange",
+    "MemberRole",
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",

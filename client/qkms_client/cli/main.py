@@ -8,6 +8,7 @@ from qkms_client.cli.cluster import links, root, status
 from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
 from qkms_client.cli.keys import keys
+from qkms_client.cli.members import cluster
 from qkms_client.cli.session import session
 from qkms_client.errors import QkmsError
 
@@ -42,5 +43,5 @@ def main() -> None:
     """
 
 
-for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root):
+for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root, cluster):
     main.add_command(command)
