@@ -25,6 +25,7 @@ from qkms_node.tls_files import TlsFilesInvalid, settle
 from qkms_node.wiring import make_links, replica_maker
 
 PR_SET_DUMPABLE = 4
+STDIN = "-"
 
 EPILOG = """\
 examples:
@@ -100,7 +101,8 @@ def _add_join(commands: Any) -> None:
 
 
 def _join(arguments: argparse.Namespace) -> None:
-    token = sys.stdin.readline() if arguments.token == "-" else arguments.token
+    from_stdin = arguments.token == STDIN
+    token = sys.stdin.readline() if from_stdin else arguments.token
     place = Place(
         folder=arguments.dir,
         raft_listen=arguments.raft_listen,

@@ -98,7 +98,7 @@ class EnrolSection(_Section, frozen=True):
     for no client certificate. `address`: where they are sent, by default `listen`."""
 
     listen: Address
-    address: Address | None = None
+    address: str = ""
 
 
 class SealSection(_Section, frozen=True):

@@ -74,15 +74,17 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self.certificate_path = folder / "ca.pem"
-        key_path = folder / "ca.key"
-        if not (self.certificate_path.exists() and key_path.exists()):
+        self.key_path = folder / "ca.key"
+        if not (self.certificate_path.exists() and self.key_path.exists()):
             key = ec.generate_private_key(ec.SECP256R1())
-            _write_key(key_path, key)
+            _write_key(self.key_path, key)
             _write(self.certificate_path, _self_signed(key, name), 0o644)
-        self._key = _read_key(key_path)
+        self._key = _read_key(self.key_path)
         self._certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
         if self._certificate.public_key() != self._key.public_key():
-            raise ValueError(f"{key_path} is not the key of {self.certificate_path}; remove both to begin anew")
+            raise ValueError(
+                f"{self.key_path} is not the key of {self.certificate_path}; remove both to begin anew"
+            )
 
     def issue(
         self,

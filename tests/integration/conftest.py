@@ -27,9 +27,10 @@ def world(
     network: Callable[[Layout], Network] | None = None,
     overrides: Overrides | None = None,
     without: tuple[str, ...] = (),
+    spares: int = 0,
 ) -> Iterator[World]:
     """A started cluster, but for the members `without`; on failure its logs are told."""
-    layout = open_layout(folder)
+    layout = open_layout(folder, spares=spares)
     with Cluster(layout, network(layout) if network else None, overrides) as cluster:
         cluster.prepare()
         cluster.start_members([k for k in cluster.kmes if k not in without])

@@ -7,8 +7,9 @@ the admission rules applied. Knows nothing of root epochs.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -58,7 +59,7 @@ class Links:
         self._make = make
         self._stamp = stamp
         self._made_for: dict[str, tuple[object, ...]] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.observations: dict[str, Observation] = {}
 
     @classmethod
@@ -86,6 +87,7 @@ class Links:
                     self._retire(self._links[peer])
                 self._links[peer] = fresh
                 self._made_for[peer] = wanted
+                self._meanwhile(self._observe(peer, fresh))
 
     def _retire(self, link: Link) -> None:
         """Closes a link after the requests that it may still be carrying."""
@@ -94,9 +96,12 @@ class Links:
             await asyncio.sleep(RETIRE_S)
             await link.close()
 
-        task = asyncio.create_task(close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._meanwhile(close())
+
+    def _meanwhile(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @property
     def peers(self) -> frozenset[str]:
@@ -162,7 +167,7 @@ class Links:
 
     async def close(self) -> None:
         """Closes every link."""
-        for task in self._closing:
+        for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(link.close() for link in self._links.values()))
 

@@ -41,6 +41,12 @@ WIRE_REASONS = {
     "REVISION_NOT_REACHED": errors.RevisionNotReached,
     "HISTORY_COMPACTED": errors.HistoryCompacted,
     "INTERNAL": errors.InternalError,
+    "MEMBER_NOT_FOUND": errors.MemberNotFound,
+    "MEMBER_EXISTS": errors.MemberExists,
+    "MEMBER_NOT_READY": errors.MemberNotReady,
+    "MEMBER_LIMIT": errors.MemberLimit,
+    "LAST_VOTER": errors.LastVoter,
+    "NOT_FOUNDED": errors.NotFounded,
 }
 
 
