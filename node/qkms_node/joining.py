@@ -78,11 +78,24 @@ class _Pending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def join(token: str, server: str, fingerprint: str, place: Place) -> Path:
     """Makes the folder, or renews its certificate; returns its node.toml. Raises JoinFailed."""
     node_id, secret = parse_token(token)
+    _check_folder(place.folder / "node.toml", node_id)
     ca = trusted_ca(server, fingerprint)
     place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     pending = _pending(place, node_id)
     response = _enrol(server, ca, pending, secret)
     return _settle(place, pending, response, ca)
+
+
+def _check_folder(config: Path, node_id: str) -> None:
+    """Raises JoinFailed for a folder of another node."""
+    if not config.exists():
+        return
+    try:
+        found = tomllib.loads(config.read_text())["node"]["id"]
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        raise JoinFailed(f"{config} cannot be read; correct or remove it") from None
+    if found != node_id:
+        raise JoinFailed(f"{config} is of {found}; name another folder with --dir for {node_id}")
 
 
 def parse_token(token: str) -> tuple[str, bytes]:

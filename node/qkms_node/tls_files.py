@@ -104,6 +104,7 @@ def settle(paths: TlsPaths) -> None:
     """Finishes a renewal that a crash left between the two renames; removes one that had not got so far."""
     aside = _aside(paths.certificate)
     if not aside.exists():
+        _aside(paths.private_key).unlink(missing_ok=True)
         return
     try:
         whole = _fits(aside.read_bytes(), paths.private_key.read_bytes())

@@ -9,12 +9,11 @@ from datetime import timedelta
 import pytest
 from tests.integration.conftest import MakeWorld
 
-from qkms_chaos.cluster.driver import JoinRefused
 from qkms_chaos.cluster.layout import Layout
 from qkms_chaos.cluster.observe import Observer
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
-from qkms_client import Client, Member, MemberRole, Profile, bounded
+from qkms_client import Client, Member, MemberRole, Profile, bounded, linearizable
 from qkms_client import errors as e
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(150)]
@@ -82,8 +81,8 @@ def test_a_node_joins_votes_and_takes_the_place_of_the_first_leader(make_world: 
         wait_member(world.operator, "node-4", "to hold the root", lambda m: m.holds_root)
         joined = Client(profile_with(layout, world, "node-4"))
         assert joined.decrypt("payments", sealed).plaintext == b"attack at dawn"
-        assert joined.encrypt("payments", b"x").header.node_id == "node-4"
-        assert joined.get_key("payments").header.node_id == "node-4"  # linearizable, through a barrier
+        assert joined.encrypt("payments", b"x").version == 1
+        assert joined.get_key("payments", consistency=linearizable()).primary_version == 1  # through a barrier
         member = wait_member(world.operator, "node-4", "to be level", lambda m: m.behind == 0)
         assert (member.role, member.acting_role) == (MemberRole.LEARNER, MemberRole.LEARNER)
 
@@ -94,7 +93,7 @@ def test_a_node_joins_votes_and_takes_the_place_of_the_first_leader(make_world: 
 
         # The leader goes, under load.
         leader = world.observer.wait_leader()
-        epoch = world.observer.status(leader).root.epoch
+        epoch = active_epoch(world.observer, leader)
         staying = [n for n in (*world.nodes, "node-4") if n != leader]
         observer = Observer(Client(profile_with(layout, world, *staying)), staying)
         with Client(profile_with(layout, world, *world.nodes, "node-4")) as writer:
@@ -111,7 +110,9 @@ def test_a_node_joins_votes_and_takes_the_place_of_the_first_leader(make_world: 
 
         # A root that it does not know follows.
         statuses = observer.wait_root(epoch + 1, nodes=staying)
-        assert leader not in statuses["node-4"].root.confirmed_by
+        root = statuses["node-4"].root
+        assert root is not None
+        assert leader not in root.confirmed_by
         versions = joined.list_versions("payments")
         assert [v.version for v in versions] == list(range(1, 2 + len(load.acknowledged)))
 
@@ -127,8 +128,15 @@ def test_a_node_joins_votes_and_takes_the_place_of_the_first_leader(make_world: 
         )
         with Client(profile_with(layout, world, *staying)) as operator:
             members = {m.id: (m.role, m.acting_role) for m in operator.list_members()}
-        assert members == {node: (MemberRole.VOTER, MemberRole.VOTER) for node in staying}
+        assert members == dict.fromkeys(staying, (MemberRole.VOTER, MemberRole.VOTER))
         joined.close()
+
+
+def active_epoch(observer: Observer, node: str) -> int:
+    status = observer.status(node)
+    assert status is not None
+    assert status.root is not None
+    return status.root.epoch
 
 
 def _some(found: list[int], count: int) -> None:

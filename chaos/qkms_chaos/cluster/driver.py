@@ -89,7 +89,8 @@ class Cluster:
     def add_node(self, node: str, through: str | None = None) -> None:
         """Lets a spare node join by a one-time token, as a learner, starts it and waits until it takes calls.
 
-        `through`: the node whose enrolment listener it speaks to, by default any. Raises JoinRefused, ProcessDied, WaitExpired.
+        `through`: the node whose enrolment listener it speaks to, by default any.
+        Raises JoinRefused, ProcessDied, WaitExpired.
         """
         site = self.layout.site(node)
         with Client.from_profile(self.layout.profile) as operator:
