@@ -16,10 +16,18 @@ from qkms_client.errors import OutcomeUnknown, QkmsError
 from qkms_client.invitation import Invitation
 from qkms_client.pending import PendingSession
 from qkms_client.profile import Profile, load_profile
-from qkms_client.secret import DataKey, Decrypted, DerivedKey, EstablishedSession
+from qkms_client.secret import (
+    DataKey,
+    Decapsulated,
+    Decrypted,
+    DerivedKey,
+    Encapsulated,
+    EstablishedSession,
+)
 from qkms_client.sync.client import Client
 from qkms_client.sync.watch import KeyWatch
 from qkms_client.types import (
+    Algorithm,
     Encrypted,
     EventType,
     Grade,
@@ -28,25 +36,34 @@ from qkms_client.types import (
     KeyEvent,
     KeyVersion,
     Link,
+    Mac,
     Member,
     MemberChange,
     MemberRole,
     NodeStatus,
+    PublicKey,
+    PublicKeyFormat,
+    Rewrapped,
     RootRotation,
     Rotation,
     Session,
+    Signature,
+    Verification,
     VersionState,
 )
 
 __all__ = [
     "STALE_OK",
+    "Algorithm",
     "AsyncClient",
     "AsyncKeyWatch",
     "Client",
     "Consistency",
     "DataKey",
+    "Decapsulated",
     "Decrypted",
     "DerivedKey",
+    "Encapsulated",
     "Encrypted",
     "EstablishedSession",
     "EventType",
@@ -58,6 +75,7 @@ __all__ = [
     "KeyVersion",
     "KeyWatch",
     "Link",
+    "Mac",
     "Member",
     "MemberChange",
     "MemberRole",
@@ -65,10 +83,15 @@ __all__ = [
     "OutcomeUnknown",
     "PendingSession",
     "Profile",
+    "PublicKey",
+    "PublicKeyFormat",
     "QkmsError",
+    "Rewrapped",
     "RootRotation",
     "Rotation",
     "Session",
+    "Signature",
+    "Verification",
     "VersionState",
     "at_least",
     "bounded",

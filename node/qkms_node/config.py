@@ -57,7 +57,9 @@ class ClusterSection(_Section, frozen=True):
 
 
 class RaftSection(_Section, frozen=True):
-    """[raft] the listener and the timing of consensus, for a local network by default."""
+    """[raft] the listener and the timing of consensus, for a local network by default.
+
+    A snapshot is taken after so many log entries; `keep_entries` stay behind it, for members that lag a little."""
 
     listen: Address
     election_timeout_min_ms: Milliseconds = 150
@@ -66,6 +68,8 @@ class RaftSection(_Section, frozen=True):
     leader_fallback_ms: Milliseconds = 300
     propose_timeout_ms: Milliseconds = 5_000
     barrier_timeout_ms: Milliseconds = 1_500
+    snapshot_after_entries: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    keep_entries: Annotated[int, msgspec.Meta(ge=0)] = 2_000
 
 
 class RpcSection(_Section, frozen=True):

@@ -48,6 +48,8 @@ from qkms_node.rpc.signers import NodeSigners
 from qkms_node.service.certificates import Certificates
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
+from qkms_node.service.drawing import Drawing
+from qkms_node.service.encapsulating import Encapsulating
 from qkms_node.service.enrolment import Enrolment
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.keys import Keys
@@ -60,8 +62,10 @@ from qkms_node.service.roster import Roster
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.sessions import Sessions
 from qkms_node.service.shares import Voter
+from qkms_node.service.signing import Signing
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.upkeep import Upkeep
+from qkms_node.service.versions import Versions
 from qkms_node.service.watching import Watching
 from qkms_node.telemetry.endpoint import Endpoint
 from qkms_node.telemetry.measured import MeasuredReplica
@@ -117,20 +121,21 @@ class Node:
         self._members = members
         voter = Voter(config, self._store, self._roots, links, proposer)
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
-        self._crypto = Crypto(guard, self._store, self._roots, freshness)
+        self._versions = Versions(self._store, self._roots, freshness)
         self._upkeep = Upkeep(
             self._replica,
             self._store,
             voter,
             seeder,
             proposer,
-            self._crypto,
+            self._versions,
             now_ms,
             members,
             membership,
             links,
         )
-        keys = Keys(guard, self._store, self._roots, proposer, freshness)
+        self._drawing = Drawing(self._store, self._roots)
+        keys = Keys(guard, self._store, self._drawing, proposer, freshness)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
         cluster = Cluster(
             config,
@@ -154,7 +159,15 @@ class Node:
         key_pb2_grpc.add_KeyServiceServicer_to_server(
             KeyServicer(keys, self._watching, headers, config.limits), self._server
         )
-        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(CryptoServicer(self._crypto, headers), self._server)
+        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(
+            CryptoServicer(
+                Crypto(guard, self._versions),
+                Signing(guard, self._versions),
+                Encapsulating(guard, self._versions),
+                headers,
+            ),
+            self._server,
+        )
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(
             ClusterServicer(cluster, roster, headers), self._server
@@ -222,7 +235,8 @@ class Node:
         if self._endpoint is not None:
             self._endpoint.stop()
         self._spans.close()
-        self._crypto.wipe()
+        self._versions.wipe()
+        self._drawing.wipe()
         self._roots.wipe()
         log.info("node.stopped", node=self._config.node.id)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from qkms_node.config import Config
-from qkms_node.consensus.engine import SyncObjReplica, Timing, Tls
+from qkms_node.consensus.engine import Limits, SyncObjReplica, Timing, Tls
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.service.links import Links
 from qkms_node.tls_files import stamp
@@ -31,6 +31,9 @@ def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
                 leader_fallback_s=config.raft.leader_fallback_ms / 1000,
             ),
             joining=config.cluster.joining,
+            limits=Limits(
+                snapshot_after_entries=config.raft.snapshot_after_entries, keep_entries=config.raft.keep_entries
+            ),
         )
 
     return make

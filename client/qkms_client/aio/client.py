@@ -9,10 +9,13 @@ from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
 from qkms_client.aio.members import AsyncMemberCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
+from qkms_client.aio.signing import AsyncSigningCalls
 from qkms_client.profile import load_profile
 
 
-class AsyncClient(AsyncKeyCalls, AsyncCryptoCalls, AsyncSessionCalls, AsyncClusterCalls, AsyncMemberCalls):
+class AsyncClient(
+    AsyncKeyCalls, AsyncCryptoCalls, AsyncSigningCalls, AsyncSessionCalls, AsyncClusterCalls, AsyncMemberCalls
+):
     """A connection to the cluster as one principal. Belongs to one event loop.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever

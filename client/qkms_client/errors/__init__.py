@@ -29,6 +29,7 @@ from qkms_client.errors.members import (
     NotFounded,
 )
 from qkms_client.errors.refusals import (
+    AlgorithmUnsuitable,
     CiphertextMalformed,
     CiphertextRejected,
     EpochConflict,
@@ -77,6 +78,7 @@ BY_REASON: Mapping[str, type[QkmsError]] = {
 
 __all__ = [
     "BY_REASON",
+    "AlgorithmUnsuitable",
     "AnswerNotUnderstood",
     "CiphertextMalformed",
     "CiphertextRejected",

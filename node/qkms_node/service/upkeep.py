@@ -14,7 +14,6 @@ import structlog
 from qkms_node.consensus.replica import Replica, Role
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import AdvanceTime
-from qkms_node.service.crypto import Crypto
 from qkms_node.service.links import Links
 from qkms_node.service.members import Members
 from qkms_node.service.membership import Membership
@@ -22,6 +21,7 @@ from qkms_node.service.proposing import Proposer
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.shares import Voter
 from qkms_node.service.store import LedgerStore
+from qkms_node.service.versions import Versions
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class Upkeep:
         voter: Voter,
         seeder: Seeder,
         proposer: Proposer,
-        crypto: Crypto,
+        versions: Versions,
         now_ms: Callable[[], int],
         members: Members,
         membership: Membership,
@@ -52,7 +52,7 @@ class Upkeep:
         self._voter = voter
         self._seeder = seeder
         self._proposer = proposer
-        self._crypto = crypto
+        self._versions = versions
         self._now_ms = now_ms
         self._members = members
         self._membership = membership
@@ -78,7 +78,7 @@ class Upkeep:
             await self._store.wait_applied(seen, PERIOD_S)
 
     async def _pass(self) -> None:
-        self._crypto.sweep()
+        self._versions.sweep()
         with self._store.view() as state:
             is_member = self._members.holds_me(state)
             peers = self._members.peers(state)
