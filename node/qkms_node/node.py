@@ -21,6 +21,8 @@ from qkms.v1 import (
     crypto_pb2_grpc,
     key_pb2,
     key_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
     qkd_pb2,
     qkd_pb2_grpc,
     session_pb2,
@@ -35,8 +37,10 @@ from qkms_node.rpc.cluster_servicer import ClusterServicer, QkdServicer
 from qkms_node.rpc.crypto_servicer import CryptoServicer
 from qkms_node.rpc.header import Headers
 from qkms_node.rpc.key_servicer import KeyServicer
+from qkms_node.rpc.policy_servicer import PolicyServicer
 from qkms_node.rpc.server import make_server
 from qkms_node.rpc.session_servicer import SessionServicer
+from qkms_node.service.access import Access
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
 from qkms_node.service.freshness import Freshness
@@ -63,6 +67,7 @@ SERVICES = (
     session_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name,
     qkd_pb2.DESCRIPTOR.services_by_name["QkdService"].full_name,
+    policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
 )
 
 
@@ -76,7 +81,7 @@ class Node:
         self._links = links
         self._replica = make_replica(self._store)
         self._roots = RootStore(config.node.data_dir, config.seal.key_file, config.cluster.id, config.node.id)
-        guard = Guard(config.access.rules)
+        guard = Guard(config.access.rules, config.access.admin, self._store.view)
         proposer = Proposer(self._replica, config.raft.propose_timeout_ms / 1000)
         freshness = Freshness(self._replica, self._store, config.raft.barrier_timeout_ms / 1000)
         voter = Voter(config, self._store, self._roots, links, proposer)
@@ -97,6 +102,8 @@ class Node:
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(cluster, headers), self._server)
         qkd_pb2_grpc.add_QkdServiceServicer_to_server(QkdServicer(cluster, headers), self._server)
+        access = Access(guard, self._store, proposer, freshness)
+        policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(access, headers), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server

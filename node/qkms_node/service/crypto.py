@@ -62,7 +62,7 @@ class Crypto:
         action: str = "crypto.encrypt",
     ) -> tuple[Sealed, Wanted]:
         """Encrypts under the primary version; says the consistency satisfied. Raises QkmsError."""
-        self._guard.require(principal, action, key_id)
+        self._guard.require(principal, action, key_id, context)
         if len(plaintext) > MAX_BYTES:
             raise InvalidField(
                 "plaintext",
@@ -72,6 +72,8 @@ class Crypto:
             )
         effective = await self._fresh(key_id, wanted)
         key, version, material = self._usable(key_id, None, ENCRYPTS)
+        # Decided again over the ledger that is now fresh enough, and for the grade of this very version.
+        self._guard.still(principal, action, key_id, context, version.grade)
         data_key = encryption_key(material, key.algorithm, key_id, version.version, context)
         ciphertext = seal(data_key, version.version, plaintext, aad, r=secrets.token_bytes(24))
         return Sealed(ciphertext, version), effective
@@ -86,11 +88,12 @@ class Crypto:
         wanted: Wanted | None,
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """Opens a ciphertext of this key. Raises QkmsError, one code for all that does not verify."""
-        self._guard.require(principal, "crypto.decrypt", key_id)
+        self._guard.require(principal, "crypto.decrypt", key_id, context)
         effective = await self._fresh(key_id, wanted)
         try:
             number = ciphertext_version(ciphertext)
             key, version, material = self._usable(key_id, number, DECRYPTS)
+            self._guard.still(principal, "crypto.decrypt", key_id, context, version.grade)
             data_key = encryption_key(material, key.algorithm, key_id, number, context)
             return open_sealed(data_key, ciphertext, aad), version, effective
         except CiphertextMalformed as error:
@@ -118,11 +121,12 @@ class Crypto:
         self, principal: str, key_id: str, number: int, context: Mapping[str, str], wanted: Wanted | None
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """The derived key (32 bytes) of a version for a context; `number` 0: the primary version."""
-        self._guard.require(principal, "crypto.derive", key_id)
+        self._guard.require(principal, "crypto.derive", key_id, context)
         if not context:
             raise InvalidField("context", "needs at least one pair: it is what sets derived keys apart")
         effective = await self._fresh(key_id, wanted)
         key, version, material = self._usable(key_id, number or None, DECRYPTS if number else ENCRYPTS)
+        self._guard.still(principal, "crypto.derive", key_id, context, version.grade)
         derived = derived_key(material, key.algorithm, key_id, version.version, context)
         return derived, version, effective
 
