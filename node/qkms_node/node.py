@@ -14,7 +14,10 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from qkms.audit import Head, calls_genesis
 from qkms.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
     cluster_pb2,
     cluster_pb2_grpc,
     crypto_pb2,
@@ -28,11 +31,16 @@ from qkms.v1 import (
     session_pb2,
     session_pb2_grpc,
 )
+from qkms_node.access.call_log import CallLog
+from qkms_node.access.chain_files import ChainFiles
 from qkms_node.access.guard import Guard
+from qkms_node.access.spool import Spool
 from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.state import State
+from qkms_node.rpc.audit_servicer import AuditServicer
+from qkms_node.rpc.call_audit import CallAudit
 from qkms_node.rpc.cluster_servicer import ClusterServicer, QkdServicer
 from qkms_node.rpc.crypto_servicer import CryptoServicer
 from qkms_node.rpc.header import Headers
@@ -41,6 +49,9 @@ from qkms_node.rpc.policy_servicer import PolicyServicer
 from qkms_node.rpc.server import make_server
 from qkms_node.rpc.session_servicer import SessionServicer
 from qkms_node.service.access import Access
+from qkms_node.service.audit import FOLDER as AUDIT_FOLDER
+from qkms_node.service.audit import Audit
+from qkms_node.service.audit_reading import CALLS
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
 from qkms_node.service.freshness import Freshness
@@ -59,6 +70,7 @@ log = structlog.get_logger(__name__)
 
 READ = "qkms.read"
 WRITE = "qkms.write"
+AUDIT = "qkms.audit"
 HEALTH_PERIOD_S = 0.5
 
 SERVICES = (
@@ -68,6 +80,7 @@ SERVICES = (
     cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name,
     qkd_pb2.DESCRIPTOR.services_by_name["QkdService"].full_name,
     policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name,
+    audit_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
 )
 
 
@@ -77,7 +90,12 @@ class Node:
     def __init__(self, config: Config, make_replica: Callable[[StateMachine], Replica], links: Links) -> None:
         loop = asyncio.get_running_loop()
         self._config = config
-        self._store = LedgerStore(loop)
+        audit_folder = config.node.data_dir / AUDIT_FOLDER
+        self._spool = Spool(audit_folder, config.audit.rotate_bytes)
+        start = Head(0, calls_genesis(config.cluster.id, config.node.id))
+        files = ChainFiles(audit_folder, CALLS, start, config.audit.rotate_bytes)
+        self._calls = CallLog(files, config.audit.on_failure == "refuse", now_ms, loop)
+        self._store = LedgerStore(loop, self._spool)
         self._links = links
         self._replica = make_replica(self._store)
         self._roots = RootStore(config.node.data_dir, config.seal.key_file, config.cluster.id, config.node.id)
@@ -90,10 +108,20 @@ class Node:
         self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._crypto, now_ms)
         keys = Keys(guard, self._store, self._roots, proposer, freshness)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
-        cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)
+        cluster = Cluster(
+            config,
+            guard,
+            self._replica,
+            self._store,
+            self._roots,
+            links,
+            proposer,
+            self._upkeep,
+            lambda: self._audit.failure,
+        )
         headers = Headers(config.node.id, self._replica, self._store)
         self._health = health.aio.HealthServicer()
-        self._server = make_server(config, self._leader_hint)
+        self._server = make_server(config, self._leader_hint, CallAudit(self._calls, now_ms))
         self._watching = Watching(guard, self._store, freshness)
         key_pb2_grpc.add_KeyServiceServicer_to_server(
             KeyServicer(keys, self._watching, headers, config.limits), self._server
@@ -104,6 +132,8 @@ class Node:
         qkd_pb2_grpc.add_QkdServiceServicer_to_server(QkdServicer(cluster, headers), self._server)
         access = Access(guard, self._store, proposer, freshness)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(access, headers), self._server)
+        self._audit = Audit(config, guard, self._store, self._roots, proposer, freshness, self._calls, self._spool)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(self._audit, headers), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
@@ -112,9 +142,16 @@ class Node:
 
     async def start(self) -> None:
         """Returns when every listener is bound and the node takes calls."""
+        self._spool.start()
+        self._calls.start()
         await self._replica.start()
         await self._server.start()
-        loops = {"links": self._links.watch(), "upkeep": self._upkeep.run(), "health": self._watch_health()}
+        loops = {
+            "links": self._links.watch(),
+            "upkeep": self._upkeep.run(),
+            "health": self._watch_health(),
+            "audit": self._audit.run(),
+        }
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         log.info("node.ready", node=self._config.node.id, rpc=self._config.rpc.listen)
 
@@ -147,6 +184,8 @@ class Node:
                 await task
         await self._links.close()
         await self._replica.stop()
+        self._calls.close()
+        self._spool.close()
         self._crypto.wipe()
         self._roots.wipe()
         log.info("node.stopped", node=self._config.node.id)
@@ -170,8 +209,10 @@ class Node:
             fresh = status.staleness_s is not None and status.staleness_s <= bound_s
             with self._store.view() as state:
                 ready = self._holds_root(state)
-            await self._set_health(READ, fresh and ready)
-            await self._set_health(WRITE, ready and status.leader_id is not None and fresh)
+            audited = not self._audit.refuses
+            await self._set_health(READ, fresh and ready and audited)
+            await self._set_health(WRITE, ready and status.leader_id is not None and fresh and audited)
+            await self._set_health(AUDIT, not self._audit.failure)
             await self._set_health("", True)
             await asyncio.sleep(HEALTH_PERIOD_S)
 

@@ -36,12 +36,7 @@ MAX_RECORDS = 1_000
 MAX_GRANTS = 10_000
 MAX_GRANTS_OF_ONE = 1_000
 
-_NOT_FOUND = {
-    "policies": "POLICY_NOT_FOUND",
-    "roles": "ROLE_NOT_FOUND",
-    "tenants": "TENANT_NOT_FOUND",
-    "grants": "GRANT_NOT_FOUND",
-}
+_SINGULAR = {"policies": "POLICY", "roles": "ROLE", "tenants": "TENANT", "grants": "GRANT"}
 
 
 def create_policy(state: State, command: CreatePolicy) -> Outcome:
@@ -220,15 +215,18 @@ def found(collection: str, table: Mapping[str, T], identifier: str) -> T:
     record = table.get(identifier)
     if record is None:
         name = f"{collection}/{identifier}"
-        raise Refusal(_NOT_FOUND[collection], f"there is no {name}", name=name)
+        raise Refusal(f"{_SINGULAR[collection]}_NOT_FOUND", f"there is no {name}", name=name)
     return record
 
 
 def _admit(collection: str, table: Mapping[str, object], identifier: str) -> None:
     name = f"{collection}/{identifier}"
     if identifier in table:
-        code = {"policies": "POLICY_EXISTS", "roles": "ROLE_EXISTS"}.get(collection, "TENANT_EXISTS")
-        raise Refusal(code, f"{name} exists already; update it, or choose another id", name=name)
+        raise Refusal(
+            f"{_SINGULAR[collection]}_EXISTS",
+            f"{name} exists already; update it, or choose another id",
+            name=name,
+        )
     if len(table) >= MAX_RECORDS:
         raise Refusal(
             "QUOTA_EXCEEDED", f"there are {len(table)} {collection}, the limit; delete some that nobody uses"

@@ -39,6 +39,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             key_count=view.key_count,
             version=view.version,
             start_time=messages.timestamp(int(view.start_s * 1000)),
+            audit=view.audit,
             members=[
                 pb.Member(
                     id=m.id,

@@ -8,6 +8,7 @@ runs without a principal.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import time
 import uuid
@@ -20,8 +21,10 @@ import grpc.aio
 import structlog
 
 from qkms_node.access.identity import principal as principal_of
+from qkms_node.access.trail import Trail, trail
 from qkms_node.config import Config
 from qkms_node.errors import QkmsError
+from qkms_node.rpc.call_audit import CallAudit
 from qkms_node.rpc.errors import DETAILS_KEY, rich_status, status_code
 
 log = structlog.get_logger(__name__)
@@ -39,10 +42,11 @@ Handler = Callable[[Any, Any], Any]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Identity, errors and the call log, around every method."""
+    """Identity, errors, the audit record and the call log, around every method."""
 
-    def __init__(self, hint: Callable[[QkmsError], dict[str, str]]) -> None:
+    def __init__(self, hint: Callable[[QkmsError], dict[str, str]], audit: CallAudit) -> None:
         self._hint = hint
+        self._audit = audit
 
     async def intercept_service(
         self,
@@ -69,14 +73,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, inner: Handler) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            call = _Call(method)
+            call = _Call(method, request, self._audit)
             try:
                 call.identify(context)
                 response = await inner(request, context)
+                await call.answered("OK")
             except QkmsError as error:
                 await self._abort(call, context, error)
             except Exception as error:
                 await self._abort(call, context, call.incident(error))
+            except asyncio.CancelledError:
+                call.cancelled()
+                raise
             else:
                 call.end("OK")
                 return response
@@ -85,21 +93,34 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _stream(self, method: str, inner: Handler) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            call = _Call(method)
+            call = _Call(method, request, self._audit)
+            begun = False
             try:
                 call.identify(context)
                 async for response in inner(request, context):
+                    if not begun:
+                        # A stream has two records: before its first answer leaves, and at its end.
+                        await call.answered("STREAMING")
+                        begun = True
                     yield response
+                await call.answered("OK")
             except QkmsError as error:
                 await self._abort(call, context, error)
             except Exception as error:
                 await self._abort(call, context, call.incident(error))
+            except (asyncio.CancelledError, GeneratorExit):
+                call.cancelled()
+                raise
             else:
                 call.end("OK")
 
         return handle
 
     async def _abort(self, call: _Call, context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+        try:
+            await call.answered(error.code)
+        except QkmsError as unaudited:
+            error = unaudited
         error.metadata |= self._hint(error)
         call.end(error.code)
         await context.abort(
@@ -108,16 +129,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 class _Call:
-    """One call's log line."""
+    """One call's log line and audit record."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, request: Any, audit: CallAudit) -> None:
         self._method = method.removeprefix("/qkms.v1.")
+        self._request = request
+        self._audit = audit
+        self._trail = Trail()
         self._principal = ""
         self._start = time.perf_counter()
 
     def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Names the caller; raises QkmsError when there is none, or when the audit admits no call."""
         self._principal = principal_of(context.auth_context())
         caller.set(self._principal)
+        trail.set(self._trail)
+        self._audit.admit(self._method)
+
+    async def answered(self, code: str) -> None:
+        """Returns when the audit has the call's outcome. Raises QkmsError."""
+        await self._audit.answered(self._method, self._principal, self._request, self._trail, code)
+
+    def cancelled(self) -> None:
+        """The caller has gone: whatever was done is recorded all the same."""
+        self._audit.ended(self._method, self._principal, self._request, self._trail, "CANCELLED")
 
     def incident(self, error: Exception) -> QkmsError:
         """A fault of the program: its kind and place go to the log, only a number to the caller."""
@@ -155,10 +190,10 @@ def credentials(config: Config) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(current(), lambda: current(), require_client_authentication=True)
 
 
-def make_server(config: Config, hint: Callable[[QkmsError], dict[str, str]]) -> grpc.aio.Server:
+def make_server(config: Config, hint: Callable[[QkmsError], dict[str, str]], audit: CallAudit) -> grpc.aio.Server:
     """A server bound to the configured address, with no services yet. Raises OSError when it is taken."""
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(hint)],
+        interceptors=[CallInterceptor(hint, audit)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 4 * 1024 * 1024),

@@ -1,6 +1,7 @@
 """Use cases of ClusterService and QkdService: what this node is and sees."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -30,6 +31,7 @@ class NodeView:
     key_count: int
     version: str
     start_s: float
+    audit: str = ""
 
 
 class Cluster:
@@ -45,6 +47,7 @@ class Cluster:
         links: Links,
         proposer: Proposer,
         upkeep: Upkeep,
+        audit_failure: Callable[[], str] = str,
     ) -> None:
         self.config = config
         self._guard = guard
@@ -54,6 +57,7 @@ class Cluster:
         self._links = links
         self._proposer = proposer
         self._upkeep = upkeep
+        self._audit_failure = audit_failure
         self._start_s = time.time()
 
     def status(self, principal: str) -> NodeView:
@@ -75,6 +79,7 @@ class Cluster:
             key_count=key_count,
             version=version("qkms-node"),
             start_s=self._start_s,
+            audit=self._audit_failure(),
         )
 
     async def rotate_root(self, request: Request, expected_epoch: int) -> Outcome:

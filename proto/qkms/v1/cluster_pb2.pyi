@@ -158,6 +158,7 @@ class NodeStatus(_message.Message):
     KEY_COUNT_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     cluster_id: _builtins.str
     role: Global___Role.ValueType
@@ -171,6 +172,8 @@ class NodeStatus(_message.Message):
     """What seeding waits for, or an empty string when there is nothing to wait for."""
     key_count: _builtins.int
     version: _builtins.str
+    audit: _builtins.str
+    """Why this node cannot write or anchor its audit; empty when it can."""
     @_builtins.property
     def root(self) -> Global___RootEpoch: ...
     @_builtins.property
@@ -199,10 +202,11 @@ class NodeStatus(_message.Message):
         key_count: _builtins.int = ...,
         version: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        audit: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["root", b"root", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "key_count", b"key_count", "members", b"members", "node_id", b"node_id", "open_epochs", b"open_epochs", "revision", b"revision", "role", b"role", "root", b"root", "seeding", b"seeding", "start_time", b"start_time", "state_digest", b"state_digest", "term", b"term", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "audit", b"audit", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "key_count", b"key_count", "members", b"members", "node_id", b"node_id", "open_epochs", b"open_epochs", "revision", b"revision", "role", b"role", "root", b"root", "seeding", b"seeding", "start_time", b"start_time", "state_digest", b"state_digest", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
