@@ -145,6 +145,7 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
         key_count=message.key_count,
         version=message.version,
         start_time=_time(message.start_time),
+        audit=message.audit,
         header=head,
     )
 
@@ -160,6 +161,11 @@ def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
         activate_time=_time(message.activate_time),
         reason=message.reason,
     )
+
+
+def moment(message: Timestamp) -> datetime | None:
+    """A timestamp; None when it is absent."""
+    return _time(message)
 
 
 def _time(message: Timestamp) -> datetime | None:

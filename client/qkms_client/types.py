@@ -195,6 +195,7 @@ class NodeStatus:
     key_count: int
     version: str
     start_time: datetime | None
+    audit: str = ""
     header: Header | None = field(default=None, compare=False, repr=False)
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from qkms_client.aio.access import AsyncAccessCalls
+from qkms_client.aio.audit import AsyncAuditCalls
 from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
@@ -11,7 +13,9 @@ from qkms_client.aio.sessions import AsyncSessionCalls
 from qkms_client.profile import load_profile
 
 
-class AsyncClient(AsyncKeyCalls, AsyncCryptoCalls, AsyncSessionCalls, AsyncClusterCalls):
+class AsyncClient(
+    AsyncKeyCalls, AsyncCryptoCalls, AsyncSessionCalls, AsyncClusterCalls, AsyncAccessCalls, AsyncAuditCalls
+):
     """A connection to the cluster as one principal. Belongs to one event loop.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever
