@@ -9,6 +9,19 @@
 in `qkms_client.errors`, records in `qkms_client.types`.
 """
 
+from qkms_client.access_types import (
+    AccessRole,
+    AuditAnchor,
+    AuditChain,
+    AuditRecord,
+    AuditVerdict,
+    Explanation,
+    Grant,
+    Policy,
+    RateLimit,
+    Rule,
+    Tenant,
+)
 from qkms_client.aio.client import AsyncClient
 from qkms_client.aio.watch import AsyncKeyWatch
 from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, linearizable
@@ -36,8 +49,13 @@ from qkms_client.types import (
 
 __all__ = [
     "STALE_OK",
+    "AccessRole",
     "AsyncClient",
     "AsyncKeyWatch",
+    "AuditAnchor",
+    "AuditChain",
+    "AuditRecord",
+    "AuditVerdict",
     "Client",
     "Consistency",
     "DataKey",
@@ -46,7 +64,9 @@ __all__ = [
     "Encrypted",
     "EstablishedSession",
     "EventType",
+    "Explanation",
     "Grade",
+    "Grant",
     "Header",
     "Key",
     "KeyEvent",
@@ -56,11 +76,15 @@ __all__ = [
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",
+    "Policy",
     "Profile",
     "QkmsError",
+    "RateLimit",
     "RootRotation",
     "Rotation",
+    "Rule",
     "Session",
+    "Tenant",
     "VersionState",
     "at_least",
     "bounded",

@@ -97,7 +97,17 @@ def _status_row(node: str, answer: NodeStatus | QkmsError) -> tuple[object, ...]
     grade = answer.root.grade if answer.root is not None else None
     digest = answer.state_digest.hex()[:DIGEST_SHOWN]
     role = answer.role.name.lower()
-    return node, role, answer.term, answer.revision, digest, epoch, grade, answer.key_count, answer.seeding
+    return (
+        node,
+        role,
+        answer.term,
+        answer.revision,
+        digest,
+        epoch,
+        grade,
+        answer.key_count,
+        answer.audit or answer.seeding,
+    )
 
 
 def _link_row(link: Link) -> tuple[object, ...]:

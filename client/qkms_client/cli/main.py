@@ -4,11 +4,14 @@ from typing import Any
 
 import click
 
+from qkms_client.cli.audit import audit
 from qkms_client.cli.cluster import links, root, status
 from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
 from qkms_client.cli.keys import keys
+from qkms_client.cli.policy import policy, role
 from qkms_client.cli.session import session
+from qkms_client.cli.tenant import grant, tenant
 from qkms_client.errors import QkmsError
 
 
@@ -42,5 +45,21 @@ def main() -> None:
     """
 
 
-for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root):
+for command in (
+    status,
+    keys,
+    encrypt,
+    decrypt,
+    datakey,
+    derive,
+    random,
+    session,
+    links,
+    root,
+    policy,
+    role,
+    tenant,
+    grant,
+    audit,
+):
     main.add_command(command)

@@ -16,6 +16,7 @@ from qkms_client.errors.base import (
 from qkms_client.errors.local import (
     AnswerNotUnderstood,
     ClientClosed,
+    ExportInvalid,
     ProfileInvalid,
     SessionNotEstablished,
     SessionRejected,
@@ -95,6 +96,7 @@ __all__ = [
     "DeadlineExceeded",
     "EpochConflict",
     "EtagMismatch",
+    "ExportInvalid",
     "FieldViolation",
     "GradeTooLow",
     "GrantExists",
