@@ -13,6 +13,7 @@ import grpc.aio
 from qkms_chaos.cluster.ports import free_ports
 from qkms_node.config import (
     AccessSection,
+    AuditSection,
     ClusterSection,
     Config,
     Member,
@@ -57,7 +58,13 @@ def credentials(material: Material, ca: Path) -> grpc.ChannelCredentials:
     )
 
 
-def config(folder: Path, material: Material, rules: tuple[Rule, ...]) -> Config:
+def config(
+    folder: Path,
+    material: Material,
+    rules: tuple[Rule, ...],
+    admin: tuple[str, ...] = (),
+    audit: AuditSection | None = None,
+) -> Config:
     raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
     return Config(
@@ -68,15 +75,21 @@ def config(folder: Path, material: Material, rules: tuple[Rule, ...]) -> Config:
         tls=TlsSection(ca=material.ca, certificate=material.certificate, private_key=material.private_key),
         seal=SealSection(mode="keyfile", key_file=folder / "seal.key"),
         root=RootSection(policy="pqc_only"),
-        access=AccessSection(rules=rules),
+        access=AccessSection(rules=rules, admin=admin),
+        audit=audit or AuditSection(),
     )
 
 
 @asynccontextmanager
-async def local_node(folder: Path, rules: tuple[Rule, ...] = (ANYTHING,)) -> AsyncIterator[LocalNode]:
+async def local_node(
+    folder: Path,
+    rules: tuple[Rule, ...] = (ANYTHING,),
+    admin: tuple[str, ...] = (),
+    audit: AuditSection | None = None,
+) -> AsyncIterator[LocalNode]:
     """Starts the node and stops it; the root is seeded by the node itself, grade PQC."""
     authority = Authority(folder / "pki")
-    settings = config(folder, authority.issue(Identity("node", "node-1")), rules)
+    settings = config(folder, authority.issue(Identity("node", "node-1")), rules, admin, audit)
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []
 

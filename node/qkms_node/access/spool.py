@@ -19,7 +19,6 @@ log = structlog.get_logger(__name__)
 
 STEM = "mutations"
 BATCH = 1_000
-RETRY_APPLIES = 100
 
 
 class Spool:
@@ -28,12 +27,11 @@ class Spool:
     def __init__(self, folder: Path, rotate_bytes: int, batch: int = BATCH) -> None:
         self._files = ChainFiles(folder, STEM, Head(0, MUTATIONS_GENESIS), rotate_bytes)
         self._batch = batch
-        self._skip = 0
         self.failure = ""
         """Why records cannot be written; empty: they can."""
 
     def start(self) -> None:
-        """Finds out how far the files go."""
+        """Finds out how far the files go, and takes a failure back. Not beside `follow`."""
         try:
             self._files.open()
         except OSError as error:
@@ -44,17 +42,9 @@ class Spool:
             self.failure = ""
 
     def follow(self, state: State) -> None:
-        """Writes what the files lack once it fills a batch. Never raises: a failure is kept and tried again."""
-        if state.audit_length - self._files.head.length < self._batch:
+        """Writes what the files lack once it fills a batch. Never raises; after a failure, `start` goes on."""
+        if not self._files.is_open or state.audit_length - self._files.head.length < self._batch:
             return
-        if self._skip:
-            self._skip -= 1
-            return
-        if not self._files.is_open:
-            self.start()
-            if self.failure:
-                self._skip = RETRY_APPLIES
-                return
         missing = min(state.audit_length - self._files.head.length, len(state.audit))
         lines = list(islice(state.audit, len(state.audit) - missing, None))
         if number_of(lines[0]) != self._files.head.length + 1:
@@ -63,7 +53,6 @@ class Spool:
             self._files.write(lines, head_of(lines[-1]))
         except OSError as error:
             self._fail(f"{error.strerror or error}")
-            self._skip = RETRY_APPLIES
 
     def close(self) -> None:
         """Closes the file."""

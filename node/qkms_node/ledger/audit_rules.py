@@ -22,6 +22,7 @@ CLOCK = "clock"
 
 # What a command is about, by the field that says so; the first that a command has counts.
 _COLLECTIONS = (
+    ("audit_key_id", "auditKeys"),
     ("key_id", "keys"),
     ("session_id", "sessions"),
     ("policy_id", "policies"),
@@ -72,10 +73,10 @@ def resource_of(command: AnyCommand) -> str:
 
 def register_audit_key(state: State, command: RegisterAuditKey) -> Outcome:
     """Records the public halves of a node's audit key; repeated, nothing changes."""
-    if command.key_id in state.audit_keys:
+    if command.audit_key_id in state.audit_keys:
         return Outcome(state.revision, note="already registered")
-    state.audit_keys[command.key_id] = AuditKeyRecord(
-        command.key_id, command.node_id, command.ed25519_public, command.mldsa65_public, state.time_ms
+    state.audit_keys[command.audit_key_id] = AuditKeyRecord(
+        command.audit_key_id, command.node_id, command.ed25519_public, command.mldsa65_public, state.time_ms
     )
     return Outcome(state.revision + 1, changed=True)
 

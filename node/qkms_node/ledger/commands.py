@@ -256,7 +256,7 @@ class RegisterAuditKey(Command, frozen=True, tag="register_audit_key"):
     """The public halves of a node's audit key."""
 
     node_id: str
-    key_id: str
+    audit_key_id: str
     ed25519_public: bytes
     mldsa65_public: bytes
 

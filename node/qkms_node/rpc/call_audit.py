@@ -15,6 +15,9 @@ from qkms_node.errors import QkmsError
 # An operator must be able to see that the audit cannot be written.
 ALWAYS_SERVED = frozenset({"ClusterService/GetStatus"})
 
+# A mutation that ends so may have taken effect: a missing record must not make it look refused.
+MAY_HAVE_AN_EFFECT = frozenset({"OK", "OUTCOME_UNKNOWN", "INTERNAL"})
+
 _NAMED = ("name", "parent", "key")
 _IDS = (
     ("key_id", "keys"),
@@ -53,10 +56,10 @@ class CallAudit:
         try:
             await self._log.record(fields)
         except QkmsError as error:
-            if code == "OK" and str(getattr(request, "request_id", "")):
+            if code in MAY_HAVE_AN_EFFECT and str(getattr(request, "request_id", "")):
                 raise QkmsError(
                     "OUTCOME_UNKNOWN",
-                    f"the call was carried out and not audited ({error.message}); "
+                    f"the call may have taken effect and was not audited ({error.message}); "
                     "repeat it with the same request_id to learn the outcome",
                     retry_after_s=error.retry_after_s,
                 ) from error

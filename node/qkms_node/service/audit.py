@@ -123,22 +123,31 @@ class Audit:
         return await self._anchor(request)
 
     async def run(self) -> None:
-        """Registers the key, then anchors for ever."""
+        """Registers the key, anchors, and mends what failed, for ever."""
+        anchor_s = self._config.audit.anchor_every_ms / 1000
+        loop = asyncio.get_running_loop()
+        due = loop.time() + anchor_s
         while True:
             try:
+                self._mend_spool()
                 await self._register()
-                await asyncio.sleep(self._config.audit.anchor_every_ms / 1000)
-                await self._anchor_if_grown()
+                if loop.time() >= due:
+                    due = loop.time() + anchor_s
+                    await self._anchor_if_grown()
                 self._trouble = ""
             except QkmsError as error:
                 # A node without a quorum has no anchors, and needs no alarm of its own for that.
                 if error.code in ("AUDIT_BROKEN", "AUDIT_KEY_UNKNOWN") and error.message != self._trouble:
                     self._trouble = error.message
                     log.error("audit.not_anchored", code=error.code, reason=error.message)
-                await asyncio.sleep(RETRY_S)
             except OSError as error:
                 self._trouble = f"the audit key cannot be stored: {error.strerror}"
-                await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(min(RETRY_S, max(0.01, due - loop.time())))
+
+    def _mend_spool(self) -> None:
+        if self._spool.failure:
+            with self._store.view():
+                self._spool.start()
 
     async def _register(self) -> None:
         if self._key is None:
