@@ -59,7 +59,7 @@ def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Ta
             "rules": [
                 {"principals": [Identity("service", "*").uri], "actions": SERVICE_ACTIONS, "keys": ["*"]},
                 {"principals": [Identity("operator", "*").uri], "actions": ["*"], "keys": ["*"]},
-            ]
+            ],
         },
     }
 
