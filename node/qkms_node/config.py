@@ -128,7 +128,7 @@ class AuditSection(_Section, frozen=True):
     file of calls is followed by the next. `anchor_every_ms`: how often its head goes into the ledger."""
 
     on_failure: Literal["refuse", "warn"] = "refuse"
-    rotate_bytes: Annotated[int, msgspec.Meta(ge=4_096)] = 64 * 1024 * 1024
+    rotate_bytes: Annotated[int, msgspec.Meta(ge=4_096)] = 16 * 1024 * 1024
     anchor_every_ms: Milliseconds = 60_000
 
 

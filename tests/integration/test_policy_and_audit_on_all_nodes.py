@@ -9,9 +9,10 @@ import pytest
 from qkms.audit import number_of
 from qkms.v1 import common_pb2, crypto_pb2
 from qkms.v1.crypto_pb2_grpc import CryptoServiceStub
+from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
 from qkms_chaos.refusal import refusal_of
-from qkms_client import AuditChain, AuditVerdict, Rule, audit_export
+from qkms_client import AuditChain, AuditVerdict, Rule, audit_export, errors
 
 pytestmark = pytest.mark.cluster
 
@@ -97,3 +98,35 @@ def test_the_audit_of_every_node_verifies_and_a_flipped_byte_is_named(
             file.seek(place)
             file.write(old)
     assert all(v.intact for v in operator.verify_audit(node))
+
+
+def test_a_chain_cut_off_behind_its_anchor_is_an_alarm_until_a_new_one_is_begun(healthy: World) -> None:
+    operator, node = healthy.operator, healthy.nodes[0]
+    folder = healthy.cluster.layout.home(node) / "data" / "audit"
+    old = operator.anchor_audit(node)
+    assert healthy.cluster.nodes[node].terminate() == 0
+    file = sorted(folder.glob("calls-*.jsonl"))[-1]
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert number_of(lines[-1]) >= old.length
+    file.write_bytes(b"".join(line for line in lines if number_of(line) < old.length))
+    healthy.cluster.start_members([node])
+
+    def alarmed() -> None:
+        if "cut off" not in operator.status(node).audit:
+            raise NotYet("the status says nothing of the audit")
+
+    wait_for("an alarm", alarmed, 20)
+    with pytest.raises(errors.AuditBroken):
+        operator.anchor_audit(node)
+    assert not all(v.intact for v in operator.verify_audit(node))
+
+    # What the alarm says to do: a new chain, under a new key, beside the old one.
+    assert healthy.cluster.nodes[node].terminate() == 0
+    folder.rename(folder.with_name("audit-damaged"))
+    healthy.cluster.start_members([node])
+    healthy.observer.wait_agreement()
+    new = operator.anchor_audit(node)
+    assert new.key_id != old.key_id
+    assert operator.status(node).audit == ""
+    assert all(v.intact for v in operator.verify_audit(node))
+    assert {old.key_id, new.key_id} <= {key.key_id for key in operator.list_anchors(node)[1]}

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 MAX_DECISIONS = 64
+MAX_DENIED = 256
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Noted:
 
 @dataclass
 class Trail:
-    """Decisions and context keys of one call. Of more than 64 decisions the first are kept, and the denied."""
+    """Decisions and context keys of one call. Of many, the first 64 are kept, and of the denied the first 256."""
 
     decisions: list[Noted] = field(default_factory=list)
     context_keys: set[str] = field(default_factory=set)
@@ -33,7 +34,7 @@ class Trail:
         self.context_keys |= context_keys
         if decision in self.decisions[-1:]:
             return
-        if len(self.decisions) < MAX_DECISIONS or not decision.allowed:
+        if len(self.decisions) < (MAX_DECISIONS if decision.allowed else MAX_DENIED):
             self.decisions.append(decision)
 
 

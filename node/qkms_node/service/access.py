@@ -18,7 +18,7 @@ from qkms_node.ledger.access_rules import found
 from qkms_node.ledger.commands import AnyCommand, CreateGrant, Mutation, Outcome, RevokeGrant
 from qkms_node.ledger.quota_rules import sessions_of
 from qkms_node.ledger.state import State
-from qkms_node.service.freshness import Freshness, Wanted
+from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.store import LedgerStore
 
@@ -68,9 +68,13 @@ class Access:
     async def revoke_grant(self, command: RevokeGrant) -> Outcome:
         """Ends a grant: for its grantor and grantee, and for whom policy allows grants.revoke."""
         principal = command.request.principal
+        await self._freshness.ensure(LINEARIZABLE)
         with self._store.view() as state:
-            grant = state.grants.get(command.grant_id)
-        # Of a grant that is gone a repeated request may tell; to a stranger it says nothing new.
+            # A grant that is gone can only be the subject of a repetition: nothing else is worth an entry.
+            repeated = command.request.request_id in state.requests
+            grant = (
+                state.grants.get(command.grant_id) if repeated else found("grants", state.grants, command.grant_id)
+            )
         if grant is not None and principal not in (grant.grantor, grant.grantee):
             self._guard.require(principal, "grants.revoke")
         return await self._proposer.effect(command)

@@ -13,6 +13,7 @@ import structlog
 
 from qkms.audit import AuditPublicKey, Head, SignedHead, calls_genesis
 from qkms_node.access.call_log import CallLog
+from qkms_node.access.chain_files import lines_after
 from qkms_node.access.guard import Guard
 from qkms_node.access.spool import Spool
 from qkms_node.config import Config
@@ -33,7 +34,7 @@ from qkms_node.service.audit_reading import (
     verify_calls,
     verify_mutations,
 )
-from qkms_node.service.freshness import Freshness, Wanted
+from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.proposing import request as make_request
 from qkms_node.service.roots import RootStore
@@ -70,6 +71,7 @@ class Audit:
         self._folder = config.node.data_dir / FOLDER
         self._key: AuditKey | None = None
         self._trouble = ""
+        self._compared = False
 
     @property
     def node_id(self) -> str:
@@ -131,6 +133,7 @@ class Audit:
             try:
                 self._mend_spool()
                 await self._register()
+                await self._compare_with_last_anchor()
                 if loop.time() >= due:
                     due = loop.time() + anchor_s
                     await self._anchor_if_grown()
@@ -159,6 +162,26 @@ class Audit:
             command = RegisterAuditKey(self.node_id, public.key_id, public.ed25519, public.mldsa65)
             await self._proposer.effect(command)
 
+    async def _compare_with_last_anchor(self) -> None:
+        """Once: a chain that was cut off while the node was down must not grow past what was anchored."""
+        if self._compared:
+            return
+        assert self._key is not None
+        await self._freshness.ensure(LINEARIZABLE)
+        with self._store.view() as state:
+            last = last_anchor(state, self._key.public.key_id)
+        if last is not None:
+            lines = lines_after(self._folder, CALLS, last.length - 1)
+            line = await asyncio.to_thread(next, lines, b"")
+            if not line.endswith(last.head.hex().encode() + b'"}'):
+                raise QkmsError(
+                    "AUDIT_BROKEN",
+                    f"this node anchored {last.length} records of its calls, and its files do not have them: they "
+                    "were cut off or replaced; keep them, and move the audit folder aside to begin a new chain",
+                    anchored=last.length,
+                )
+        self._compared = True
+
     async def _anchor_if_grown(self) -> None:
         assert self._key is not None
         with self._store.view() as state:
@@ -171,6 +194,7 @@ class Audit:
 
     async def _anchor(self, request: Request) -> Outcome:
         await self._register()
+        await self._compare_with_last_anchor()
         assert self._key is not None
         signed = self._key.sign(self._calls.head)
         record = AnchorRecord(

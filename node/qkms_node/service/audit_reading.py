@@ -30,6 +30,8 @@ from qkms_node.ledger.patterns import matches
 CALLS = "calls"
 SCANNED = 20_000
 """Records looked at for one page, so that a filter that matches little ends a call in time."""
+PAGE_BYTES = 1024 * 1024
+"""Of lines in one page: the answer holds them twice, and must fit a message of 4 MiB."""
 
 _FILTERED = ("principal", "method", "resource", "code", "request_id")
 
@@ -86,10 +88,12 @@ class Window:
 def page(lines: Iterator[bytes], after: int, wanted: Filter, limit: int) -> Page:
     """Up to `limit` of the lines, which begin after record `after`."""
     found: list[bytes] = []
+    size = 0
     for scanned, line in enumerate(lines, start=1):
         if wanted.admits(_readable(line)):
             found.append(line)
-        if len(found) == limit or scanned == SCANNED:
+            size += len(line)
+        if len(found) == limit or scanned == SCANNED or size >= PAGE_BYTES:
             return Page(found, number_of(line) or after + scanned)
     return Page(found, 0)
 
