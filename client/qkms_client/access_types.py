@@ -71,7 +71,10 @@ class AccessRole:
 
 @dataclass(frozen=True)
 class Tenant:
-    """Quotas (0: none) on the keys whose id begins with `{tenant_id}.`, and what there is of each."""
+    """Quotas (0: none) on the keys whose id begins with `{tenant_id}.`.
+
+    `keys`, `versions` and `sessions` are what there is: of a tenant that was read, not of one just written.
+    """
 
     name: str
     description: str

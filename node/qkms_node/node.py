@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -65,6 +66,11 @@ from qkms_node.service.shares import Voter
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.upkeep import Upkeep
 from qkms_node.service.watching import Watching
+from qkms_node.telemetry.endpoint import Endpoint
+from qkms_node.telemetry.measured import MeasuredReplica
+from qkms_node.telemetry.metrics import Metrics
+from qkms_node.telemetry.state import NodeState
+from qkms_node.telemetry.traces import NoSpans, OtlpSpans, Spans
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +103,16 @@ class Node:
         self._calls = CallLog(files, config.audit.on_failure == "refuse", now_ms, loop)
         self._store = LedgerStore(loop, self._spool)
         self._links = links
-        self._replica = make_replica(self._store)
+        self._metrics = Metrics()
+        self._spans = make_spans(config)
+        self._replica = MeasuredReplica(make_replica(self._store), self._metrics, self._spans)
+        self._metrics.collect_from(
+            NodeState(config.node.id, version("qkms-node"), self._replica, self._store.view)
+        )
+        self._serving = {"read": False, "write": False}
+        self._endpoint: Endpoint | None = None
+        if config.metrics is not None:
+            self._endpoint = Endpoint(config.metrics.listen, self._metrics.registry, lambda: self._serving)
         self._roots = RootStore(config.node.data_dir, config.seal.key_file, config.cluster.id, config.node.id)
         guard = Guard(config.access.rules, config.access.admin, self._store.view)
         proposer = Proposer(self._replica, config.raft.propose_timeout_ms / 1000)
@@ -121,7 +136,9 @@ class Node:
         )
         headers = Headers(config.node.id, self._replica, self._store)
         self._health = health.aio.HealthServicer()
-        self._server = make_server(config, self._leader_hint, CallAudit(self._calls, now_ms))
+        self._server = make_server(
+            config, self._leader_hint, self._metrics, self._spans, CallAudit(self._calls, now_ms)
+        )
         self._watching = Watching(guard, self._store, freshness)
         key_pb2_grpc.add_KeyServiceServicer_to_server(
             KeyServicer(keys, self._watching, headers, config.limits), self._server
@@ -146,6 +163,8 @@ class Node:
         self._calls.start()
         await self._replica.start()
         await self._server.start()
+        if self._endpoint is not None:
+            log.info("node.metrics", port=self._endpoint.start())
         loops = {
             "links": self._links.watch(),
             "upkeep": self._upkeep.run(),
@@ -186,6 +205,9 @@ class Node:
         await self._replica.stop()
         self._calls.close()
         self._spool.close()
+        if self._endpoint is not None:
+            self._endpoint.stop()
+        self._spans.close()
         self._crypto.wipe()
         self._roots.wipe()
         log.info("node.stopped", node=self._config.node.id)
@@ -210,8 +232,11 @@ class Node:
             with self._store.view() as state:
                 ready = self._holds_root(state)
             audited = not self._audit.refuses
-            await self._set_health(READ, fresh and ready and audited)
-            await self._set_health(WRITE, ready and status.leader_id is not None and fresh and audited)
+            read = fresh and ready and audited
+            write = read and status.leader_id is not None
+            self._serving = {"read": read, "write": write}
+            await self._set_health(READ, read)
+            await self._set_health(WRITE, write)
             await self._set_health(AUDIT, not self._audit.failure)
             await self._set_health("", True)
             await asyncio.sleep(HEALTH_PERIOD_S)
@@ -219,6 +244,14 @@ class Node:
     async def _set_health(self, service: str, serving: bool) -> None:
         response = health_pb2.HealthCheckResponse
         await self._health.set(service, response.SERVING if serving else response.NOT_SERVING)
+
+
+def make_spans(config: Config) -> Spans:
+    """Where the node's spans go. Raises TracingUnavailable."""
+    tracing = config.tracing
+    if tracing is None:
+        return NoSpans()
+    return OtlpSpans(tracing.endpoint, tracing.sample_ratio, config.node.id, config.cluster.id)
 
 
 def now_ms() -> int:

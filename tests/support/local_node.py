@@ -17,6 +17,7 @@ from qkms_node.config import (
     ClusterSection,
     Config,
     Member,
+    MetricsSection,
     NodeSection,
     RaftSection,
     RootSection,
@@ -24,6 +25,7 @@ from qkms_node.config import (
     Rule,
     SealSection,
     TlsSection,
+    TracingSection,
 )
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.consensus.replica import StateMachine
@@ -64,6 +66,8 @@ def config(
     rules: tuple[Rule, ...],
     admin: tuple[str, ...] = (),
     audit: AuditSection | None = None,
+    metrics: MetricsSection | None = None,
+    tracing: TracingSection | None = None,
 ) -> Config:
     raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
@@ -77,6 +81,8 @@ def config(
         root=RootSection(policy="pqc_only"),
         access=AccessSection(rules=rules, admin=admin),
         audit=audit or AuditSection(),
+        metrics=metrics,
+        tracing=tracing,
     )
 
 
@@ -86,10 +92,13 @@ async def local_node(
     rules: tuple[Rule, ...] = (ANYTHING,),
     admin: tuple[str, ...] = (),
     audit: AuditSection | None = None,
+    metrics: MetricsSection | None = None,
+    tracing: TracingSection | None = None,
 ) -> AsyncIterator[LocalNode]:
     """Starts the node and stops it; the root is seeded by the node itself, grade PQC."""
     authority = Authority(folder / "pki")
-    settings = config(folder, authority.issue(Identity("node", "node-1")), rules, admin, audit)
+    material = authority.issue(Identity("node", "node-1"))
+    settings = config(folder, material, rules, admin, audit, metrics, tracing)
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []
 

@@ -55,7 +55,7 @@ def _quotas(command: Command) -> Command:
 def create_tenant(settings: Settings, tenant_id: str, request_id: UUID | None, **given: Any) -> None:
     """Create a tenant; keys of its prefix that exist count at once."""
     with settings.client() as client:
-        _show_tenants(settings, [client.create_tenant(tenant_id, request_id=request_id, **given)], single=True)
+        _show_quotas(settings, client.create_tenant(tenant_id, request_id=request_id, **given))
 
 
 @tenant.command("update")
@@ -67,7 +67,7 @@ def create_tenant(settings: Settings, tenant_id: str, request_id: UUID | None, *
 def update_tenant(settings: Settings, tenant_id: str, request_id: UUID | None, **given: Any) -> None:
     """Replace the quotas of a tenant; what exists over them stays."""
     with settings.client() as client:
-        _show_tenants(settings, [client.update_tenant(tenant_id, request_id=request_id, **given)], single=True)
+        _show_quotas(settings, client.update_tenant(tenant_id, request_id=request_id, **given))
 
 
 @tenant.command("delete")
@@ -149,6 +149,15 @@ def _show_tenants(settings: Settings, tenants: list[Tenant], *, single: bool = F
         for t in tenants
     ]
     click.echo(table(("tenant", "keys", "versions", "sessions", "principals"), rows))
+
+
+def _show_quotas(settings: Settings, tenant: Tenant) -> None:
+    if settings.json:
+        print_json(tenant)
+        return
+    limits = [limit or "no limit" for limit in (tenant.max_keys, tenant.max_versions, tenant.max_sessions)]
+    row = (tenant.tenant_id, *limits, ",".join(tenant.principals))
+    click.echo(table(("tenant", "max keys", "max versions", "max sessions", "principals"), [row]))
 
 
 def _used(used: int, limit: int) -> str:

@@ -2,7 +2,7 @@
 
 from qkms.v1 import policy_pb2 as pb
 from qkms_node.access.policy import Explanation
-from qkms_node.ledger.access_records import GrantRecord, PolicyRecord, RoleRecord, RuleRecord
+from qkms_node.ledger.access_records import GrantRecord, PolicyRecord, RoleRecord, RuleRecord, TenantRecord
 from qkms_node.rpc.messages import timestamp
 from qkms_node.service.access import TenantView
 
@@ -36,7 +36,13 @@ def role(record: RoleRecord) -> pb.AccessRole:
 
 def tenant(view: TenantView) -> pb.Tenant:
     """A tenant with what it has."""
-    record = view.record
+    message = quotas(view.record)
+    message.keys, message.versions, message.sessions = view.keys, view.versions, view.sessions
+    return message
+
+
+def quotas(record: TenantRecord) -> pb.Tenant:
+    """A tenant without what it has: the answer to a mutation, the same when it is repeated."""
     return pb.Tenant(
         name=f"tenants/{record.tenant_id}",
         description=record.description,
@@ -44,9 +50,6 @@ def tenant(view: TenantView) -> pb.Tenant:
         max_keys=record.max_keys,
         max_versions=record.max_versions,
         max_sessions=record.max_sessions,
-        keys=view.keys,
-        versions=view.versions,
-        sessions=view.sessions,
         create_time=timestamp(record.create_ms),
         update_time=timestamp(record.update_ms),
         etag=f'"{record.revision}"',

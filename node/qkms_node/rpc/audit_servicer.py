@@ -85,11 +85,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         )
 
     async def AnchorAudit(self, request: pb.AnchorAuditRequest, context: Context) -> pb.AnchorAuditResponse:
-        if request.node_id != self._audit.node_id:
-            raise InvalidField(
-                "node_id", f"is {request.node_id[:80]!r}, this is {self._audit.node_id}; call that node"
-            )
-        outcome = await self._audit.anchor(mutation_request(request, request.request_id))
+        outcome = await self._audit.anchor(mutation_request(request, request.request_id), request.node_id)
         assert outcome.anchor is not None
         return pb.AnchorAuditResponse(
             header=self._headers.make(), anchor=_committed(outcome.anchor), replayed=outcome.replayed

@@ -145,7 +145,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         assert outcome.tenant is not None
         return pb.CreateTenantResponse(
             header=self._headers.make(),
-            tenant=messages.tenant(self._access.with_usage(outcome.tenant)),
+            tenant=messages.quotas(outcome.tenant),
             replayed=outcome.replayed,
         )
 
@@ -164,7 +164,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         assert outcome.tenant is not None
         return pb.UpdateTenantResponse(
             header=self._headers.make(),
-            tenant=messages.tenant(self._access.with_usage(outcome.tenant)),
+            tenant=messages.quotas(outcome.tenant),
             replayed=outcome.replayed,
         )
 

@@ -2,8 +2,8 @@
 
 The interceptor names the caller from its certificate, turns every QkmsError
 into its status, hides every other exception behind an incident number, and
-writes one log line per call. It reads the identity first: no servicer ever
-runs without a principal.
+counts, times, traces and logs each call, one line with its trace and request
+id. It reads the identity first: no servicer ever runs without a principal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import asyncio
 import contextvars
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from qkms_node.config import Config
 from qkms_node.errors import QkmsError
 from qkms_node.rpc.call_audit import CallAudit
 from qkms_node.rpc.errors import DETAILS_KEY, rich_status, status_code
+from qkms_node.service.freshness import Level
+from qkms_node.telemetry.metrics import Metrics
+from qkms_node.telemetry.traces import NoSpans, Spans
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +48,17 @@ Handler = Callable[[Any, Any], Any]
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Identity, errors, the audit record and the call log, around every method."""
 
-    def __init__(self, hint: Callable[[QkmsError], dict[str, str]], audit: CallAudit) -> None:
+    def __init__(
+        self,
+        hint: Callable[[QkmsError], dict[str, str]],
+        metrics: Metrics,
+        spans: Spans,
+        audit: CallAudit,
+    ) -> None:
         self._hint = hint
+        self._metrics = metrics
+        self._spans = spans
+        self._no_spans = NoSpans()
         self._audit = audit
 
     async def intercept_service(
@@ -73,48 +86,63 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, inner: Handler) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            call = _Call(method, request, self._audit)
-            try:
-                call.identify(context)
-                response = await inner(request, context)
-                await call.answered("OK")
-            except QkmsError as error:
-                await self._abort(call, context, error)
-            except Exception as error:
-                await self._abort(call, context, call.incident(error))
-            except asyncio.CancelledError:
-                call.cancelled()
-                raise
-            else:
-                call.end("OK")
-                return response
+            with self._begin(method, request, context, self._spans) as call:
+                try:
+                    call.identify(context)
+                    response = await inner(request, context)
+                    await call.answered("OK")
+                except QkmsError as error:
+                    await self._abort(call, context, error)
+                except Exception as error:
+                    await self._abort(call, context, call.incident(error))
+                except asyncio.CancelledError:
+                    call.cancelled()
+                    raise
+                else:
+                    call.end("OK", _consistency(response))
+                    return response
 
         return handle
 
     def _stream(self, method: str, inner: Handler) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            call = _Call(method, request, self._audit)
-            begun = False
-            try:
-                call.identify(context)
-                async for response in inner(request, context):
-                    if not begun:
-                        # A stream has two records: before its first answer leaves, and at its end.
-                        await call.answered("STREAMING")
-                        begun = True
-                    yield response
-                await call.answered("OK")
-            except QkmsError as error:
-                await self._abort(call, context, error)
-            except Exception as error:
-                await self._abort(call, context, call.incident(error))
-            except (asyncio.CancelledError, GeneratorExit):
-                call.cancelled()
-                raise
-            else:
-                call.end("OK")
+            # A stream may live for days: it is no span.
+            with self._begin(method, request, context, self._no_spans) as call:
+                begun = False
+                try:
+                    call.identify(context)
+                    async for response in inner(request, context):
+                        if not begun:
+                            # A stream has two records: before its first answer leaves, and at its end.
+                            await call.answered("STREAMING")
+                            begun = True
+                        yield response
+                    await call.answered("OK")
+                except QkmsError as error:
+                    await self._abort(call, context, error)
+                except Exception as error:
+                    await self._abort(call, context, call.incident(error))
+                except (asyncio.CancelledError, GeneratorExit):
+                    call.cancelled()
+                    raise
+                else:
+                    call.end("OK")
 
         return handle
+
+    @contextmanager
+    def _begin(
+        self, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], spans: Spans
+    ) -> Iterator[_Call]:
+        name = method.removeprefix("/qkms.v1.")
+        sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        ids = {"request_id": request.request_id} if getattr(request, "request_id", "") else {}
+        with (
+            spans.call(name, sent.get("traceparent")) as trace_id,
+            structlog.contextvars.bound_contextvars(trace_id=trace_id, **ids),
+            self._metrics.calls_in_flight.track_inprogress(),
+        ):
+            yield _Call(name, request, self._metrics, self._audit)
 
     async def _abort(self, call: _Call, context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
         try:
@@ -129,11 +157,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 class _Call:
-    """One call's log line and audit record."""
+    """One call: its log line, its counts and its audit record."""
 
-    def __init__(self, method: str, request: Any, audit: CallAudit) -> None:
-        self._method = method.removeprefix("/qkms.v1.")
+    def __init__(self, method: str, request: Any, metrics: Metrics, audit: CallAudit) -> None:
+        self._method = method
         self._request = request
+        self._metrics = metrics
         self._audit = audit
         self._trail = Trail()
         self._principal = ""
@@ -169,14 +198,18 @@ class _Call:
             incident=number,
         )
 
-    def end(self, code: str) -> None:
+    def end(self, code: str, consistency: str = "none") -> None:
+        seconds = time.perf_counter() - self._start
+        self._metrics.call_ended(self._method, code, consistency, seconds)
         log.info(
-            "rpc.call",
-            method=self._method,
-            principal=self._principal,
-            code=code,
-            ms=round((time.perf_counter() - self._start) * 1000, 2),
+            "rpc.call", method=self._method, principal=self._principal, code=code, ms=round(seconds * 1000, 2)
         )
+
+
+def _consistency(response: Any) -> str:
+    """The level that an answer says it satisfies."""
+    header = getattr(response, "header", None)
+    return Level(header.consistency).name if header is not None and header.consistency else "none"
 
 
 def credentials(config: Config) -> grpc.ServerCredentials:
@@ -190,10 +223,16 @@ def credentials(config: Config) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(current(), lambda: current(), require_client_authentication=True)
 
 
-def make_server(config: Config, hint: Callable[[QkmsError], dict[str, str]], audit: CallAudit) -> grpc.aio.Server:
+def make_server(
+    config: Config,
+    hint: Callable[[QkmsError], dict[str, str]],
+    metrics: Metrics,
+    spans: Spans,
+    audit: CallAudit,
+) -> grpc.aio.Server:
     """A server bound to the configured address, with no services yet. Raises OSError when it is taken."""
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(hint, audit)],
+        interceptors=[CallInterceptor(hint, metrics, spans, audit)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 4 * 1024 * 1024),

@@ -133,11 +133,6 @@ class Access:
             }
         return _page(mine, after, limit)
 
-    def with_usage(self, record: TenantRecord) -> TenantView:
-        """A tenant with what it has now."""
-        with self._store.view() as state:
-            return _with_usage(state, record)
-
     async def explain(self, principal: str, call: Call, wanted: Wanted) -> Explanation:
         """Which rule decides a call, and why."""
         self._guard.require(principal, "policies.explain")

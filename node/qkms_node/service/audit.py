@@ -17,7 +17,7 @@ from qkms_node.access.chain_files import lines_after
 from qkms_node.access.guard import Guard
 from qkms_node.access.spool import Spool
 from qkms_node.config import Config
-from qkms_node.errors import QkmsError
+from qkms_node.errors import InvalidField, QkmsError
 from qkms_node.ledger.access_records import AnchorRecord, AuditKeyRecord
 from qkms_node.ledger.audit_rules import last_anchor
 from qkms_node.ledger.commands import AnchorAudit, Outcome, RegisterAuditKey, Request
@@ -119,9 +119,18 @@ class Audit:
             keys = sorted(state.audit_keys.values(), key=lambda key: (key.node_id, key.register_ms))
         return [anchor for anchor in found if not node_id or anchor.node_id == node_id][:limit], keys
 
-    async def anchor(self, request: Request) -> Outcome:
-        """Anchors this node's calls now. Raises QkmsError, AUDIT_BROKEN among others."""
+    async def anchor(self, request: Request, node_id: str) -> Outcome:
+        """Anchors this node's calls now; `node_id` must be this one. Raises QkmsError, AUDIT_BROKEN among others.
+
+        Of a request that was answered before, any node tells the answer.
+        """
         self._guard.require(request.principal, "audit.anchor")
+        if node_id != self.node_id:
+            await self._freshness.ensure(LINEARIZABLE)
+            with self._store.view() as state:
+                repeated = request.request_id in state.requests
+            if not repeated:
+                raise InvalidField("node_id", f"is {node_id[:80]!r}, and this is {self.node_id}; call that node")
         return await self._anchor(request)
 
     async def run(self) -> None:

@@ -247,7 +247,7 @@ class Tenant(_message.Message):
     max_versions: _builtins.int
     max_sessions: _builtins.int
     keys: _builtins.int
-    """What there is, at the revision of the answer."""
+    """What there is, at the revision of the answer: in GetTenant and ListTenants alone."""
     versions: _builtins.int
     sessions: _builtins.int
     etag: _builtins.str
