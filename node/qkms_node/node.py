@@ -66,6 +66,7 @@ from qkms_node.service.shares import Voter
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.upkeep import Upkeep
 from qkms_node.service.watching import Watching
+from qkms_node.telemetry.audit import AuditState
 from qkms_node.telemetry.endpoint import Endpoint
 from qkms_node.telemetry.measured import MeasuredReplica
 from qkms_node.telemetry.metrics import Metrics
@@ -109,6 +110,7 @@ class Node:
         self._metrics.collect_from(
             NodeState(config.node.id, version("qkms-node"), self._replica, self._store.view)
         )
+        self._metrics.collect_from(AuditState(self._calls, self._spool, self._store.view))
         self._serving = {"read": False, "write": False}
         self._endpoint: Endpoint | None = None
         if config.metrics is not None:

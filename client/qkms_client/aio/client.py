@@ -10,11 +10,18 @@ from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
+from qkms_client.aio.tenants import AsyncTenantCalls
 from qkms_client.profile import load_profile
 
 
 class AsyncClient(
-    AsyncKeyCalls, AsyncCryptoCalls, AsyncSessionCalls, AsyncClusterCalls, AsyncAccessCalls, AsyncAuditCalls
+    AsyncKeyCalls,
+    AsyncCryptoCalls,
+    AsyncSessionCalls,
+    AsyncClusterCalls,
+    AsyncAccessCalls,
+    AsyncTenantCalls,
+    AsyncAuditCalls,
 ):
     """A connection to the cluster as one principal. Belongs to one event loop.
 

@@ -9,7 +9,8 @@ from qkms_client.cli.cluster import links, root, status
 from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
 from qkms_client.cli.keys import keys
-from qkms_client.cli.policy import policy, role
+from qkms_client.cli.policy import policy
+from qkms_client.cli.role import role
 from qkms_client.cli.session import session
 from qkms_client.cli.tenant import grant, tenant
 from qkms_client.errors import QkmsError

@@ -61,7 +61,7 @@ def create_tenant(settings: Settings, tenant_id: str, request_id: UUID | None, *
 @tenant.command("update")
 @click.argument("tenant_id")
 @_quotas
-@click.option("--etag", help="Refuse when the record has another one.")
+@options.etag
 @options.request_id
 @options.common
 def update_tenant(settings: Settings, tenant_id: str, request_id: UUID | None, **given: Any) -> None:
@@ -72,7 +72,7 @@ def update_tenant(settings: Settings, tenant_id: str, request_id: UUID | None, *
 
 @tenant.command("delete")
 @click.argument("tenant_id")
-@click.option("--etag", help="Refuse when the record has another one.")
+@options.etag
 @options.request_id
 @options.common
 def delete_tenant(settings: Settings, tenant_id: str, etag: str | None, request_id: UUID | None) -> None:

@@ -39,7 +39,9 @@ class CallLog:
         self._waiting: list[_Waiting] = []
         self._wake = threading.Condition()
         self._closing = False
-        self._lost = 0
+        self._told_lost = 0
+        self.lost = 0
+        """Records that could not be written since the start."""
         self.failure = ""
         """Why records cannot be written; empty: they can."""
         self.head = files.head
@@ -85,7 +87,7 @@ class CallLog:
         """Leaves a record to be written; nobody waits for it."""
         with self._wake:
             if len(self._waiting) >= MAX_WAITING:
-                self._lost += 1
+                self.lost += 1
                 return
             self._waiting.append((fields, None))
             self._wake.notify()
@@ -105,26 +107,32 @@ class CallLog:
 
     def _write(self, batch: list[_Waiting]) -> None:
         recovering = bool(self.failure)
-        if recovering and not self._try_open():
-            self._settle(batch)
-            return
-        records = [fields for fields, _ in batch]
-        if recovering:
-            records.insert(0, {"time_ms": self._now_ms(), "method": "audit/resumed", "lost": self._lost})
+        if not recovering or self._try_open():
+            records = [fields for fields, _ in batch]
+            if recovering:
+                lost = self.lost - self._told_lost
+                records.insert(0, {"time_ms": self._now_ms(), "method": "audit/resumed", "lost": lost})
+            try:
+                self._append(records)
+            except OSError as error:
+                self._fail(f"{error.strerror or error}")
+            except (TypeError, ValueError) as error:
+                # A fault of the program. The thread must outlive it: calls would wait for ever.
+                self._fail(f"a record cannot be encoded: {type(error).__name__}")
+            else:
+                if recovering:
+                    log.warning("audit.resumed", lost=self.lost - self._told_lost)
+                    self._told_lost = self.lost
+                self.failure = ""
+        self._settle(batch)
+
+    def _append(self, records: list[Mapping[str, Any]]) -> None:
         lines, head = [], self._files.head
         for fields in records:
             line, head = append(head, fields)
             lines.append(line)
-        try:
-            self._files.write(lines, head)
-        except OSError as error:
-            self._fail(f"{error.strerror or error}")
-        else:
-            if recovering:
-                log.warning("audit.resumed", lost=self._lost)
-                self._lost = 0
-            self.failure, self.head = "", head
-        self._settle(batch)
+        self._files.write(lines, head)
+        self.head = head
 
     def _try_open(self) -> bool:
         if self._files.is_open:
@@ -146,7 +154,7 @@ class CallLog:
         self.failure = why
 
     def _settle(self, batch: list[_Waiting]) -> None:
-        self._lost += len(batch) if self.failure else 0
+        self.lost += len(batch) if self.failure else 0
         waiting = [written for _, written in batch if written is not None]
         if waiting and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_resolve, waiting, self.failure)
