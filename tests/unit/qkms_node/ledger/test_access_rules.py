@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_world import World, request, seeded
+from qkms_node.ledger import access_rules
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.access_records import RuleRecord
 from qkms_node.ledger.patterns import matches
@@ -131,6 +132,27 @@ def test_a_tenants_quotas_are_exact() -> None:
     assert open_session(world, "s3").changed
     world.do(c.UpdateTenant(request(), "acme", 0, "", (), 0, 0, 0))
     assert world.create("acme.c").changed
+
+
+def test_a_deleted_tenant_takes_its_quotas_with_it_and_leaves_its_keys() -> None:
+    world = seeded()
+    made = world.do(c.CreateTenant(request(), "acme", "", (), 1, 0, 0)).tenant
+    assert made is not None
+    world.create("acme.a")
+    assert world.do(c.DeleteTenant(request(), "acme", made.revision + 9)).code == "ETAG_MISMATCH"
+    assert world.do(c.DeleteTenant(request(), "acme", made.revision)).changed
+    assert world.create("acme.b").changed
+
+
+def test_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_rules, "MAX_RECORDS", 1)
+    monkeypatch.setattr(access_rules, "MAX_GRANTS_OF_ONE", 1)
+    world = seeded()
+    assert policy(world, "p").changed
+    assert policy(world, "q").code == "QUOTA_EXCEEDED"
+    for number, code in ((1, ""), (2, "QUOTA_EXCEEDED")):
+        grant = c.CreateGrant(request(), f"g{number}", "bob", ("keys.get",), ("k",), (), 1_000)
+        assert world.do(grant).code == code
 
 
 def test_counts_are_those_of_the_tables_after_a_snapshot_too() -> None:

@@ -69,6 +69,13 @@ def test_the_window_is_bounded_and_goes_on_from_its_base(monkeypatch: pytest.Mon
     assert digest(again) == digest(state)
 
 
+def test_what_a_command_is_about_is_read_from_its_fields() -> None:
+    assert audit_rules.resource_of(c.AdvanceTime()) == ""
+    assert audit_rules.resource_of(c.CloseSession(request(), "s1")) == "sessions/s1"
+    assert audit_rules.resource_of(c.RegisterNode("node-1", b"", b"")) == "nodes/node-1"
+    assert audit_rules.resource_of(c.RequestRoot(request(), 3)) == "rootEpochs/3"
+
+
 def anchor(length: int, head: bytes = b"h", node: str = "node-1", key: str = "k1") -> c.AnchorAudit:
     return c.AnchorAudit(request(), AnchorRecord(node, key, length, head, b"e", b"m"))
 
