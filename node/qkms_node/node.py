@@ -117,7 +117,9 @@ class Node:
             self._endpoint = Endpoint(config.metrics.listen, self._metrics.registry, lambda: self._serving)
         self._roots = RootStore(config.node.data_dir, config.seal.key_file, config.cluster.id, config.node.id)
         guard = Guard(config.access.rules, config.access.admin, self._store.view)
-        proposer = Proposer(self._replica, config.raft.propose_timeout_ms / 1000)
+        proposer = Proposer(
+            self._replica, config.raft.propose_timeout_ms / 1000, config.limits.default_max_staleness_ms / 1000
+        )
         freshness = Freshness(self._replica, self._store, config.raft.barrier_timeout_ms / 1000)
         voter = Voter(config, self._store, self._roots, links, proposer)
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)

@@ -62,7 +62,7 @@ class Crypto:
         action: str = "crypto.encrypt",
     ) -> tuple[Sealed, Wanted]:
         """Encrypts under the primary version; says the consistency satisfied. Raises QkmsError."""
-        self._guard.require(principal, action, key_id, context)
+        await self._admit(principal, action, key_id, context, wanted)
         if len(plaintext) > MAX_BYTES:
             raise InvalidField(
                 "plaintext",
@@ -88,7 +88,7 @@ class Crypto:
         wanted: Wanted | None,
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """Opens a ciphertext of this key. Raises QkmsError, one code for all that does not verify."""
-        self._guard.require(principal, "crypto.decrypt", key_id, context)
+        await self._admit(principal, "crypto.decrypt", key_id, context, wanted)
         effective = await self._fresh(key_id, wanted)
         try:
             number = ciphertext_version(ciphertext)
@@ -121,7 +121,7 @@ class Crypto:
         self, principal: str, key_id: str, number: int, context: Mapping[str, str], wanted: Wanted | None
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """The derived key (32 bytes) of a version for a context; `number` 0: the primary version."""
-        self._guard.require(principal, "crypto.derive", key_id, context)
+        await self._admit(principal, "crypto.derive", key_id, context, wanted)
         if not context:
             raise InvalidField("context", "needs at least one pair: it is what sets derived keys apart")
         effective = await self._fresh(key_id, wanted)
@@ -152,6 +152,19 @@ class Crypto:
         """Wipes every cached key version."""
         while self._opened:
             self._opened.popitem()[1].wipe()
+
+    async def _admit(
+        self, principal: str, action: str, key_id: str, context: Mapping[str, str], wanted: Wanted | None
+    ) -> None:
+        """Decides before anything is done; a no counts only over a ledger as fresh as the call asks for."""
+        try:
+            self._guard.require(principal, action, key_id, context)
+        except QkmsError as error:
+            exact = wanted is not None and wanted.level in (Level.LINEARIZABLE, Level.AT_LEAST)
+            if error.code != "PERMISSION_DENIED" or wanted is None or not exact:
+                raise
+            await self._freshness.ensure(wanted)
+            self._guard.require(principal, action, key_id, context)
 
     async def _fresh(self, key_id: str, wanted: Wanted | None) -> Wanted:
         """By default a key is used no staler than its own bound allows, so that a revoked
