@@ -28,10 +28,18 @@ from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, li
 from qkms_client.errors import OutcomeUnknown, QkmsError
 from qkms_client.pending import PendingSession
 from qkms_client.profile import Profile, load_profile
-from qkms_client.secret import DataKey, Decrypted, DerivedKey, EstablishedSession
+from qkms_client.secret import (
+    DataKey,
+    Decapsulated,
+    Decrypted,
+    DerivedKey,
+    Encapsulated,
+    EstablishedSession,
+)
 from qkms_client.sync.client import Client
 from qkms_client.sync.watch import KeyWatch
 from qkms_client.types import (
+    Algorithm,
     Encrypted,
     EventType,
     Grade,
@@ -40,16 +48,23 @@ from qkms_client.types import (
     KeyEvent,
     KeyVersion,
     Link,
+    Mac,
     NodeStatus,
+    PublicKey,
+    PublicKeyFormat,
+    Rewrapped,
     RootRotation,
     Rotation,
     Session,
+    Signature,
+    Verification,
     VersionState,
 )
 
 __all__ = [
     "STALE_OK",
     "AccessRole",
+    "Algorithm",
     "AsyncClient",
     "AsyncKeyWatch",
     "AuditAnchor",
@@ -59,8 +74,10 @@ __all__ = [
     "Client",
     "Consistency",
     "DataKey",
+    "Decapsulated",
     "Decrypted",
     "DerivedKey",
+    "Encapsulated",
     "Encrypted",
     "EstablishedSession",
     "EventType",
@@ -73,18 +90,24 @@ __all__ = [
     "KeyVersion",
     "KeyWatch",
     "Link",
+    "Mac",
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",
     "Policy",
     "Profile",
+    "PublicKey",
+    "PublicKeyFormat",
     "QkmsError",
     "RateLimit",
+    "Rewrapped",
     "RootRotation",
     "Rotation",
     "Rule",
     "Session",
+    "Signature",
     "Tenant",
+    "Verification",
     "VersionState",
     "at_least",
     "bounded",

@@ -55,6 +55,8 @@ from qkms_node.service.audit import Audit
 from qkms_node.service.audit_reading import CALLS
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
+from qkms_node.service.drawing import Drawing
+from qkms_node.service.encapsulating import Encapsulating
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.keys import Keys
 from qkms_node.service.links import Links
@@ -63,8 +65,10 @@ from qkms_node.service.roots import RootStore
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.sessions import Sessions
 from qkms_node.service.shares import Voter
+from qkms_node.service.signing import Signing
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.upkeep import Upkeep
+from qkms_node.service.versions import Versions
 from qkms_node.service.watching import Watching
 from qkms_node.telemetry.audit import AuditState
 from qkms_node.telemetry.endpoint import Endpoint
@@ -123,9 +127,10 @@ class Node:
         freshness = Freshness(self._replica, self._store, config.raft.barrier_timeout_ms / 1000)
         voter = Voter(config, self._store, self._roots, links, proposer)
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
-        self._crypto = Crypto(guard, self._store, self._roots, freshness)
-        self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._crypto, now_ms)
-        keys = Keys(guard, self._store, self._roots, proposer, freshness)
+        self._versions = Versions(self._store, self._roots, freshness)
+        self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._versions, now_ms)
+        self._drawing = Drawing(self._store, self._roots)
+        keys = Keys(guard, self._store, self._drawing, proposer, freshness)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
         cluster = Cluster(
             config,
@@ -147,7 +152,15 @@ class Node:
         key_pb2_grpc.add_KeyServiceServicer_to_server(
             KeyServicer(keys, self._watching, headers, config.limits), self._server
         )
-        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(CryptoServicer(self._crypto, headers), self._server)
+        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(
+            CryptoServicer(
+                Crypto(guard, self._versions),
+                Signing(guard, self._versions),
+                Encapsulating(guard, self._versions),
+                headers,
+            ),
+            self._server,
+        )
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(cluster, headers), self._server)
         qkd_pb2_grpc.add_QkdServiceServicer_to_server(QkdServicer(cluster, headers), self._server)
@@ -212,7 +225,8 @@ class Node:
         if self._endpoint is not None:
             self._endpoint.stop()
         self._spans.close()
-        self._crypto.wipe()
+        self._versions.wipe()
+        self._drawing.wipe()
         self._roots.wipe()
         log.info("node.stopped", node=self._config.node.id)
 

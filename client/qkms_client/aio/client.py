@@ -10,6 +10,7 @@ from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
+from qkms_client.aio.signing import AsyncSigningCalls
 from qkms_client.aio.tenants import AsyncTenantCalls
 from qkms_client.profile import load_profile
 
@@ -17,6 +18,7 @@ from qkms_client.profile import load_profile
 class AsyncClient(
     AsyncKeyCalls,
     AsyncCryptoCalls,
+    AsyncSigningCalls,
     AsyncSessionCalls,
     AsyncClusterCalls,
     AsyncAccessCalls,

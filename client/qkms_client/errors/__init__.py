@@ -22,6 +22,7 @@ from qkms_client.errors.local import (
     SessionRejected,
 )
 from qkms_client.errors.refusals import (
+    AlgorithmUnsuitable,
     AuditBroken,
     AuditKeyUnknown,
     CiphertextMalformed,
@@ -85,6 +86,7 @@ BY_REASON: Mapping[str, type[QkmsError]] = {
 
 __all__ = [
     "BY_REASON",
+    "AlgorithmUnsuitable",
     "AnswerNotUnderstood",
     "AuditBroken",
     "AuditKeyUnknown",

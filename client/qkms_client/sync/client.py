@@ -11,10 +11,13 @@ from qkms_client.sync.cluster import ClusterCalls
 from qkms_client.sync.crypto import CryptoCalls
 from qkms_client.sync.keys import KeyCalls
 from qkms_client.sync.sessions import SessionCalls
+from qkms_client.sync.signing import SigningCalls
 from qkms_client.sync.tenants import TenantCalls
 
 
-class Client(KeyCalls, CryptoCalls, SessionCalls, ClusterCalls, AccessCalls, TenantCalls, AuditCalls):
+class Client(
+    KeyCalls, CryptoCalls, SigningCalls, SessionCalls, ClusterCalls, AccessCalls, TenantCalls, AuditCalls
+):
     """A connection to the cluster as one principal. Safe for use by several threads.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever

@@ -46,12 +46,13 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class NewVersion(msgspec.Struct, frozen=True):
-    """Key material drawn and wrapped by the proposer before proposing."""
+    """Key material drawn and wrapped by the proposer before proposing, and its public half in clear."""
 
     version: int
     epoch: int
     wrapped: bytes
     check_value: bytes
+    public_key: bytes = b""
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=True):

@@ -59,7 +59,10 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VersionRecord(Record, frozen=True):
-    """One key version. `wrapped` is empty once destroyed, and in answers."""
+    """One key version. `wrapped` is empty once destroyed, and in answers.
+
+    `public_key` is the public half of an algorithm that has one (keys.scheme).
+    """
 
     version: int
     state: VersionState
@@ -70,6 +73,7 @@ class VersionRecord(Record, frozen=True):
     create_ms: int
     activate_ms: int
     destroy_ms: int = 0
+    public_key: bytes = b""
 
 
 class KeyRecord(Record, frozen=True):

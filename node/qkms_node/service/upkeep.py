@@ -14,11 +14,11 @@ import structlog
 from qkms_node.consensus.replica import Replica, Role
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import AdvanceTime
-from qkms_node.service.crypto import Crypto
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.shares import Voter
 from qkms_node.service.store import LedgerStore
+from qkms_node.service.versions import Versions
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class Upkeep:
         voter: Voter,
         seeder: Seeder,
         proposer: Proposer,
-        crypto: Crypto,
+        versions: Versions,
         now_ms: Callable[[], int],
     ) -> None:
         self._replica = replica
@@ -46,7 +46,7 @@ class Upkeep:
         self._voter = voter
         self._seeder = seeder
         self._proposer = proposer
-        self._crypto = crypto
+        self._versions = versions
         self._now_ms = now_ms
         self._trouble = ""
 
@@ -69,7 +69,7 @@ class Upkeep:
             await self._store.wait_applied(seen, PERIOD_S)
 
     async def _pass(self) -> None:
-        self._crypto.sweep()
+        self._versions.sweep()
         if self._replica.status().leader_id is None:
             self._trouble = "there is no leader"
             return

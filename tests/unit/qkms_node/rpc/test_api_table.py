@@ -21,7 +21,7 @@ from qkms_node.rpc.errors import STATUS
 
 DOCUMENT = Path(__file__).parents[4] / "docs" / "api.md"
 TEXT = DOCUMENT.read_text()
-ASKS = {"require", "allows", "still", "holds", "change", "_change"}
+ASKS = {"require", "allows", "still", "holds", "change", "_change", "admit"}
 ACTION = re.compile(r"[a-z]+\.[a-z_]+")
 CODE = re.compile(r"`([A-Z]+_[A-Z_]+|INTERNAL)`")
 NO_ACTION = "none"
