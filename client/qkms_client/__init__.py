@@ -9,6 +9,19 @@
 in `qkms_client.errors`, records in `qkms_client.types`.
 """
 
+from qkms_client.access_types import (
+    AccessRole,
+    AuditAnchor,
+    AuditChain,
+    AuditRecord,
+    AuditVerdict,
+    Explanation,
+    Grant,
+    Policy,
+    RateLimit,
+    Rule,
+    Tenant,
+)
 from qkms_client.aio.client import AsyncClient
 from qkms_client.aio.watch import AsyncKeyWatch
 from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, linearizable
@@ -54,9 +67,14 @@ from qkms_client.types import (
 
 __all__ = [
     "STALE_OK",
+    "AccessRole",
     "Algorithm",
     "AsyncClient",
     "AsyncKeyWatch",
+    "AuditAnchor",
+    "AuditChain",
+    "AuditRecord",
+    "AuditVerdict",
     "Client",
     "Consistency",
     "DataKey",
@@ -67,7 +85,9 @@ __all__ = [
     "Encrypted",
     "EstablishedSession",
     "EventType",
+    "Explanation",
     "Grade",
+    "Grant",
     "Header",
     "Invitation",
     "Key",
@@ -82,15 +102,19 @@ __all__ = [
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",
+    "Policy",
     "Profile",
     "PublicKey",
     "PublicKeyFormat",
     "QkmsError",
+    "RateLimit",
     "Rewrapped",
     "RootRotation",
     "Rotation",
+    "Rule",
     "Session",
     "Signature",
+    "Tenant",
     "Verification",
     "VersionState",
     "at_least",

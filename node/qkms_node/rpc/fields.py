@@ -36,6 +36,11 @@ def session_id(value: str) -> str:
     return _uuid("session_id", value)
 
 
+def uuid_field(field: str, value: str) -> str:
+    """A UUID of another field in its canonical form."""
+    return _uuid(field, value)
+
+
 def session_name(field: str, value: str) -> str:
     """The session_id of `sessions/{session_id}`."""
     prefix, _, identifier = value.partition("/")
