@@ -10,19 +10,34 @@ import msgspec
 
 from qkms_node.ledger.command import Command, Mutation, Request
 from qkms_node.ledger.key_commands import (
+    AbortVersion,
+    ActivateVersion,
+    CompromiseVersion,
+    ConfirmVersion,
     CreateKey,
+    DeleteKey,
     DestroyVersion,
+    DisableKey,
     DisableVersion,
+    EnableKey,
     EnableVersion,
+    ImportVersion,
+    KeyChanges,
     NewVersion,
+    OpenImport,
+    RejectVersion,
     RestoreVersion,
     RotateKey,
+    StageVersion,
+    UpdateKey,
+    ValidateVersion,
 )
 from qkms_node.ledger.records import (
     KeyRecord,
     RootRecord,
     SessionRecord,
     VersionRecord,
+    WrappingRecord,
 )
 from qkms_node.ledger.root_commands import (
     AbortRoot,
@@ -38,31 +53,45 @@ from qkms_node.ledger.session_commands import AnswerSession, CloseSession, Confi
 
 __all__ = [
     "AbortRoot",
+    "AbortVersion",
     "ActivateRoot",
+    "ActivateVersion",
     "AdvanceTime",
     "AnswerSession",
     "AnyCommand",
     "CloseSession",
     "Command",
+    "CompromiseVersion",
     "ConfirmRoot",
     "ConfirmSession",
+    "ConfirmVersion",
     "CreateKey",
+    "DeleteKey",
     "DestroyVersion",
+    "DisableKey",
     "DisableVersion",
+    "EnableKey",
     "EnableVersion",
+    "ImportVersion",
+    "KeyChanges",
     "Mutation",
     "NewVersion",
+    "OpenImport",
     "OpenSession",
     "Outcome",
     "RegisterNode",
     "RejectShare",
+    "RejectVersion",
     "ReplaceShare",
     "Request",
     "RequestRoot",
     "RestoreVersion",
     "RotateKey",
     "StageRoot",
+    "StageVersion",
     "UnknownCommand",
+    "UpdateKey",
+    "ValidateVersion",
     "decode_command",
     "decode_outcome",
     "encode_command",
@@ -87,6 +116,19 @@ AnyCommand = (
     | EnableVersion
     | DestroyVersion
     | RestoreVersion
+    | CompromiseVersion
+    | UpdateKey
+    | DisableKey
+    | EnableKey
+    | DeleteKey
+    | StageVersion
+    | OpenImport
+    | ImportVersion
+    | ValidateVersion
+    | ActivateVersion
+    | AbortVersion
+    | ConfirmVersion
+    | RejectVersion
     | RequestRoot
     | OpenSession
     | AnswerSession
@@ -122,6 +164,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     version: VersionRecord | None = None
     session: SessionRecord | None = None
     root: RootRecord | None = None
+    wrapping: WrappingRecord | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

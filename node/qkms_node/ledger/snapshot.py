@@ -22,6 +22,7 @@ from qkms_node.ledger.records import (
     RootRecord,
     SessionRecord,
     VersionRecord,
+    WrappingRecord,
 )
 from qkms_node.ledger.state import State
 
@@ -36,6 +37,10 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "sessions": (str, SessionRecord),
     "requests": (str, RequestRecord),
     "qkd_key_epochs": (str, int),
+    "tombstones": (str, KeyRecord),
+    "unconfirmed": (tuple[str, int], int),
+    "rotation_due": (str, int),
+    "wrappings": (str, WrappingRecord),
 }
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -25,7 +25,7 @@ from qkms_node.ledger.commands import (
     RestoreVersion,
     RotateKey,
 )
-from qkms_node.ledger.key_rules import PROPOSAL_STALE
+from qkms_node.ledger.key_conditions import PROPOSAL_STALE
 from qkms_node.ledger.records import KeyRecord, VersionRecord
 from qkms_node.ledger.state import State
 from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
