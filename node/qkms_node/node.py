@@ -39,15 +39,20 @@ from qkms_node.rpc.server import make_server
 from qkms_node.rpc.session_servicer import SessionServicer
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
+from qkms_node.service.evidence import Witness
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.keys import Keys
 from qkms_node.service.links import Links
+from qkms_node.service.material import Materials
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
+from qkms_node.service.rotation import Rotator
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.sessions import Sessions
 from qkms_node.service.shares import Voter
+from qkms_node.service.staging import Staging
 from qkms_node.service.store import LedgerStore
+from qkms_node.service.transport import Transport
 from qkms_node.service.upkeep import Upkeep
 from qkms_node.service.watching import Watching
 
@@ -82,8 +87,15 @@ class Node:
         voter = Voter(config, self._store, self._roots, links, proposer)
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
         self._crypto = Crypto(guard, self._store, self._roots, freshness)
-        self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._crypto, now_ms)
-        keys = Keys(guard, self._store, self._roots, proposer, freshness)
+        materials = Materials(self._store, self._roots, proposer, freshness)
+        witness = Witness(config.node.id, self._store, self._roots, materials, proposer)
+        rotator = Rotator(self._store, materials, proposer, now_ms)
+        self._upkeep = Upkeep(
+            self._replica, self._store, voter, seeder, proposer, self._crypto, now_ms, witness, rotator
+        )
+        keys = Keys(guard, self._store, proposer, freshness, materials)
+        staging = Staging(guard, self._replica, self._store, proposer, freshness, materials)
+        transport = Transport(guard, self._replica, self._store, self._roots, freshness, materials)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
         cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)
         headers = Headers(config.node.id, self._replica, self._store)
@@ -91,7 +103,7 @@ class Node:
         self._server = make_server(config, self._leader_hint)
         self._watching = Watching(guard, self._store, freshness)
         key_pb2_grpc.add_KeyServiceServicer_to_server(
-            KeyServicer(keys, self._watching, headers, config.limits), self._server
+            KeyServicer(keys, staging, transport, self._watching, headers, config.limits), self._server
         )
         crypto_pb2_grpc.add_CryptoServiceServicer_to_server(CryptoServicer(self._crypto, headers), self._server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)

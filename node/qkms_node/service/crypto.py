@@ -1,8 +1,8 @@
 """Use cases of CryptoService: use a key version, change nothing.
 
-Encrypting uses the primary version if it is ACTIVE; decrypting the version
-named in the ciphertext if it is ACTIVE or DEACTIVATED. The state of the
-ledger decides each time, the cache only spares unwrapping.
+Encrypting uses the primary version, decrypting the one named in the
+ciphertext. Whether it may be used, `ledger.usage` decides each time; the cache
+only spares unwrapping.
 """
 
 import secrets
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qkms_node.access.guard import Guard
-from qkms_node.errors import InvalidField, QkmsError
+from qkms_node.errors import InvalidField
 from qkms_node.keys.data import (
     CiphertextMalformed,
     CiphertextRejected,
@@ -24,8 +24,8 @@ from qkms_node.keys.data import (
 from qkms_node.keys.secret import VersionSecret
 from qkms_node.keys.version import VersionBinding, unwrap_version
 from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
-from qkms_node.ledger.transitions import DECRYPTS, ENCRYPTS
-from qkms_node.service.freshness import Freshness, Level, Wanted
+from qkms_node.ledger.usage import Use, version_for
+from qkms_node.service.freshness import LINEARIZABLE, Freshness, Level, Wanted
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
 
@@ -71,7 +71,7 @@ class Crypto:
                 limit=MAX_BYTES,
             )
         effective = await self._fresh(key_id, wanted)
-        key, version, material = self._usable(key_id, None, ENCRYPTS)
+        key, version, material = self._usable(key_id, None, Use.PROTECT)
         data_key = encryption_key(material, key.algorithm, key_id, version.version, context)
         ciphertext = seal(data_key, version.version, plaintext, aad, r=secrets.token_bytes(24))
         return Sealed(ciphertext, version), effective
@@ -90,7 +90,8 @@ class Crypto:
         effective = await self._fresh(key_id, wanted)
         try:
             number = ciphertext_version(ciphertext)
-            key, version, material = self._usable(key_id, number, DECRYPTS)
+            await self._heard_of(key_id, number)
+            key, version, material = self._usable(key_id, number, Use.PROCESS)
             data_key = encryption_key(material, key.algorithm, key_id, number, context)
             return open_sealed(data_key, ciphertext, aad), version, effective
         except CiphertextMalformed as error:
@@ -122,7 +123,7 @@ class Crypto:
         if not context:
             raise InvalidField("context", "needs at least one pair: it is what sets derived keys apart")
         effective = await self._fresh(key_id, wanted)
-        key, version, material = self._usable(key_id, number or None, DECRYPTS if number else ENCRYPTS)
+        key, version, material = self._usable(key_id, number or None, Use.PROCESS if number else Use.PROTECT)
         derived = derived_key(material, key.algorithm, key_id, version.version, context)
         return derived, version, effective
 
@@ -159,20 +160,18 @@ class Crypto:
             wanted = Wanted(Level.BOUNDED, 0, known.max_staleness_ms) if known else Wanted(Level.LINEARIZABLE)
         return await self._freshness.ensure(wanted)
 
-    def _usable(
-        self, key_id: str, number: int | None, states: frozenset[VersionState]
-    ) -> tuple[KeyRecord, VersionRecord, VersionSecret]:
+    async def _heard_of(self, key_id: str, number: int) -> None:
+        """A ciphertext of a version that this node believes staged, or has not heard of, comes from
+        a node that knows more: it is caught up with first."""
         with self._store.view() as state:
-            key = state.key(key_id)
-            version = state.version(key_id, key.primary if number is None else number)
+            version = state.versions.get((key_id, number))
+        if version is None or version.state is VersionState.PRE_ACTIVATION:
+            await self._freshness.ensure(LINEARIZABLE)
+
+    def _usable(self, key_id: str, number: int | None, use: Use) -> tuple[KeyRecord, VersionRecord, VersionSecret]:
+        with self._store.view() as state:
+            key, version = version_for(state, key_id, number, use)
             root = state.roots.get(version.epoch)
-        if version.state not in states:
-            destroyed = version.state in (VersionState.DESTROYED, VersionState.DESTROY_SCHEDULED)
-            raise QkmsError(
-                "VERSION_DESTROYED" if destroyed else "VERSION_DISABLED",
-                f"keys/{key_id}/versions/{version.version} is {version.state.name} and cannot be used so",
-                state=version.state.name,
-            )
         assert root is not None
         cached = self._opened.get((key_id, version.version, version.wrapped))
         if cached is not None:

@@ -1,8 +1,8 @@
-"""What a node does unasked: register, open shares, lead the seeding, pass time on.
+"""What a node does unasked: register, open shares and staged versions, lead the seeding, pass time on.
 
 One loop. It wakes when the ledger changes or a short period ends, wipes what
-was destroyed, and calls the voter's and, while this node leads, the seeder's
-next step. All are idempotent, so waking too often or failing half-way does no
+was destroyed, and calls the next step of the voter and the witness and, while
+this node leads, of the seeder and the rotator. All are idempotent, so waking too often or failing half-way does no
 harm; an error is logged, shown in the status, and tried again.
 """
 
@@ -15,7 +15,9 @@ from qkms_node.consensus.replica import Replica, Role
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import AdvanceTime
 from qkms_node.service.crypto import Crypto
+from qkms_node.service.evidence import Witness
 from qkms_node.service.proposing import Proposer
+from qkms_node.service.rotation import Rotator
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.shares import Voter
 from qkms_node.service.store import LedgerStore
@@ -40,6 +42,8 @@ class Upkeep:
         proposer: Proposer,
         crypto: Crypto,
         now_ms: Callable[[], int],
+        witness: Witness,
+        rotator: Rotator,
     ) -> None:
         self._replica = replica
         self._store = store
@@ -48,6 +52,8 @@ class Upkeep:
         self._proposer = proposer
         self._crypto = crypto
         self._now_ms = now_ms
+        self._witness = witness
+        self._rotator = rotator
         self._trouble = ""
 
     @property
@@ -75,6 +81,7 @@ class Upkeep:
             return
         await self._voter.register()
         await self._voter.catch_up()
+        await self._witness.step()
         if self._replica.status().role is not Role.LEADER:
             self._seeder.waiting = ""
             return
@@ -83,3 +90,4 @@ class Upkeep:
             due_ms = state.next_due_ms()
         if due_ms is not None and due_ms <= self._now_ms():
             await self._proposer.effect(AdvanceTime())
+        await self._rotator.step()
