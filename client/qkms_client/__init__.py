@@ -15,27 +15,32 @@ from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, li
 from qkms_client.errors import OutcomeUnknown, QkmsError
 from qkms_client.pending import PendingSession
 from qkms_client.profile import Profile, load_profile
-from qkms_client.secret import DataKey, Decrypted, DerivedKey, EstablishedSession
+from qkms_client.secret import DataKey, Decrypted, DerivedKey, EstablishedSession, ExportedMaterial
 from qkms_client.sync.client import Client
 from qkms_client.sync.watch import KeyWatch
 from qkms_client.types import (
+    Activation,
     Encrypted,
     EventType,
     Grade,
     Header,
+    ImportParameters,
     Key,
     KeyEvent,
+    KeyState,
     KeyVersion,
     Link,
     NodeStatus,
     RootRotation,
     Rotation,
     Session,
+    Staging,
     VersionState,
 )
 
 __all__ = [
     "STALE_OK",
+    "Activation",
     "AsyncClient",
     "AsyncKeyWatch",
     "Client",
@@ -46,10 +51,13 @@ __all__ = [
     "Encrypted",
     "EstablishedSession",
     "EventType",
+    "ExportedMaterial",
     "Grade",
     "Header",
+    "ImportParameters",
     "Key",
     "KeyEvent",
+    "KeyState",
     "KeyVersion",
     "KeyWatch",
     "Link",
@@ -61,6 +69,7 @@ __all__ = [
     "RootRotation",
     "Rotation",
     "Session",
+    "Staging",
     "VersionState",
     "at_least",
     "bounded",
