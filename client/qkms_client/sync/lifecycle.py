@@ -211,5 +211,5 @@ class LifecycleCalls(Runner):
         consistency: Consistency | None = None,
         timeout: float | None = None,
     ) -> ExportedMaterial:
-        """The material of a version of an exportable key; wrapped on its way to this process. Raises NotExportable."""
+        """The material of a version of an exportable key; wrapped until it is here. Raises NotExportable."""
         return self._run(transport.export_version(self._rules, key, version, consistency, timeout))
