@@ -41,6 +41,21 @@ WIRE_REASONS = {
     "REVISION_NOT_REACHED": errors.RevisionNotReached,
     "HISTORY_COMPACTED": errors.HistoryCompacted,
     "INTERNAL": errors.InternalError,
+    "VERSION_STAGED": errors.VersionStaged,
+    "VERSION_COMPROMISED": errors.VersionCompromised,
+    "VERSION_TOO_OLD": errors.VersionTooOld,
+    "VERSION_NOT_VALIDATED": errors.VersionNotValidated,
+    "ACTIVATION_TOO_EARLY": errors.ActivationTooEarly,
+    "MIN_VERSION_TOO_HIGH": errors.MinVersionTooHigh,
+    "NO_PRIMARY_VERSION": errors.NoPrimaryVersion,
+    "KEY_DISABLED": errors.KeyDisabled,
+    "KEY_DELETED": errors.KeyDeleted,
+    "KEY_HAS_VERSIONS": errors.KeyHasVersions,
+    "DELETION_PROTECTED": errors.DeletionProtected,
+    "ETAG_MISMATCH": errors.EtagMismatch,
+    "NOT_EXPORTABLE": errors.NotExportable,
+    "IMPORT_NOT_FOUND": errors.ImportNotFound,
+    "WRAPPING_REJECTED": errors.WrappingRejected,
 }
 
 
