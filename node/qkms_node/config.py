@@ -5,8 +5,10 @@ folder of the file. Unknown fields are errors: a misspelt limit must not be
 silently left at its default.
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -50,7 +52,9 @@ class ClusterSection(_Section, frozen=True):
 
 
 class RaftSection(_Section, frozen=True):
-    """[raft] the listener and the timing of consensus, for a local network by default."""
+    """[raft] the listener and the timing of consensus, for a local network by default.
+
+    A snapshot is taken after so many log entries; `keep_entries` stay behind it, for members that lag a little."""
 
     listen: Address
     election_timeout_min_ms: Milliseconds = 150
@@ -59,6 +63,8 @@ class RaftSection(_Section, frozen=True):
     leader_fallback_ms: Milliseconds = 300
     propose_timeout_ms: Milliseconds = 5_000
     barrier_timeout_ms: Milliseconds = 1_500
+    snapshot_after_entries: Annotated[int, msgspec.Meta(ge=1)] = 10_000
+    keep_entries: Annotated[int, msgspec.Meta(ge=0)] = 2_000
 
 
 class RpcSection(_Section, frozen=True):
@@ -130,6 +136,19 @@ class LimitsSection(_Section, frozen=True):
     max_concurrent_calls: Annotated[int, msgspec.Meta(ge=1)] = 2_000
 
 
+class MetricsSection(_Section, frozen=True):
+    """[metrics] `listen`: loopback only, since this listener asks for no certificate; port 0 takes a free one."""
+
+    listen: Address
+
+
+class TracingSection(_Section, frozen=True):
+    """[tracing] an OTLP collector (gRPC): https, or http on loopback. `sample_ratio`: of traces begun here."""
+
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://")]
+    sample_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+
+
 class LogSection(_Section, frozen=True):
     """[log] `level` of the JSON lines on standard error."""
 
@@ -149,6 +168,8 @@ class Config(_Section, frozen=True):
     root: RootSection = RootSection()
     access: AccessSection = AccessSection()
     limits: LimitsSection = LimitsSection()
+    metrics: MetricsSection | None = None
+    tracing: TracingSection | None = None
     log: LogSection = LogSection()
 
     @property
@@ -186,9 +207,25 @@ def _check(path: Path, config: Config) -> None:
         raise ConfigError(f"{path}: raft.leader_fallback_ms: must be over heartbeat_ms")
     if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
         raise ConfigError(f"{path}: root.policy: require_qkd needs a [qkd] section with this site's KME")
+    if config.metrics is not None and not _is_loopback(config.metrics.listen.rpartition(":")[0]):
+        raise ConfigError(
+            f"{path}: metrics.listen: {config.metrics.listen} is not a loopback address, and metrics are served "
+            "without authentication; let a collector on this machine pass them on"
+        )
+    if config.tracing is not None:
+        url = urlsplit(config.tracing.endpoint)
+        if url.scheme == "http" and not _is_loopback(url.hostname or ""):
+            raise ConfigError(f"{path}: tracing.endpoint: {config.tracing.endpoint} must be https, or on loopback")
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
         if not file.is_file():
             raise ConfigError(f"{path}: tls.{name}: there is no file {file}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _field_first(message: str) -> str:

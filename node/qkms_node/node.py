@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -55,6 +56,11 @@ from qkms_node.service.store import LedgerStore
 from qkms_node.service.transport import Transport
 from qkms_node.service.upkeep import Upkeep
 from qkms_node.service.watching import Watching
+from qkms_node.telemetry.endpoint import Endpoint
+from qkms_node.telemetry.measured import MeasuredReplica
+from qkms_node.telemetry.metrics import Metrics
+from qkms_node.telemetry.state import NodeState
+from qkms_node.telemetry.traces import NoSpans, OtlpSpans, Spans
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +85,16 @@ class Node:
         self._config = config
         self._store = LedgerStore(loop)
         self._links = links
-        self._replica = make_replica(self._store)
+        self._metrics = Metrics()
+        self._spans = make_spans(config)
+        self._replica = MeasuredReplica(make_replica(self._store), self._metrics, self._spans)
+        self._metrics.collect_from(
+            NodeState(config.node.id, version("qkms-node"), self._replica, self._store.view)
+        )
+        self._serving = {"read": False, "write": False}
+        self._endpoint: Endpoint | None = None
+        if config.metrics is not None:
+            self._endpoint = Endpoint(config.metrics.listen, self._metrics.registry, lambda: self._serving)
         self._roots = RootStore(config.node.data_dir, config.seal.key_file, config.cluster.id, config.node.id)
         guard = Guard(config.access.rules)
         proposer = Proposer(self._replica, config.raft.propose_timeout_ms / 1000)
@@ -100,7 +115,7 @@ class Node:
         cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)
         headers = Headers(config.node.id, self._replica, self._store)
         self._health = health.aio.HealthServicer()
-        self._server = make_server(config, self._leader_hint)
+        self._server = make_server(config, self._leader_hint, self._metrics, self._spans)
         self._watching = Watching(guard, self._store, freshness)
         key_pb2_grpc.add_KeyServiceServicer_to_server(
             KeyServicer(keys, staging, transport, self._watching, headers, config.limits), self._server
@@ -119,6 +134,8 @@ class Node:
         """Returns when every listener is bound and the node takes calls."""
         await self._replica.start()
         await self._server.start()
+        if self._endpoint is not None:
+            log.info("node.metrics", port=self._endpoint.start())
         loops = {"links": self._links.watch(), "upkeep": self._upkeep.run(), "health": self._watch_health()}
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         log.info("node.ready", node=self._config.node.id, rpc=self._config.rpc.listen)
@@ -152,6 +169,9 @@ class Node:
                 await task
         await self._links.close()
         await self._replica.stop()
+        if self._endpoint is not None:
+            self._endpoint.stop()
+        self._spans.close()
         self._crypto.wipe()
         self._roots.wipe()
         log.info("node.stopped", node=self._config.node.id)
@@ -175,14 +195,24 @@ class Node:
             fresh = status.staleness_s is not None and status.staleness_s <= bound_s
             with self._store.view() as state:
                 ready = self._holds_root(state)
-            await self._set_health(READ, fresh and ready)
-            await self._set_health(WRITE, ready and status.leader_id is not None and fresh)
+            read, write = fresh and ready, fresh and ready and status.leader_id is not None
+            self._serving = {"read": read, "write": write}
+            await self._set_health(READ, read)
+            await self._set_health(WRITE, write)
             await self._set_health("", True)
             await asyncio.sleep(HEALTH_PERIOD_S)
 
     async def _set_health(self, service: str, serving: bool) -> None:
         response = health_pb2.HealthCheckResponse
         await self._health.set(service, response.SERVING if serving else response.NOT_SERVING)
+
+
+def make_spans(config: Config) -> Spans:
+    """Where the node's spans go. Raises TracingUnavailable."""
+    tracing = config.tracing
+    if tracing is None:
+        return NoSpans()
+    return OtlpSpans(tracing.endpoint, tracing.sample_ratio, config.node.id, config.cluster.id)
 
 
 def now_ms() -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from qkms_node.config import Config
-from qkms_node.consensus.engine import SyncObjReplica, Timing, Tls
+from qkms_node.consensus.engine import Limits, SyncObjReplica, Timing, Tls
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.service.links import Links
 from qkms_qkd.admission import AdmissionRules
@@ -27,6 +27,9 @@ def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
                 election_timeout_max_s=config.raft.election_timeout_max_ms / 1000,
                 heartbeat_s=config.raft.heartbeat_ms / 1000,
                 leader_fallback_s=config.raft.leader_fallback_ms / 1000,
+            ),
+            limits=Limits(
+                snapshot_after_entries=config.raft.snapshot_after_entries, keep_entries=config.raft.keep_entries
             ),
         )
 

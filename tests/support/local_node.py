@@ -16,6 +16,7 @@ from qkms_node.config import (
     ClusterSection,
     Config,
     Member,
+    MetricsSection,
     NodeSection,
     RaftSection,
     RootSection,
@@ -23,6 +24,7 @@ from qkms_node.config import (
     Rule,
     SealSection,
     TlsSection,
+    TracingSection,
 )
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.consensus.replica import StateMachine
@@ -57,7 +59,13 @@ def credentials(material: Material, ca: Path) -> grpc.ChannelCredentials:
     )
 
 
-def config(folder: Path, material: Material, rules: tuple[Rule, ...]) -> Config:
+def config(
+    folder: Path,
+    material: Material,
+    rules: tuple[Rule, ...],
+    metrics: MetricsSection | None = None,
+    tracing: TracingSection | None = None,
+) -> Config:
     raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
     return Config(
@@ -69,14 +77,21 @@ def config(folder: Path, material: Material, rules: tuple[Rule, ...]) -> Config:
         seal=SealSection(mode="keyfile", key_file=folder / "seal.key"),
         root=RootSection(policy="pqc_only"),
         access=AccessSection(rules=rules),
+        metrics=metrics,
+        tracing=tracing,
     )
 
 
 @asynccontextmanager
-async def local_node(folder: Path, rules: tuple[Rule, ...] = (ANYTHING,)) -> AsyncIterator[LocalNode]:
+async def local_node(
+    folder: Path,
+    rules: tuple[Rule, ...] = (ANYTHING,),
+    metrics: MetricsSection | None = None,
+    tracing: TracingSection | None = None,
+) -> AsyncIterator[LocalNode]:
     """Starts the node and stops it; the root is seeded by the node itself, grade PQC."""
     authority = Authority(folder / "pki")
-    settings = config(folder, authority.issue(Identity("node", "node-1")), rules)
+    settings = config(folder, authority.issue(Identity("node", "node-1")), rules, metrics, tracing)
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []
 

@@ -48,7 +48,7 @@ class Elections:
         self._transfer = False
         core.postpone_election()
         core.follow(None)
-        if not core.members.is_voter:
+        if not self._may_lead():
             return
         self._proposed = core.term + 1
         self._pre_votes = {core.id}
@@ -110,10 +110,15 @@ class Elections:
 
     def on_timeout_now(self, peer: str, message: TimeoutNow) -> None:
         core = self._core
-        is_follower = core.role is Role.FOLLOWER and core.members.is_voter
-        if is_follower and message.term == core.term and peer == core.leader:
+        is_follower = core.role is Role.FOLLOWER and peer == core.leader
+        if is_follower and message.term == core.term and self._may_lead():
             self._transfer = True
             self._approve()
+
+    def _may_lead(self) -> bool:
+        """A newcomer is as careful with its own vote for itself: it may lack what it once acknowledged."""
+        core = self._core
+        return core.members.is_voter and self._newcomer.supports(core.last_term)
 
     def _suffice(self, votes: set[str]) -> bool:
         """Whether these members can make this one their leader.

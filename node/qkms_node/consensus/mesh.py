@@ -127,6 +127,8 @@ class Mesh:
     def _dial_due(self, now: float) -> float:
         """Dials whom it is time for; returns when the next is due."""
         waiting = [(peer, route) for peer, route in self._routes.items() if route.dialled is None]
+        if not waiting:
+            return float("inf")
         for peer, route in waiting:
             if route.backoff.due_at <= now:
                 self._dial(peer, route, now)

@@ -4,7 +4,8 @@ A member that lost its disk and comes back under its old id may have
 acknowledged entries that it no longer holds. Were it to vote at once, a
 majority could elect a leader without them. So, from the first creation of the
 journal until the log is known to hold everything that was committed, this
-member supports only candidates whose log is empty too: those found a cluster.
+member supports only candidates whose log is empty too, itself included: those
+found a cluster.
 That makes rebuilding a damaged member safe: move its data directory aside,
 start it again. It does not protect a majority that loses its disks.
 """

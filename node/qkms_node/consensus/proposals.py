@@ -34,6 +34,7 @@ class Proposals:
         self._deadlines: list[tuple[float, int, Proposal]] = []
         self._numbers = count(1)
         self.ended: list[Proposal] = []
+        self.awaited: dict[str, int] = {}  # follower -> the last entry that holds commands of it
         self.disk_full = False
 
     def add(self, proposal: Proposal) -> None:
@@ -63,6 +64,11 @@ class Proposals:
         """The entry (`index`, `term`) carries this proposal alone."""
         proposal.left_queue = True
         self._await_entry(index, term, 0, [proposal])
+
+    @property
+    def any_queued(self) -> bool:
+        """Whether commands of this node's callers wait to be taken into the log or forwarded."""
+        return bool(self._book.queue)
 
     def forward(self) -> None:
         """As a follower: sends what waits to the leader."""
@@ -109,6 +115,7 @@ class Proposals:
                 self._book.logged.setdefault(index, []).append((term, position, group.own))
             else:
                 peer, number = group.origin
+                self.awaited[peer] = index
                 self._core.send(peer, ForwardAnswer(number, "", index, term, position))
             position += len(group.commands)
 
@@ -147,6 +154,7 @@ class Proposals:
 
     def stopped_leading(self) -> None:
         """Forwarded groups that are not in the log yet go back to where they came from."""
+        self.awaited.clear()
         while self._book.received:
             origin = self._book.received.popleft().origin
             assert origin is not None

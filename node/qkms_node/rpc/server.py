@@ -2,8 +2,8 @@
 
 The interceptor names the caller from its certificate, turns every QkmsError
 into its status, hides every other exception behind an incident number, and
-writes one log line per call. It reads the identity first: no servicer ever
-runs without a principal.
+counts, times, traces and logs each call, one line with its trace and request
+id. It reads the identity first: no servicer ever runs without a principal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextvars
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from qkms_node.access.identity import principal as principal_of
 from qkms_node.config import Config
 from qkms_node.errors import QkmsError
 from qkms_node.rpc.errors import DETAILS_KEY, rich_status, status_code
+from qkms_node.service.freshness import Level
+from qkms_node.telemetry.metrics import Metrics
+from qkms_node.telemetry.traces import NoSpans, Spans
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +45,11 @@ Handler = Callable[[Any, Any], Any]
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Identity, errors and the call log, around every method."""
 
-    def __init__(self, hint: Callable[[QkmsError], dict[str, str]]) -> None:
+    def __init__(self, hint: Callable[[QkmsError], dict[str, str]], metrics: Metrics, spans: Spans) -> None:
         self._hint = hint
+        self._metrics = metrics
+        self._spans = spans
+        self._no_spans = NoSpans()
 
     async def intercept_service(
         self,
@@ -69,35 +76,50 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, inner: Handler) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            call = _Call(method)
-            try:
-                call.identify(context)
-                response = await inner(request, context)
-            except QkmsError as error:
-                await self._abort(call, context, error)
-            except Exception as error:
-                await self._abort(call, context, call.incident(error))
-            else:
-                call.end("OK")
-                return response
+            with self._begin(method, request, context, self._spans) as call:
+                try:
+                    call.identify(context)
+                    response = await inner(request, context)
+                except QkmsError as error:
+                    await self._abort(call, context, error)
+                except Exception as error:
+                    await self._abort(call, context, call.incident(error))
+                else:
+                    call.end("OK", _consistency(response))
+                    return response
 
         return handle
 
     def _stream(self, method: str, inner: Handler) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            call = _Call(method)
-            try:
-                call.identify(context)
-                async for response in inner(request, context):
-                    yield response
-            except QkmsError as error:
-                await self._abort(call, context, error)
-            except Exception as error:
-                await self._abort(call, context, call.incident(error))
-            else:
-                call.end("OK")
+            # A stream may live for days: it is no span.
+            with self._begin(method, request, context, self._no_spans) as call:
+                try:
+                    call.identify(context)
+                    async for response in inner(request, context):
+                        yield response
+                except QkmsError as error:
+                    await self._abort(call, context, error)
+                except Exception as error:
+                    await self._abort(call, context, call.incident(error))
+                else:
+                    call.end("OK")
 
         return handle
+
+    @contextmanager
+    def _begin(
+        self, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], spans: Spans
+    ) -> Iterator[_Call]:
+        name = method.removeprefix("/qkms.v1.")
+        sent = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        ids = {"request_id": request.request_id} if getattr(request, "request_id", "") else {}
+        with (
+            spans.call(name, sent.get("traceparent")) as trace_id,
+            structlog.contextvars.bound_contextvars(trace_id=trace_id, **ids),
+            self._metrics.calls_in_flight.track_inprogress(),
+        ):
+            yield _Call(name, self._metrics)
 
     async def _abort(self, call: _Call, context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
         error.metadata |= self._hint(error)
@@ -108,10 +130,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 class _Call:
-    """One call's log line."""
+    """One call: its log line and its counts."""
 
-    def __init__(self, method: str) -> None:
-        self._method = method.removeprefix("/qkms.v1.")
+    def __init__(self, method: str, metrics: Metrics) -> None:
+        self._method = method
+        self._metrics = metrics
         self._principal = ""
         self._start = time.perf_counter()
 
@@ -134,14 +157,18 @@ class _Call:
             incident=number,
         )
 
-    def end(self, code: str) -> None:
+    def end(self, code: str, consistency: str = "none") -> None:
+        seconds = time.perf_counter() - self._start
+        self._metrics.call_ended(self._method, code, consistency, seconds)
         log.info(
-            "rpc.call",
-            method=self._method,
-            principal=self._principal,
-            code=code,
-            ms=round((time.perf_counter() - self._start) * 1000, 2),
+            "rpc.call", method=self._method, principal=self._principal, code=code, ms=round(seconds * 1000, 2)
         )
+
+
+def _consistency(response: Any) -> str:
+    """The level that an answer says it satisfies."""
+    header = getattr(response, "header", None)
+    return Level(header.consistency).name if header is not None and header.consistency else "none"
 
 
 def credentials(config: Config) -> grpc.ServerCredentials:
@@ -155,10 +182,12 @@ def credentials(config: Config) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(current(), lambda: current(), require_client_authentication=True)
 
 
-def make_server(config: Config, hint: Callable[[QkmsError], dict[str, str]]) -> grpc.aio.Server:
+def make_server(
+    config: Config, hint: Callable[[QkmsError], dict[str, str]], metrics: Metrics, spans: Spans
+) -> grpc.aio.Server:
     """A server bound to the configured address, with no services yet. Raises OSError when it is taken."""
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(hint)],
+        interceptors=[CallInterceptor(hint, metrics, spans)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 4 * 1024 * 1024),

@@ -39,6 +39,11 @@ def test_a_snapshot_may_replace_a_conflicting_tail_that_is_longer() -> None:
     assert run(Task("snapshots", 5, 430263464)).violation is None
 
 
+def test_a_member_that_lost_its_disk_does_not_lead_before_it_has_caught_up() -> None:
+    """It got a snapshot, stood for election, and lacked an entry that it had acknowledged before."""
+    assert run(Task("lost-disk", 3, 1235)).violation is None
+
+
 def test_the_same_seed_does_the_same_whatever_strings_hash_to() -> None:
     program = (
         "from hashlib import sha256; from qkms_chaos.simulation.run import *;"

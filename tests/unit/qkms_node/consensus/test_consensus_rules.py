@@ -10,7 +10,16 @@ from tests.unit.qkms_node.consensus.world_parts import History, Machine
 from qkms_node.consensus.core import ProtocolBroken
 from qkms_node.consensus.entries import encode_batch
 from qkms_node.consensus.journal import DurableJournal
-from qkms_node.consensus.messages import Append, AppendAnswer, Commit, Forward, Message, RequestVote, Vote
+from qkms_node.consensus.messages import (
+    Append,
+    AppendAnswer,
+    Commit,
+    Forward,
+    Message,
+    RequestVote,
+    TimeoutNow,
+    Vote,
+)
 from qkms_node.consensus.progress import Mode, Progress
 from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Environment, Raft
@@ -22,11 +31,19 @@ from qkms_node.consensus.snapshot_store import SnapshotStore
 class Member:
     """One engine, of three if nothing else is said; what it sends is kept."""
 
-    def __init__(self, folder: Path, entries: int = 0, names: tuple[str, ...] = ("n1", "n2", "n3")) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        entries: int = 0,
+        names: tuple[str, ...] = ("n1", "n2", "n3"),
+        *,
+        newcomer: bool = False,
+    ) -> None:
         journal = DurableJournal(folder / "journal", "world", "n1", 100_000)
         for index in range(2, 2 + entries):
             journal.add(encode_batch(index, [b"old"]), index, 1)
-        journal.newcomer.caught_up()
+        if not newcomer:
+            journal.newcomer.caught_up()
         if entries:
             journal.setCurrentTerm(1, None)
         self.sent: list[tuple[str, Message]] = []
@@ -120,6 +137,24 @@ def test_a_candidate_with_a_shorter_log_gets_no_vote(tmp_path: Path) -> None:
     member.raft.receive("n2", RequestVote(5, 3, 1, False))
     member.raft.tick()
     assert member.last(Vote) == Vote(5, False)
+
+
+def test_a_member_with_a_new_disk_neither_votes_nor_stands_until_it_has_caught_up(tmp_path: Path) -> None:
+    """It may have acknowledged, before it lost its disk, entries that it has not got back yet."""
+    member = Member(tmp_path, entries=3, newcomer=True)
+    member.raft.core.elect_now()
+    member.raft.tick()
+    assert member.sent == []
+    member.raft.receive("n2", RequestVote(2, 9, 1, False))
+    member.raft.tick()
+    vote = member.last(Vote)
+    assert isinstance(vote, Vote)
+    assert not vote.granted
+    member.raft.receive("n2", Append(3, 1, 4, 1, 4, []))
+    member.raft.receive("n2", TimeoutNow(3))
+    member.raft.tick()
+    assert member.role() is Role.FOLLOWER
+    assert member.raft.core.term == 3
 
 
 def test_while_the_leader_lives_nobody_else_is_voted_for(tmp_path: Path) -> None:

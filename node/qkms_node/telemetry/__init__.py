@@ -1,0 +1,1 @@
+"""What the node tells operators about itself: metrics, health over HTTP, traces. Decides nothing."""

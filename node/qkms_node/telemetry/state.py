@@ -1,0 +1,77 @@
+"""Gauges read at the moment of a scrape: consensus as this node sees it, and what the ledger holds.
+
+Runs on the endpoint's thread. The ledger is locked only while references are
+copied; counting happens outside, so that a scrape never stalls a commit.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from qkms_node.consensus.replica import Replica, Role
+from qkms_node.ledger.records import VersionState
+from qkms_node.ledger.state import State
+
+Samples = Iterable[Metric]
+View = Callable[[], AbstractContextManager[State]]
+
+
+def gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
+    """One gauge without labels."""
+    return GaugeMetricFamily(name, what, value=value)
+
+
+class NodeState(Collector):
+    """Everything that has a value now rather than a history."""
+
+    def __init__(self, node_id: str, version: str, replica: Replica, view: View) -> None:
+        self._identity = {"node": node_id, "version": version}
+        self._replica = replica
+        self._view = view
+
+    def collect(self) -> Iterator[Metric]:
+        """The samples of one scrape."""
+        yield InfoMetricFamily("qkms_node", "Which node, and of which version.", value=self._identity)
+        yield from self._consensus()
+        yield from self._holdings()
+
+    def _consensus(self) -> Samples:
+        status = self._replica.status()
+        roles = GaugeMetricFamily("qkms_raft_role", "1 for the role that the node has.", labels=("role",))
+        for role in Role:
+            roles.add_metric((role.name.lower(),), float(status.role is role))
+        yield roles
+        yield gauge("qkms_raft_term", "Current term.", status.term)
+        yield gauge("qkms_raft_leader_known", "1 when the node knows a leader.", status.leader_id is not None)
+        yield gauge("qkms_raft_commit_index", "Highest committed log index known.", status.commit_index)
+        yield gauge("qkms_raft_applied_index", "Highest log index applied.", status.applied_index)
+        lag = status.commit_index - status.applied_index
+        yield gauge("qkms_raft_apply_lag", "Committed log entries not applied yet.", lag)
+        yield gauge("qkms_raft_voters", "Voters by this node's log.", len(status.configuration.voters))
+        yield gauge("qkms_raft_learners", "Learners by this node's log.", len(status.configuration.learners))
+        yield gauge("qkms_raft_peers_connected", "Other members connected.", len(status.connected))
+        if status.staleness_s is not None:
+            what = "Seconds since the start of the last read barrier that this node completed."
+            yield gauge("qkms_staleness_seconds", what, status.staleness_s)
+
+    def _holdings(self) -> Samples:
+        with self._view() as state:
+            revision, epoch = state.revision, state.active_epoch
+            keys, versions = list(state.keys.values()), list(state.versions.values())
+            sessions, requests = len(state.sessions), len(state.requests)
+        yield gauge("qkms_ledger_revision", "Revision of the ledger here.", revision)
+        yield gauge("qkms_root_epoch", "Active root epoch, 0 without one.", epoch)
+        yield gauge("qkms_sessions", "Sessions remembered.", sessions)
+        yield gauge("qkms_requests_remembered", "Mutations whose repetition is answered from memory.", requests)
+        algorithms = GaugeMetricFamily("qkms_keys", "Keys by algorithm.", labels=("algorithm",))
+        for algorithm, count in sorted(Counter(key.algorithm for key in keys).items()):
+            algorithms.add_metric((algorithm,), count)
+        yield algorithms
+        by_state = Counter(version.state for version in versions)
+        states = GaugeMetricFamily("qkms_key_versions", "Key versions by state.", labels=("state",))
+        for state_of in VersionState:
+            states.add_metric((state_of.name,), by_state[state_of])
+        yield states
