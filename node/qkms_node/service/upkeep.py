@@ -2,8 +2,9 @@
 
 One loop. It wakes when the ledger changes or a short period ends, wipes what
 was destroyed, and calls the next step of the voter and the witness and, while
-this node leads, of the seeder and the rotator. All are idempotent, so waking too often or failing half-way does no
-harm; an error is logged, shown in the status, and tried again.
+this node leads, of the seeder and the rotator. All are idempotent, so waking
+too often or failing half-way does no harm; an error is logged, shown in the
+status, and tried again.
 """
 
 import asyncio
