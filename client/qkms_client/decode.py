@@ -78,6 +78,7 @@ def _staging(message: key_pb2.Staging) -> t.Staging:
         voters=tuple(message.voters),
         confirmed=dict(message.confirmed),
         validate_time=_time(message.validate_time),
+        rejected=dict(message.rejected),
     )
 
 

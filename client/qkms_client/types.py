@@ -69,7 +69,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Staging:
-    """The evidence that a staged version is sound: voters that opened it, and the revision each had applied."""
+    """The evidence that a staged version is sound: voters that opened it, and the revision each had applied.
+
+    `rejected`: voters that could not open it when it was active already, and why.
+    """
 
     revision: int
     stage_time: datetime | None
@@ -77,6 +80,7 @@ class Staging:
     voters: tuple[str, ...]
     confirmed: dict[str, int]
     validate_time: datetime | None
+    rejected: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ def _note(version: KeyVersion) -> str:
     if staging is not None and version.state is VersionState.PRE_ACTIVATION:
         opened = f"opened by {len(staging.confirmed)} of {len(staging.voters)}"
         return f"{opened}, validated" if staging.validate_time is not None else opened
+    if staging is not None and staging.rejected:
+        return "; ".join(f"{node}: {why}" for node, why in staging.rejected.items())
     return version.reason
 
 

@@ -65,7 +65,8 @@ class StagingRecord(Record, frozen=True):
 
     `revision` is the ledger's at the staging, `voters` who took part in consensus then.
     `confirmed`: each voter that opened the material and found its check value equal, with the
-    revision it had applied. `activate_after_ms`: when every cache from before the staging has lapsed.
+    revision it had applied; `rejected`: each that could not, when the version was active already,
+    and why. `activate_after_ms`: when every cache from before the staging has lapsed.
     """
 
     revision: int
@@ -73,6 +74,7 @@ class StagingRecord(Record, frozen=True):
     activate_after_ms: int
     voters: tuple[str, ...]
     confirmed: dict[str, int] = {}
+    rejected: dict[str, str] = {}
     validate_ms: int = 0
 
 

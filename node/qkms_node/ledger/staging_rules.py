@@ -108,21 +108,23 @@ def confirm_version(state: State, command: ConfirmVersion) -> Outcome:
         raise Refusal("EVIDENCE_REFUSED", f"node {command.node_id} has not applied the staging yet")
     if command.check_value != version.check_value:
         raise Refusal("EVIDENCE_REFUSED", f"node {command.node_id} found another check value: it is to reject")
-    confirmed = {**staging.confirmed, command.node_id: command.revision}
-    if set(confirmed) >= set(staging.voters):
-        del state.unconfirmed[key.key_id, version.version]
     # In the order of the names, not of arrival: evidence reads the same whoever came first.
-    staging = replace(staging, confirmed=dict(sorted(confirmed.items())))
-    version = state.versions[key.key_id, version.version] = replace(version, staging=staging)
-    return Outcome(state.revision + 1, changed=True, key=key, version=public(version))
+    confirmed = dict(sorted({**staging.confirmed, command.node_id: command.revision}.items()))
+    return _record(state, key, version, replace(staging, confirmed=confirmed))
 
 
 def reject_version(state: State, command: RejectVersion) -> Outcome:
-    """A voter cannot open a staged version: it is erased with the reason. An active one is left."""
-    key, version, _ = _witnessed(state, command)
-    if version.state is not VersionState.PRE_ACTIVATION:
-        return Outcome(state.revision, note=f"already {version.state.name}", key=key, version=public(version))
-    return _abort(state, key, version, f"{command.node_id}: {command.reason}")
+    """A voter cannot open a staged version: it is erased with the reason.
+
+    One that is active meanwhile stays, since a quorum can open it; the evidence says who cannot.
+    """
+    key, version, staging = _witnessed(state, command)
+    if version.state is VersionState.PRE_ACTIVATION:
+        return _abort(state, key, version, f"{command.node_id}: {command.reason}")
+    if command.node_id in staging.rejected or (key.key_id, version.version) not in state.unconfirmed:
+        return Outcome(state.revision, note="already settled", key=key, version=public(version))
+    rejected = dict(sorted({**staging.rejected, command.node_id: command.reason}.items()))
+    return _record(state, key, version, replace(staging, rejected=rejected))
 
 
 def validate_version(state: State, command: ValidateVersion) -> Outcome:
@@ -212,6 +214,14 @@ def _abort(state: State, key: KeyRecord, version: VersionRecord, reason: str) ->
         replace(version, reason=reason, destroy_ms=state.time_ms),
         Step.ABORT,
     )
+
+
+def _record(state: State, key: KeyRecord, version: VersionRecord, staging: StagingRecord) -> Outcome:
+    """Stores evidence; when every voter has spoken, none is owed any more."""
+    if {*staging.confirmed, *staging.rejected} >= set(staging.voters):
+        del state.unconfirmed[key.key_id, version.version]
+    version = state.versions[key.key_id, version.version] = replace(version, staging=staging)
+    return Outcome(state.revision + 1, changed=True, key=key, version=public(version))
 
 
 def _witnessed(

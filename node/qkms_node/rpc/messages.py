@@ -84,6 +84,7 @@ def _staging(record: StagingRecord) -> key_pb2.Staging:
         voters=record.voters,
         confirmed=record.confirmed,
         validate_time=timestamp(record.validate_ms),
+        rejected=record.rejected,
     )
 
 

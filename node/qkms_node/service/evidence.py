@@ -49,7 +49,9 @@ class Witness:
 
     def _owes(self, version: VersionRecord) -> bool:
         staging = version.staging
-        return staging is not None and self._node_id in staging.voters and self._node_id not in staging.confirmed
+        if staging is None or self._node_id not in staging.voters:
+            return False
+        return self._node_id not in staging.confirmed and self._node_id not in staging.rejected
 
     async def _settle(self, key: KeyRecord, version: VersionRecord, root: RootRecord, revision: int) -> None:
         name = f"keys/{key.key_id}/versions/{version.version}"

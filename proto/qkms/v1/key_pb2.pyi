@@ -312,12 +312,33 @@ class Staging(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class RejectedEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REVISION_FIELD_NUMBER: _builtins.int
     STAGE_TIME_FIELD_NUMBER: _builtins.int
     ACTIVATE_AFTER_TIME_FIELD_NUMBER: _builtins.int
     VOTERS_FIELD_NUMBER: _builtins.int
     CONFIRMED_FIELD_NUMBER: _builtins.int
     VALIDATE_TIME_FIELD_NUMBER: _builtins.int
+    REJECTED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Revision of the ledger at the staging."""
     @_builtins.property
@@ -338,6 +359,10 @@ class Staging(_message.Message):
 
     @_builtins.property
     def validate_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def rejected(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Voters that could not open the version when it was active already, and why."""
+
     def __init__(
         self,
         *,
@@ -347,10 +372,11 @@ class Staging(_message.Message):
         voters: _abc.Iterable[_builtins.str] | None = ...,
         confirmed: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         validate_time: _timestamp_pb2.Timestamp | None = ...,
+        rejected: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activate_after_time", b"activate_after_time", "stage_time", b"stage_time", "validate_time", b"validate_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_after_time", b"activate_after_time", "confirmed", b"confirmed", "revision", b"revision", "stage_time", b"stage_time", "validate_time", b"validate_time", "voters", b"voters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_after_time", b"activate_after_time", "confirmed", b"confirmed", "rejected", b"rejected", "revision", b"revision", "stage_time", b"stage_time", "validate_time", b"validate_time", "voters", b"voters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

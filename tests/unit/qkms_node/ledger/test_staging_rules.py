@@ -199,8 +199,21 @@ def test_a_voter_that_cannot_open_a_staged_version_ends_it() -> None:
     outcome = world.do(c.RejectVersion("payments", 2, "node-2", "does not open"))
     assert outcome.version is not None
     assert (outcome.version.state, outcome.version.reason) == (VersionState.DESTROYED, "node-2: does not open")
-    assert world.do(c.RejectVersion("payments", 2, "node-3", "neither")).note == "already DESTROYED"
+    assert world.do(c.RejectVersion("payments", 2, "node-3", "neither")).note == "already settled"
     assert world.witness(2, "node-1")[0].note == "already settled"
+
+
+def test_a_voter_that_cannot_open_a_version_that_is_active_already_is_recorded_once() -> None:
+    world = validated()
+    world.activate(2, 1, later_ms=STALENESS_MS)
+    outcome = world.do(c.RejectVersion("payments", 2, "node-3", "does not open"))
+    assert outcome.version is not None
+    assert outcome.version.state is VersionState.ACTIVE
+    staging = world.state.versions["payments", 2].staging
+    assert staging is not None
+    assert staging.rejected == {"node-3": "does not open"}
+    assert not world.state.unconfirmed, "everybody has spoken"
+    assert world.do(c.RejectVersion("payments", 2, "node-3", "does not open")).note == "already settled"
 
 
 def test_a_compromised_staged_version_is_no_longer_staged() -> None:

@@ -132,6 +132,26 @@ async def test_a_version_that_does_not_open_or_opens_to_something_else_is_ended(
     assert cluster.key().staged == 0
 
 
+async def test_a_voter_that_cannot_open_an_active_version_says_so_once(cluster: Cluster) -> None:
+    await cluster.create()
+    await cluster.stage()
+    for node in ("node-1", "node-2"):
+        await cluster.sites[node].witness.step()
+    await cluster.do(c.ValidateVersion(request(), "payments", 2))
+    await cluster.do(c.ActivateVersion(request(), "payments", 2, 1))
+    # A root of the right name with other content, as a bad disk would give it.
+    third = cluster.sites["node-3"]
+    third.roots.keep(1, commitment(ROOT, "test", 1), RootSecret(bytes(32)))
+    await third.witness.step()
+    before = cluster.proposals
+    await third.witness.step()
+    assert cluster.proposals == before
+    staging = cluster.version(2).staging
+    assert staging is not None
+    assert list(staging.rejected) == ["node-3"]
+    assert cluster.version(2).state is VersionState.ACTIVE
+
+
 async def test_two_leaders_make_one_rotation(cluster: Cluster) -> None:
     await cluster.create(rotation_period_ms=PERIOD_MS)
     cluster.now_ms += PERIOD_MS
