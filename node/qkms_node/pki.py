@@ -1,8 +1,9 @@
 """The development CA of a local cluster and the certificates it issues.
 
 One EC P-256 root signs every leaf: nodes, KMEs, services, operators. A leaf
-names its owner in a SPIFFE-style URI (the principal) and in its common name
-(the SAE id), and serves as client and as server. Material on disk is reused
+names its owner in a SPIFFE-style URI (the principal). A node's common name is
+its SAE id, by which KMEs know it; nobody else's can be one. Leaves serve as
+client and as server. Material on disk is reused
 while it is valid and was signed by this CA; what has expired is issued again.
 
 Leaves out intermediates, revocation and renewal under load: a cluster that
@@ -33,14 +34,20 @@ RENEW_BEFORE = timedelta(days=1)
 
 Kind = Literal["node", "kme", "service", "operator"]
 SERVERS = ("node", "kme")
+MAX_COMMON_NAME = 64  # RFC 5280, ub-common-name
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a certificate is for; `name` is also its common name."""
+    """Who a certificate is for."""
 
     kind: Kind
     name: str
+
+    @property
+    def common_name(self) -> str:
+        """At most 64 characters. A service that is called as a node must not pass for it at a KME."""
+        return self.name if self.kind == "node" else f"{self.kind} {self.name}"[:MAX_COMMON_NAME]
 
     @property
     def uri(self) -> str:
@@ -116,6 +123,7 @@ class Authority:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return (
             leaf.issuer == self._certificate.subject
+            and leaf.subject == _name(identity.common_name)
             and leaf.not_valid_after_utc > datetime.now(UTC) + RENEW_BEFORE
             and leaf.not_valid_before_utc <= datetime.now(UTC)
             and leaf.public_key() == _read_key(material.private_key).public_key()
@@ -144,7 +152,7 @@ class Authority:
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
         return (
             x509.CertificateBuilder()
-            .subject_name(_name(identity.name))
+            .subject_name(_name(identity.common_name))
             .issuer_name(self._certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
