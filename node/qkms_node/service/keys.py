@@ -74,10 +74,10 @@ class Keys:
         """Creates a key with version 1, or without a version. Raises QkmsError."""
         self._guard.require(request.principal, "keys.create", key_id)
 
-        def propose() -> CreateKey:
+        async def propose() -> CreateKey:
             new = None
             if not settings.skip_initial_version:
-                new = self._materials.draw(key_id, 1, settings.algorithm)
+                new = await self._materials.draw(key_id, 1, settings.algorithm)
             return CreateKey(
                 request,
                 key_id,
@@ -98,10 +98,10 @@ class Keys:
         """Makes a new primary version. Raises QkmsError."""
         self._guard.require(request.principal, "keys.rotate", key_id)
 
-        def propose() -> RotateKey:
+        async def propose() -> RotateKey:
             with self._store.view() as state:
                 key = state.key(key_id)
-            new = self._materials.draw(key_id, key.version_count + 1, key.algorithm)
+            new = await self._materials.draw(key_id, key.version_count + 1, key.algorithm)
             return RotateKey(request, key_id, expected_primary, new)
 
         return await self._materials.submit(propose)

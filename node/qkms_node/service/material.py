@@ -7,7 +7,7 @@ when the ledger has moved on meanwhile, it is made again.
 
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from qkms_node.errors import QkmsError
 from qkms_node.keys.secret import VersionSecret
@@ -32,7 +32,7 @@ class Materials:
         self._proposer = proposer
         self._freshness = freshness
 
-    def draw(self, key_id: str, version: int, algorithm: str) -> NewVersion:
+    async def draw(self, key_id: str, version: int, algorithm: str) -> NewVersion:
         """Fresh random material. Raises QkmsError ROOT_NOT_READY."""
         with VersionSecret(secrets.token_bytes(32)) as material:
             return self.wrap(material, key_id, version, algorithm)
@@ -55,12 +55,12 @@ class Materials:
         bound = VersionBinding(key.key_id, version.version, key.algorithm, version.epoch)
         return unwrap_version(self._roots.kek(root), version.wrapped, bound)
 
-    async def submit(self, propose: Callable[[], AnyCommand]) -> Outcome:
+    async def submit(self, propose: Callable[[], Awaitable[AnyCommand]]) -> Outcome:
         """The outcome of what `propose` makes; made again while it is stale. Raises QkmsError."""
         for _ in range(STALE_ATTEMPTS):
             # Material is drawn for the state as it is now, also on a node that lags behind.
             await self._freshness.ensure(LINEARIZABLE)
-            outcome = await self._proposer.submit(propose())
+            outcome = await self._proposer.submit(await propose())
             if outcome.code != PROPOSAL_STALE:
                 return accepted(outcome)
         raise QkmsError(

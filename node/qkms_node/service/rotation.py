@@ -65,7 +65,7 @@ class Rotator:
         # Not before the answer is known: a failure is an entry in the log, which wakes upkeep again.
         self._retry_ms[key.key_id] = self._now_ms() + RETRY_MS
         try:
-            new = self._materials.draw(key.key_id, key.version_count + 1, key.algorithm)
+            new = await self._materials.draw(key.key_id, key.version_count + 1, key.algorithm)
             command = RotateKey(request_of(key, due_ms), key.key_id, key.primary, new, due_ms)
             outcome = await self._proposer.submit(command)
         except QkmsError as error:

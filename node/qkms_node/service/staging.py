@@ -44,10 +44,10 @@ class Staging:
         """Makes a new version that waits for activation. Raises QkmsError."""
         self._guard.require(request.principal, "keys.stage", key_id)
 
-        def propose() -> StageVersion:
+        async def propose() -> StageVersion:
             with self._store.view() as state:
                 key = state.key(key_id)
-            new = self._materials.draw(key_id, key.version_count + 1, key.algorithm)
+            new = await self._materials.draw(key_id, key.version_count + 1, key.algorithm)
             return StageVersion(request, key_id, new, voters(self._replica))
 
         return await self._materials.submit(propose)

@@ -48,7 +48,7 @@ class Transport:
         # In a thread: RSA takes a second, and this loop serves everybody.
         private = await asyncio.to_thread(WrappingPrivateKey.generate, method)
 
-        def propose() -> OpenImport:
+        async def propose() -> OpenImport:
             with self._store.view() as state:
                 root = state.active_root()
             bound = ImportBinding(key_id, str(uuid.uuid4()), method, root.epoch)
@@ -63,7 +63,7 @@ class Transport:
         """Stages material wrapped under the key of `import_id`. Raises QkmsError."""
         self._guard.require(request.principal, "keys.import", key_id)
 
-        def propose() -> ImportVersion:
+        async def propose() -> ImportVersion:
             return ImportVersion(
                 request, key_id, import_id, self._taken_in(key_id, import_id, wrapped), voters(self._replica)
             )

@@ -72,11 +72,11 @@ class Cluster:
             self.sites[node].roots.keep(1, check, RootSecret(ROOT.reveal()))
 
     async def create(self, rotation_period_ms: int = 0) -> None:
-        new = self.sites["node-1"].materials.draw("payments", 1, "AES_256_GCM")
+        new = await self.sites["node-1"].materials.draw("payments", 1, "AES_256_GCM")
         await self.do(c.CreateKey(request(), "payments", "AES_256_GCM", 0, 0, {}, new, rotation_period_ms))
 
     async def stage(self, wrapped: bytes = b"", check_value: bytes = b"") -> None:
-        new = self.sites["node-1"].materials.draw("payments", 2, "AES_256_GCM")
+        new = await self.sites["node-1"].materials.draw("payments", 2, "AES_256_GCM")
         new = c.NewVersion(2, 1, wrapped or new.wrapped, check_value or new.check_value)
         await self.do(c.StageVersion(request(), "payments", new, NODES))
 

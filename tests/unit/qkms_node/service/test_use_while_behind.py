@@ -88,16 +88,13 @@ async def pair(tmp_path: Path) -> Pair:
         *(c.ConfirmRoot(1, n, CHECK) for n in NODES),
         c.ActivateRoot(1),
     )
-    made.both(
-        c.CreateKey(
-            request(), "payments", "AES_256_GCM", 0, 0, {}, made.ahead.materials.draw("payments", 1, "AES_256_GCM")
-        )
-    )
+    new = await made.ahead.materials.draw("payments", 1, "AES_256_GCM")
+    made.both(c.CreateKey(request(), "payments", "AES_256_GCM", 0, 0, {}, new))
     return made
 
 
 async def test_a_version_that_is_staged_here_and_active_elsewhere_is_caught_up_with(pair: Pair) -> None:
-    new = pair.ahead.materials.draw("payments", 2, "AES_256_GCM")
+    new = await pair.ahead.materials.draw("payments", 2, "AES_256_GCM")
     pair.both(c.StageVersion(request(), "payments", new, NODES))
     pair.later(
         *(c.ConfirmVersion("payments", 2, n, new.check_value, 10_000) for n in NODES[:2]),
@@ -108,12 +105,16 @@ async def test_a_version_that_is_staged_here_and_active_elsewhere_is_caught_up_w
 
 
 async def test_a_version_that_was_never_heard_of_here_is_caught_up_with(pair: Pair) -> None:
-    pair.later(c.RotateKey(request(), "payments", 1, pair.ahead.materials.draw("payments", 2, "AES_256_GCM")))
+    pair.later(
+        c.RotateKey(request(), "payments", 1, await pair.ahead.materials.draw("payments", 2, "AES_256_GCM"))
+    )
     assert await pair.opened(await pair.sealed()) == b"data"
 
 
 async def test_cut_off_it_refuses_with_what_a_retry_elsewhere_mends(pair: Pair) -> None:
-    pair.later(c.RotateKey(request(), "payments", 1, pair.ahead.materials.draw("payments", 2, "AES_256_GCM")))
+    pair.later(
+        c.RotateKey(request(), "payments", 1, await pair.ahead.materials.draw("payments", 2, "AES_256_GCM"))
+    )
     sealed = await pair.sealed()
     pair.behind.replica.cut()
     with pytest.raises(QkmsError) as refused:
