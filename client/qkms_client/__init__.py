@@ -15,11 +15,20 @@ from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, li
 from qkms_client.errors import OutcomeUnknown, QkmsError
 from qkms_client.pending import PendingSession
 from qkms_client.profile import Profile, load_profile
-from qkms_client.secret import DataKey, Decrypted, DerivedKey, EstablishedSession, ExportedMaterial
+from qkms_client.secret import (
+    DataKey,
+    Decapsulated,
+    Decrypted,
+    DerivedKey,
+    Encapsulated,
+    EstablishedSession,
+    ExportedMaterial,
+)
 from qkms_client.sync.client import Client
 from qkms_client.sync.watch import KeyWatch
 from qkms_client.types import (
     Activation,
+    Algorithm,
     Encrypted,
     EventType,
     Grade,
@@ -30,24 +39,33 @@ from qkms_client.types import (
     KeyState,
     KeyVersion,
     Link,
+    Mac,
     NodeStatus,
+    PublicKey,
+    PublicKeyFormat,
+    Rewrapped,
     RootRotation,
     Rotation,
     Session,
+    Signature,
     Staging,
+    Verification,
     VersionState,
 )
 
 __all__ = [
     "STALE_OK",
     "Activation",
+    "Algorithm",
     "AsyncClient",
     "AsyncKeyWatch",
     "Client",
     "Consistency",
     "DataKey",
+    "Decapsulated",
     "Decrypted",
     "DerivedKey",
+    "Encapsulated",
     "Encrypted",
     "EstablishedSession",
     "EventType",
@@ -61,15 +79,21 @@ __all__ = [
     "KeyVersion",
     "KeyWatch",
     "Link",
+    "Mac",
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",
     "Profile",
+    "PublicKey",
+    "PublicKeyFormat",
     "QkmsError",
+    "Rewrapped",
     "RootRotation",
     "Rotation",
     "Session",
+    "Signature",
     "Staging",
+    "Verification",
     "VersionState",
     "at_least",
     "bounded",

@@ -6,7 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from qkms.v1 import cluster_pb2, common_pb2, crypto_pb2, key_pb2, qkd_pb2, session_pb2
 from qkms_client import types as t
-from qkms_client.secret import DataKey, Decrypted, DerivedKey
+from qkms_client.secret import DataKey, Decapsulated, Decrypted, DerivedKey, Encapsulated
 
 
 def header(message: common_pb2.ResponseHeader) -> t.Header:
@@ -126,6 +126,56 @@ def data_key(message: crypto_pb2.GenerateDataKeyResponse) -> DataKey:
 def derived_key(message: crypto_pb2.DeriveKeyResponse) -> DerivedKey:
     """The answer of DeriveKey."""
     return DerivedKey(message.derived_key, message.version, t.Grade(message.grade), header(message.header))
+
+
+def rewrapped(message: crypto_pb2.RewrapResponse) -> t.Rewrapped:
+    """The answer of Rewrap."""
+    return t.Rewrapped(
+        message.ciphertext,
+        message.version,
+        message.source_version,
+        t.Grade(message.grade),
+        header(message.header),
+    )
+
+
+def signature(message: crypto_pb2.SignResponse) -> t.Signature:
+    """The answer of Sign."""
+    return t.Signature(message.signature, message.version, t.Grade(message.grade), header(message.header))
+
+
+def mac(message: crypto_pb2.MacResponse) -> t.Mac:
+    """The answer of Mac."""
+    return t.Mac(message.mac, message.version, t.Grade(message.grade), header(message.header))
+
+
+def verification(message: crypto_pb2.VerifyResponse | crypto_pb2.VerifyMacResponse) -> t.Verification:
+    """The answer of Verify or VerifyMac."""
+    return t.Verification(message.valid, message.version, header(message.header))
+
+
+def public_key(message: crypto_pb2.GetPublicKeyResponse) -> t.PublicKey:
+    """The answer of GetPublicKey."""
+    return t.PublicKey(
+        public_key=message.public_key,
+        format=t.PublicKeyFormat(message.format),
+        algorithm=_algorithm(message.algorithm),
+        version=message.version,
+        grade=t.Grade(message.grade),
+        header=header(message.header),
+    )
+
+
+def encapsulated(message: crypto_pb2.EncapsulateResponse) -> Encapsulated:
+    """The answer of Encapsulate."""
+    return Encapsulated(
+        message.shared_secret, message.ciphertext, message.version, t.Grade(message.grade), header(message.header)
+    )
+
+
+def decapsulated(message: crypto_pb2.DecapsulateResponse) -> Decapsulated:
+    """The answer of Decapsulate."""
+    return Decapsulated(message.shared_secret, message.version, header(message.header))
 
 
 def session(message: session_pb2.Session, head: t.Header) -> t.Session:

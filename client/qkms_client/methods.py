@@ -94,6 +94,16 @@ GENERATE_DATA_KEY = _read(
     Fresh.CHECKED,
 )
 DERIVE_KEY = _read("CryptoService/DeriveKey", _c.DeriveKeyRequest, _c.DeriveKeyResponse, Fresh.CHECKED)
+REWRAP = _read("CryptoService/Rewrap", _c.RewrapRequest, _c.RewrapResponse, Fresh.CHECKED)
+MAC = _read("CryptoService/Mac", _c.MacRequest, _c.MacResponse, Fresh.CHECKED)
+VERIFY_MAC = _read("CryptoService/VerifyMac", _c.VerifyMacRequest, _c.VerifyMacResponse, Fresh.CHECKED)
+SIGN = _read("CryptoService/Sign", _c.SignRequest, _c.SignResponse, Fresh.CHECKED)
+VERIFY = _read("CryptoService/Verify", _c.VerifyRequest, _c.VerifyResponse, Fresh.CHECKED)
+GET_PUBLIC_KEY = _read(
+    "CryptoService/GetPublicKey", _c.GetPublicKeyRequest, _c.GetPublicKeyResponse, Fresh.CHECKED
+)
+ENCAPSULATE = _read("CryptoService/Encapsulate", _c.EncapsulateRequest, _c.EncapsulateResponse, Fresh.CHECKED)
+DECAPSULATE = _read("CryptoService/Decapsulate", _c.DecapsulateRequest, _c.DecapsulateResponse, Fresh.CHECKED)
 RANDOM_BYTES = _read("CryptoService/RandomBytes", _c.RandomBytesRequest, _c.RandomBytesResponse, Fresh.OWN)
 
 OPEN_SESSION = _mutation("SessionService/OpenSession", _s.OpenSessionRequest, _s.OpenSessionResponse)

@@ -8,30 +8,21 @@ comparison. Results that hold a secret live in `secret`.
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from qkms_client.crypto_types import Encrypted, Mac, PublicKey, Rewrapped, Signature, Verification
 from qkms_client.enums import (
+    Algorithm,
     EpochState,
     EventType,
     Grade,
     KeyState,
     Level,
     LinkState,
+    PublicKeyFormat,
     Role,
     SessionState,
     VersionState,
 )
-
-
-@dataclass(frozen=True)
-class Header:
-    """The state an answer was given from. `staleness` bounds its age; None: not known."""
-
-    revision: int
-    term: int
-    leader_known: bool
-    staleness: timedelta | None
-    consistency: Level
-    node_id: str
-    leader_id: str
+from qkms_client.header import Header
 
 
 @dataclass(frozen=True)
@@ -148,16 +139,6 @@ class Rotation:
 
 
 @dataclass(frozen=True)
-class Encrypted:
-    """A ciphertext, and the version and grade it is under."""
-
-    ciphertext: bytes
-    version: int
-    grade: Grade
-    header: Header | None = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
 class KeyEvent:
     """Something that happened to a key, or a root epoch that became active. Metadata only."""
 
@@ -270,6 +251,7 @@ class RootRotation:
 
 __all__ = [
     "Activation",
+    "Algorithm",
     "Encrypted",
     "EpochState",
     "EventType",
@@ -283,14 +265,20 @@ __all__ = [
     "Level",
     "Link",
     "LinkState",
+    "Mac",
     "Member",
     "NodeStatus",
+    "PublicKey",
+    "PublicKeyFormat",
+    "Rewrapped",
     "Role",
     "RootEpoch",
     "RootRotation",
     "Rotation",
     "Session",
     "SessionState",
+    "Signature",
     "Staging",
+    "Verification",
     "VersionState",
 ]

@@ -40,6 +40,8 @@ from qkms_node.rpc.server import make_server
 from qkms_node.rpc.session_servicer import SessionServicer
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
+from qkms_node.service.drawing import Drawing
+from qkms_node.service.encapsulating import Encapsulating
 from qkms_node.service.evidence import Witness
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.keys import Keys
@@ -51,10 +53,12 @@ from qkms_node.service.rotation import Rotator
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.sessions import Sessions
 from qkms_node.service.shares import Voter
+from qkms_node.service.signing import Signing
 from qkms_node.service.staging import Staging
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.transport import Transport
 from qkms_node.service.upkeep import Upkeep
+from qkms_node.service.versions import Versions
 from qkms_node.service.watching import Watching
 from qkms_node.telemetry.endpoint import Endpoint
 from qkms_node.telemetry.measured import MeasuredReplica
@@ -101,13 +105,12 @@ class Node:
         freshness = Freshness(self._replica, self._store, config.raft.barrier_timeout_ms / 1000)
         voter = Voter(config, self._store, self._roots, links, proposer)
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
-        self._crypto = Crypto(guard, self._store, self._roots, freshness)
-        materials = Materials(self._store, self._roots, proposer, freshness)
+        self._versions = Versions(self._store, self._roots, freshness)
+        self._drawing = Drawing(self._store, self._roots)
+        materials = Materials(self._store, self._roots, self._drawing, proposer, freshness)
         witness = Witness(config.node.id, self._store, self._roots, materials, proposer)
-        rotator = Rotator(self._store, materials, proposer, now_ms)
-        self._upkeep = Upkeep(
-            self._replica, self._store, voter, seeder, proposer, self._crypto, now_ms, witness, rotator
-        )
+        self._rotator = Rotator(self._replica, self._store, materials, proposer, now_ms)
+        self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._versions, now_ms, witness)
         keys = Keys(guard, self._store, proposer, freshness, materials)
         staging = Staging(guard, self._replica, self._store, proposer, freshness, materials)
         transport = Transport(guard, self._replica, self._store, self._roots, freshness, materials)
@@ -120,7 +123,15 @@ class Node:
         key_pb2_grpc.add_KeyServiceServicer_to_server(
             KeyServicer(keys, staging, transport, self._watching, headers, config.limits), self._server
         )
-        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(CryptoServicer(self._crypto, headers), self._server)
+        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(
+            CryptoServicer(
+                Crypto(guard, self._versions),
+                Signing(guard, self._versions),
+                Encapsulating(guard, self._versions),
+                headers,
+            ),
+            self._server,
+        )
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(cluster, headers), self._server)
         qkd_pb2_grpc.add_QkdServiceServicer_to_server(QkdServicer(cluster, headers), self._server)
@@ -136,7 +147,12 @@ class Node:
         await self._server.start()
         if self._endpoint is not None:
             log.info("node.metrics", port=self._endpoint.start())
-        loops = {"links": self._links.watch(), "upkeep": self._upkeep.run(), "health": self._watch_health()}
+        loops = {
+            "links": self._links.watch(),
+            "upkeep": self._upkeep.run(),
+            "rotation": self._rotator.run(),
+            "health": self._watch_health(),
+        }
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         log.info("node.ready", node=self._config.node.id, rpc=self._config.rpc.listen)
 
@@ -172,7 +188,8 @@ class Node:
         if self._endpoint is not None:
             self._endpoint.stop()
         self._spans.close()
-        self._crypto.wipe()
+        self._versions.wipe()
+        self._drawing.wipe()
         self._roots.wipe()
         log.info("node.stopped", node=self._config.node.id)
 

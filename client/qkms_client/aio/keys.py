@@ -11,7 +11,7 @@ from qkms_client.consistency import Consistency
 from qkms_client.flows import keys as flows
 from qkms_client.flows.watch import WatchState
 from qkms_client.names import key_name
-from qkms_client.types import Grade, Key, KeyState, KeyVersion, Rotation, VersionState
+from qkms_client.types import Algorithm, Grade, Key, KeyState, KeyVersion, Rotation, VersionState
 
 
 class AsyncKeyCalls(AsyncRunner):
@@ -26,6 +26,7 @@ class AsyncKeyCalls(AsyncRunner):
         self,
         key_id: str,
         *,
+        algorithm: Algorithm | str = Algorithm.AES_256_GCM,
         required_grade: Grade | None = None,
         max_staleness: timedelta | None = None,
         labels: Mapping[str, str] | None = None,
@@ -44,7 +45,7 @@ class AsyncKeyCalls(AsyncRunner):
         )
         return await self._run(
             flows.create_key(
-                self._rules, key_id, identifier, required_grade, max_staleness, labels, timeout, further
+                self._rules, key_id, identifier, algorithm, required_grade, max_staleness, labels, timeout, further
             )
         )
 

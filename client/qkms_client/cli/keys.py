@@ -12,7 +12,7 @@ from qkms_client.cli.options import GRADES, Settings
 from qkms_client.cli.output import print_json
 from qkms_client.cli.records import show_event, show_keys, show_versions
 from qkms_client.consistency import Consistency
-from qkms_client.types import KeyState, VersionState
+from qkms_client.types import Algorithm, KeyState, VersionState
 
 KEY_STATES = {s.name.lower(): s for s in KeyState if s}
 VERSION_STATES = {s.name.lower(): s for s in VersionState if s}
@@ -35,6 +35,13 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("key_id")
+@click.option(
+    "--algorithm",
+    type=click.Choice([a.value for a in Algorithm], case_sensitive=False),
+    default=Algorithm.AES_256_GCM.value,
+    show_default=True,
+    help="Decides what the key can do; it never changes.",
+)
 @options.required_grade
 @click.option(
     "--max-staleness",
@@ -53,6 +60,7 @@ def keys() -> None:
 def create(
     settings: Settings,
     key_id: str,
+    algorithm: str,
     required_grade: str | None,
     max_staleness: float | None,
     labels: tuple[str, ...],
@@ -63,10 +71,22 @@ def create(
     no_version: bool,
     request_id: UUID | None,
 ) -> None:
-    """Create a key with version 1."""
+    """Create a key with version 1.
+
+    \b
+    What a key can do:
+      AES_256_GCM                   encrypt, decrypt, rewrap, datakey, derive
+      HMAC_*                        mac, verify-mac
+      ED25519, ECDSA_*, RSA_*_PSS_* sign, verify, public-key
+      ML_DSA_*                      the same, safe against quantum computers
+      SLH_DSA_*                     the same, from hashes alone; experimental
+      RSA_*_OAEP_*                  encrypt, decrypt, public-key
+      ML_KEM_*, X25519MLKEM768      encapsulate, decapsulate, public-key
+    """
     with settings.client() as client:
         key = client.create_key(
             key_id,
+            algorithm=algorithm,
             required_grade=GRADES[required_grade] if required_grade else None,
             max_staleness=None if max_staleness is None else timedelta(seconds=max_staleness),
             labels=pairs(labels, "--label"),

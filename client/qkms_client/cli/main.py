@@ -5,11 +5,13 @@ from typing import Any
 import click
 
 from qkms_client.cli.cluster import links, root, status
-from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random
+from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random, rewrap
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
+from qkms_client.cli.kem import decapsulate, encapsulate
 from qkms_client.cli.keys import keys
 from qkms_client.cli.lifecycle import LIFECYCLE
 from qkms_client.cli.session import session
+from qkms_client.cli.signing import mac, public_key, sign, verify, verify_mac
 from qkms_client.cli.transport import TRANSPORT
 from qkms_client.errors import QkmsError
 
@@ -47,4 +49,6 @@ def main() -> None:
 for command in (*LIFECYCLE, *TRANSPORT):
     keys.add_command(command)
 for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root):
+    main.add_command(command)
+for command in (rewrap, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
     main.add_command(command)

@@ -15,6 +15,7 @@ def show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> N
     rows = [
         (
             k.key_id,
+            k.algorithm,
             k.state.name,
             k.primary_version or None,
             k.version_count,
@@ -25,7 +26,17 @@ def show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> N
         )
         for k in keys
     ]
-    columns = ("key", "state", "primary", "versions", "created", "next rotation", "required grade", "labels")
+    columns = (
+        "key",
+        "algorithm",
+        "state",
+        "primary",
+        "versions",
+        "created",
+        "next rotation",
+        "required grade",
+        "labels",
+    )
     click.echo(table(columns, rows))
 
 

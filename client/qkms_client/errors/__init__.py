@@ -22,6 +22,7 @@ from qkms_client.errors.local import (
 )
 from qkms_client.errors.refusals import (
     ActivationTooEarly,
+    AlgorithmUnsuitable,
     CiphertextMalformed,
     CiphertextRejected,
     DeletionProtected,
@@ -85,6 +86,7 @@ BY_REASON: Mapping[str, type[QkmsError]] = {
 __all__ = [
     "BY_REASON",
     "ActivationTooEarly",
+    "AlgorithmUnsuitable",
     "AnswerNotUnderstood",
     "CiphertextMalformed",
     "CiphertextRejected",

@@ -21,8 +21,8 @@ from qkms_node.keys.secret import KeyEncryptionKey, VersionSecret
 
 _NONCE = bytes(12)
 
-MATERIAL_BYTES = {"AES_256_GCM": 32}
-"""Length of the material of each algorithm that can be imported."""
+MATERIAL_BYTES = {"AES_256_GCM": 32, "HMAC_SHA256": 32, "HMAC_SHA512": 64}
+"""Length of the material of each algorithm that can be imported: those without a public half."""
 
 
 @dataclass(frozen=True)

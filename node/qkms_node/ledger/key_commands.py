@@ -6,12 +6,13 @@ from qkms_node.ledger.command import Command, Mutation
 
 
 class NewVersion(msgspec.Struct, frozen=True):
-    """Key material drawn and wrapped by the proposer before proposing."""
+    """Key material drawn and wrapped by the proposer before proposing, and its public half in clear."""
 
     version: int
     epoch: int
     wrapped: bytes
     check_value: bytes
+    public_key: bytes = b""
 
 
 class CreateKey(Mutation, frozen=True, tag="create_key"):

@@ -27,6 +27,7 @@ def new_version(state: State, name: str, new: NewVersion, expected: int, require
         check_value=new.check_value,
         create_ms=state.time_ms,
         activate_ms=state.time_ms,
+        public_key=new.public_key,
     )
 
 
@@ -101,4 +102,4 @@ def require_unprotected(key: KeyRecord) -> None:
 
 def public(version: VersionRecord) -> VersionRecord:
     """A version as answers carry it: without material, not even wrapped."""
-    return replace(version, wrapped=b"", check_value=b"")
+    return replace(version, wrapped=b"", check_value=b"", public_key=b"")

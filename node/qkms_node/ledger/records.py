@@ -83,6 +83,7 @@ class VersionRecord(Record, frozen=True):
 
     `compromise_ms` is set once and stays: a compromised version never protects again, whatever
     its state. `reason` says why it was aborted or called compromised.
+    `public_key` is the public half of an algorithm that has one (keys.scheme).
     """
 
     version: int
@@ -97,6 +98,7 @@ class VersionRecord(Record, frozen=True):
     compromise_ms: int = 0
     reason: str = ""
     staging: StagingRecord | None = None
+    public_key: bytes = b""
 
 
 class KeyRecord(Record, frozen=True):

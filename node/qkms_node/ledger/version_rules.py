@@ -88,7 +88,7 @@ def erase(state: State, key: KeyRecord, version: VersionRecord, step: Step) -> O
     target = next_state(version.state, step)
     assert target is VersionState.DESTROYED
     state.unconfirmed.pop((key.key_id, version.version), None)
-    return store(state, key, replace(version, state=target, wrapped=b"", check_value=b""))
+    return store(state, key, replace(version, state=target, wrapped=b"", check_value=b"", public_key=b""))
 
 
 def end_staging(state: State, key: KeyRecord, version: VersionRecord) -> KeyRecord:

@@ -17,6 +17,8 @@ _VERSION_NAME = re.compile(r"(keys/[^/]+)/versions/([1-9][0-9]{0,8})")
 MAX_CONTEXT_PAIRS = 32
 MAX_CONTEXT_BYTES = 256
 MAX_AAD_BYTES = 65_536
+MAX_MESSAGE_BYTES = 65_536
+MAX_CIPHERTEXT_BYTES = 131_072
 MAX_LABELS = 64
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
@@ -90,9 +92,17 @@ def labels(value: Mapping[str, str]) -> dict[str, str]:
 
 def aad(value: bytes) -> bytes:
     """Additional authenticated data within its limit."""
-    if len(value) > MAX_AAD_BYTES:
-        raise InvalidField("additional_authenticated_data", f"is {len(value)} bytes, the limit is {MAX_AAD_BYTES}")
-    return value
+    return _bounded("additional_authenticated_data", value, MAX_AAD_BYTES)
+
+
+def message(field: str, value: bytes) -> bytes:
+    """What is signed or authenticated, within its limit."""
+    return _bounded(field, value, MAX_MESSAGE_BYTES)
+
+
+def ciphertext(field: str, value: bytes) -> bytes:
+    """A ciphertext, signature or MAC within its limit."""
+    return _bounded(field, value, MAX_CIPHERTEXT_BYTES)
 
 
 def sized(field: str, value: bytes, size: int) -> bytes:
@@ -138,6 +148,12 @@ def wanted(message: common_pb2.Consistency, present: bool) -> Wanted | None:
     if level is Level.BOUNDED and message.HasField("max_staleness"):
         staleness_ms = milliseconds("consistency.max_staleness", message.max_staleness, 1, 3_600_000)
     return Wanted(level, message.revision, staleness_ms)
+
+
+def _bounded(field: str, value: bytes, limit: int) -> bytes:
+    if len(value) > limit:
+        raise InvalidField(field, f"is {len(value)} bytes, the limit is {limit}")
+    return value
 
 
 def uuid_text(field: str, value: str) -> str:

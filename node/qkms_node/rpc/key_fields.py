@@ -50,7 +50,8 @@ def settings(request: pb.CreateKeyRequest, limits: LimitsSection) -> KeySettings
 def algorithm(value: int) -> str:
     """The name of a known algorithm."""
     if not value or value not in pb.KeyAlgorithm.values():
-        raise InvalidField("algorithm", "is missing or unknown; AES_256_GCM is there")
+        known = ", ".join(pb.KeyAlgorithm.keys()[1:])
+        raise InvalidField("algorithm", f"is missing or unknown; there are: {known}")
     return pb.KeyAlgorithm.Name(value)  # type: ignore[arg-type]
 
 

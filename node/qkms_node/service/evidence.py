@@ -6,12 +6,9 @@ crash changes nothing. A root that is not held yet is waited for; material
 that does not open under the right root is rejected, which ends the version.
 """
 
-import hmac
-
 import structlog
 
-from qkms_node.keys.errors import WrapRejected
-from qkms_node.keys.version import check_value
+from qkms_node.keys.errors import CheckValueMismatch, WrapRejected
 from qkms_node.ledger.commands import ConfirmVersion, RejectVersion
 from qkms_node.ledger.records import KeyRecord, RootRecord, VersionRecord
 from qkms_node.service.material import Materials
@@ -55,17 +52,16 @@ class Witness:
 
     async def _settle(self, key: KeyRecord, version: VersionRecord, root: RootRecord, revision: int) -> None:
         name = f"keys/{key.key_id}/versions/{version.version}"
+        problem = ""
         try:
-            with self._materials.open(key, version, root) as material:
-                found = check_value(material, key.key_id, version.version)
-            problem = "" if hmac.compare_digest(found, version.check_value) else "its check value is another one"
-        except WrapRejected as error:
-            found, problem = b"", str(error)
+            self._materials.open(key, version, root).wipe()
+        except (WrapRejected, CheckValueMismatch) as error:
+            problem = str(error)
         if problem:
             log.error("version.rejected", version=name, reason=problem)
             await self._proposer.submit(RejectVersion(key.key_id, version.version, self._node_id, problem))
             return
         outcome = await self._proposer.submit(
-            ConfirmVersion(key.key_id, version.version, self._node_id, found, revision)
+            ConfirmVersion(key.key_id, version.version, self._node_id, version.check_value, revision)
         )
         log.info("version.confirmed", version=name, note=outcome.note, refused=outcome.code)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
+from qkms_node.consensus.replica import Replica, Role
 from qkms_node.errors import QkmsError
 from qkms_node.keys.grade import Grade, satisfies
 from qkms_node.ledger.commands import Request, RotateKey
@@ -28,23 +29,41 @@ PRINCIPAL = "qkms:rotation"
 METHOD = "rotation by period"
 NAMESPACE = uuid.UUID("5a1a6a35-5d0e-4f0c-9a51-6c1f0e7a4f6e")
 
-# Rotations in flight at once, and how many are begun in one pass: the rest of upkeep must not wait long.
+# Rotations in flight at once, and how many are begun before the ledger is looked at again.
 TOGETHER = 16
 PER_PASS = 256
 RETRY_MS = 5_000
 
+PERIOD_S = 0.5
+PAUSE_S = 0.02
+
 
 class Rotator:
-    """Rotates the keys whose period has ended; called while this node leads."""
+    """Rotates the keys whose period has ended, while this node leads."""
 
     def __init__(
-        self, store: LedgerStore, materials: Materials, proposer: Proposer, now_ms: Callable[[], int]
+        self,
+        replica: Replica,
+        store: LedgerStore,
+        materials: Materials,
+        proposer: Proposer,
+        now_ms: Callable[[], int],
     ) -> None:
+        self._replica = replica
         self._store = store
         self._materials = materials
         self._proposer = proposer
         self._now_ms = now_ms
         self._retry_ms: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Runs for ever; idle while another node leads."""
+        while True:
+            seen = self._store.applied
+            if self._replica.status().role is Role.LEADER:
+                await self.step()
+            await asyncio.sleep(PAUSE_S)
+            await self._store.wait_applied(seen, PERIOD_S)
 
     async def step(self) -> None:
         """Rotates what is due and can be rotated; one pass."""
@@ -62,7 +81,7 @@ class Rotator:
             await asyncio.gather(*(self._rotate(key, due_ms) for key, due_ms in due[start : start + TOGETHER]))
 
     async def _rotate(self, key: KeyRecord, due_ms: int) -> None:
-        # Not before the answer is known: a failure is an entry in the log, which wakes upkeep again.
+        # Not before the answer is known: a failure is an entry in the log, which wakes this loop again.
         self._retry_ms[key.key_id] = self._now_ms() + RETRY_MS
         try:
             new = await self._materials.draw(key.key_id, key.version_count + 1, key.algorithm)

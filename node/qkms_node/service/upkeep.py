@@ -2,9 +2,10 @@
 
 One loop. It wakes when the ledger changes or a short period ends, wipes what
 was destroyed, and calls the next step of the voter and the witness and, while
-this node leads, of the seeder and the rotator. All are idempotent, so waking
-too often or failing half-way does no harm; an error is logged, shown in the
-status, and tried again.
+this node leads, of the seeder. All are idempotent, so waking too often or
+failing half-way does no harm; an error is logged, shown in the status, and
+tried again. Keys are rotated by a loop of its own (`rotation`): drawing some
+kinds of them takes seconds.
 """
 
 import asyncio
@@ -15,13 +16,12 @@ import structlog
 from qkms_node.consensus.replica import Replica, Role
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import AdvanceTime
-from qkms_node.service.crypto import Crypto
 from qkms_node.service.evidence import Witness
 from qkms_node.service.proposing import Proposer
-from qkms_node.service.rotation import Rotator
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.shares import Voter
 from qkms_node.service.store import LedgerStore
+from qkms_node.service.versions import Versions
 
 log = structlog.get_logger(__name__)
 
@@ -41,20 +41,18 @@ class Upkeep:
         voter: Voter,
         seeder: Seeder,
         proposer: Proposer,
-        crypto: Crypto,
+        versions: Versions,
         now_ms: Callable[[], int],
         witness: Witness,
-        rotator: Rotator,
     ) -> None:
         self._replica = replica
         self._store = store
         self._voter = voter
         self._seeder = seeder
         self._proposer = proposer
-        self._crypto = crypto
+        self._versions = versions
         self._now_ms = now_ms
         self._witness = witness
-        self._rotator = rotator
         self._trouble = ""
 
     @property
@@ -76,7 +74,7 @@ class Upkeep:
             await self._store.wait_applied(seen, PERIOD_S)
 
     async def _pass(self) -> None:
-        self._crypto.sweep()
+        self._versions.sweep()
         if self._replica.status().leader_id is None:
             self._trouble = "there is no leader"
             return
@@ -91,4 +89,3 @@ class Upkeep:
             due_ms = state.next_due_ms()
         if due_ms is not None and due_ms <= self._now_ms():
             await self._proposer.effect(AdvanceTime())
-        await self._rotator.step()

@@ -12,6 +12,7 @@ from qkms_node.keys.root import commitment
 from qkms_node.keys.secret import RootSecret
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
+from qkms_node.service.drawing import Drawing
 from qkms_node.service.evidence import Witness
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.material import Materials
@@ -29,9 +30,13 @@ class Site:
 
     def __init__(self, cluster: "Cluster", folder: Path, node_id: str) -> None:
         self.roots = RootStore(folder, folder / "seal.key", "test", node_id)
-        self.materials = Materials(cluster.store, self.roots, cluster.proposer, cluster.freshness)
+        self.materials = Materials(
+            cluster.store, self.roots, Drawing(cluster.store, self.roots), cluster.proposer, cluster.freshness
+        )
         self.witness = Witness(node_id, cluster.store, self.roots, self.materials, cluster.proposer)
-        self.rotator = Rotator(cluster.store, self.materials, cluster.proposer, lambda: cluster.now_ms)
+        self.rotator = Rotator(
+            cluster.replica, cluster.store, self.materials, cluster.proposer, lambda: cluster.now_ms
+        )
 
 
 class Cluster:

@@ -14,12 +14,14 @@ from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import commitment
 from qkms_node.keys.secret import RootSecret
 from qkms_node.ledger import commands as c
-from qkms_node.service.crypto import Crypto
+from qkms_node.service.crypto import Bound, Crypto
+from qkms_node.service.drawing import Drawing
 from qkms_node.service.freshness import Freshness, Level, Wanted
 from qkms_node.service.material import Materials
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
+from qkms_node.service.versions import Versions
 
 BOUND = Wanted(Level.BOUNDED, 0, 60_000)
 CHECK = commitment(RootSecret(bytes(32)), "test", 1)
@@ -51,8 +53,10 @@ class Node:
         self.roots = RootStore(folder / name, folder / name / "seal.key", "test", name)
         self.roots.keep(1, CHECK, RootSecret(bytes(32)))
         freshness = Freshness(self.replica, self.store, 1.0)
-        self.materials = Materials(self.store, self.roots, Proposer(self.replica, 1.0), freshness)
-        self.crypto = Crypto(Guard([Rule(principals=("*",), actions=("*",))]), self.store, self.roots, freshness)
+        drawing = Drawing(self.store, self.roots)
+        self.materials = Materials(self.store, self.roots, drawing, Proposer(self.replica, 1.0), freshness)
+        versions = Versions(self.store, self.roots, freshness)
+        self.crypto = Crypto(Guard([Rule(principals=("*",), actions=("*",))]), versions)
 
 
 class Pair:
@@ -74,10 +78,10 @@ class Pair:
             self.behind.replica.waiting.append(c.encode_command(command))
 
     async def opened(self, ciphertext: bytes) -> bytes:
-        return (await self.behind.crypto.decrypt("x", "payments", ciphertext, {}, b"", BOUND))[0]
+        return (await self.behind.crypto.decrypt("x", "payments", ciphertext, 0, Bound({}, b""), BOUND))[0]
 
     async def sealed(self) -> bytes:
-        return (await self.ahead.crypto.encrypt("x", "payments", b"data", {}, b"", BOUND))[0].ciphertext
+        return (await self.ahead.crypto.encrypt("x", "payments", b"data", Bound({}, b""), BOUND))[0].ciphertext
 
 
 @pytest.fixture
