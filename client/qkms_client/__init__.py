@@ -13,6 +13,7 @@ from qkms_client.aio.client import AsyncClient
 from qkms_client.aio.watch import AsyncKeyWatch
 from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, linearizable
 from qkms_client.errors import OutcomeUnknown, QkmsError
+from qkms_client.invitation import Invitation
 from qkms_client.pending import PendingSession
 from qkms_client.profile import Profile, load_profile
 from qkms_client.secret import (
@@ -40,6 +41,9 @@ from qkms_client.types import (
     KeyVersion,
     Link,
     Mac,
+    Member,
+    MemberChange,
+    MemberRole,
     NodeStatus,
     PublicKey,
     PublicKeyFormat,
@@ -73,6 +77,7 @@ __all__ = [
     "Grade",
     "Header",
     "ImportParameters",
+    "Invitation",
     "Key",
     "KeyEvent",
     "KeyState",
@@ -80,6 +85,9 @@ __all__ = [
     "KeyWatch",
     "Link",
     "Mac",
+    "Member",
+    "MemberChange",
+    "MemberRole",
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",

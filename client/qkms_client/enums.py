@@ -116,6 +116,7 @@ class EventType(_Number):
     ROOT_ACTIVATED = 4
     KEY_UPDATED = 5
     KEY_DELETED = 6
+    MEMBER_CHANGED = 20
 
 
 class SessionState(_Number):
@@ -136,6 +137,14 @@ class Role(_Number):
     FOLLOWER = 1
     CANDIDATE = 2
     LEADER = 3
+
+
+class MemberRole(_Number):
+    """What a member is: a learner gets everything and counts for no quorum."""
+
+    UNSPECIFIED = 0
+    LEARNER = 1
+    VOTER = 2
 
 
 class EpochState(_Number):

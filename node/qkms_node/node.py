@@ -9,8 +9,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from importlib.metadata import version
 
+import grpc.aio
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -20,6 +22,8 @@ from qkms.v1 import (
     cluster_pb2_grpc,
     crypto_pb2,
     crypto_pb2_grpc,
+    enrol_pb2,
+    enrol_pb2_grpc,
     key_pb2,
     key_pb2_grpc,
     qkd_pb2,
@@ -28,27 +32,35 @@ from qkms.v1 import (
     session_pb2_grpc,
 )
 from qkms_node.access.guard import Guard
+from qkms_node.ca import SigningCa
 from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.state import State
 from qkms_node.rpc.cluster_servicer import ClusterServicer, QkdServicer
 from qkms_node.rpc.crypto_servicer import CryptoServicer
+from qkms_node.rpc.enrol_servicer import EnrolServicer
 from qkms_node.rpc.header import Headers
 from qkms_node.rpc.key_servicer import KeyServicer
-from qkms_node.rpc.server import make_server
+from qkms_node.rpc.server import make_enrol_server, make_server
 from qkms_node.rpc.session_servicer import SessionServicer
+from qkms_node.rpc.signers import NodeSigners
+from qkms_node.service.certificates import Certificates
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
 from qkms_node.service.drawing import Drawing
 from qkms_node.service.encapsulating import Encapsulating
+from qkms_node.service.enrolment import Enrolment
 from qkms_node.service.evidence import Witness
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.keys import Keys
 from qkms_node.service.links import Links
 from qkms_node.service.material import Materials
+from qkms_node.service.members import Members
+from qkms_node.service.membership import Membership
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
+from qkms_node.service.roster import Roster
 from qkms_node.service.rotation import Rotator
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.sessions import Sessions
@@ -70,6 +82,8 @@ log = structlog.get_logger(__name__)
 
 READ = "qkms.read"
 WRITE = "qkms.write"
+# NOT_SERVING when the node's certificate has expired or soon will: a warning, calls are served.
+CERTIFICATE = "qkms.certificate"
 HEALTH_PERIOD_S = 0.5
 
 SERVICES = (
@@ -77,6 +91,7 @@ SERVICES = (
     crypto_pb2.DESCRIPTOR.services_by_name["CryptoService"].full_name,
     session_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"].full_name,
+    enrol_pb2.DESCRIPTOR.services_by_name["EnrolService"].full_name,
     qkd_pb2.DESCRIPTOR.services_by_name["QkdService"].full_name,
 )
 
@@ -95,7 +110,7 @@ class Node:
         self._metrics.collect_from(
             NodeState(config.node.id, version("qkms-node"), self._replica, self._store.view)
         )
-        self._serving = {"read": False, "write": False}
+        self._serving = {"read": False, "write": False, "certificate": False}
         self._endpoint: Endpoint | None = None
         if config.metrics is not None:
             self._endpoint = Endpoint(config.metrics.listen, self._metrics.registry, lambda: self._serving)
@@ -103,6 +118,12 @@ class Node:
         guard = Guard(config.access.rules)
         proposer = Proposer(self._replica, config.raft.propose_timeout_ms / 1000)
         freshness = Freshness(self._replica, self._store, config.raft.barrier_timeout_ms / 1000)
+        members = Members(config)
+        membership = Membership(config, members, self._replica, self._store, proposer)
+        signers = NodeSigners(config, members, self._replica, self._store)
+        enrolment = Enrolment(config, members, make_ca(config), signers, self._store, proposer, freshness, now_ms)
+        self._certificates = Certificates(config, enrolment.renew_own)
+        self._members = members
         voter = Voter(config, self._store, self._roots, links, proposer)
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
         self._versions = Versions(self._store, self._roots, freshness)
@@ -110,12 +131,38 @@ class Node:
         materials = Materials(self._store, self._roots, self._drawing, proposer, freshness)
         witness = Witness(config.node.id, self._store, self._roots, materials, proposer)
         self._rotator = Rotator(self._replica, self._store, materials, proposer, now_ms)
-        self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._versions, now_ms, witness)
+        self._upkeep = Upkeep(
+            self._replica,
+            self._store,
+            voter,
+            seeder,
+            proposer,
+            self._versions,
+            now_ms,
+            members,
+            membership,
+            links,
+            witness,
+        )
         keys = Keys(guard, self._store, proposer, freshness, materials)
         staging = Staging(guard, self._replica, self._store, proposer, freshness, materials)
         transport = Transport(guard, self._replica, self._store, self._roots, freshness, materials)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
-        cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)
+        cluster = Cluster(
+            config,
+            guard,
+            self._replica,
+            self._store,
+            self._roots,
+            links,
+            proposer,
+            self._upkeep,
+            members,
+            self._certificates,
+        )
+        roster = Roster(
+            config.node.id, guard, members, membership, self._replica, self._store, proposer, freshness
+        )
         headers = Headers(config.node.id, self._replica, self._store)
         self._health = health.aio.HealthServicer()
         self._server = make_server(config, self._leader_hint, self._metrics, self._spans)
@@ -133,8 +180,18 @@ class Node:
             self._server,
         )
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
-        cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(cluster, headers), self._server)
+        cluster_pb2_grpc.add_ClusterServiceServicer_to_server(
+            ClusterServicer(cluster, roster, headers), self._server
+        )
         qkd_pb2_grpc.add_QkdServiceServicer_to_server(QkdServicer(cluster, headers), self._server)
+        enrol_servicer = EnrolServicer(enrolment, headers, config.tls.trust_domain)
+        enrol_pb2_grpc.add_EnrolServiceServicer_to_server(enrol_servicer, self._server)
+        self._enrol_server: grpc.aio.Server | None = None
+        if config.enrol is not None:
+            self._enrol_server = make_enrol_server(
+                config, config.enrol.listen, self._leader_hint, self._metrics, self._spans
+            )
+            enrol_pb2_grpc.add_EnrolServiceServicer_to_server(enrol_servicer, self._enrol_server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
@@ -145,6 +202,8 @@ class Node:
         """Returns when every listener is bound and the node takes calls."""
         await self._replica.start()
         await self._server.start()
+        if self._enrol_server is not None:
+            await self._enrol_server.start()
         if self._endpoint is not None:
             log.info("node.metrics", port=self._endpoint.start())
         loops = {
@@ -152,6 +211,7 @@ class Node:
             "upkeep": self._upkeep.run(),
             "rotation": self._rotator.run(),
             "health": self._watch_health(),
+            "certificates": self._certificates.run(),
         }
         self._tasks = [asyncio.create_task(loop, name=name) for name, loop in loops.items()]
         log.info("node.ready", node=self._config.node.id, rpc=self._config.rpc.listen)
@@ -178,7 +238,10 @@ class Node:
         log.info("node.stopping", node=self._config.node.id)
         await self._health.enter_graceful_shutdown()
         self._watching.close()
-        await self._server.stop(self._config.rpc.drain_ms / 1000)
+        drain_s = self._config.rpc.drain_ms / 1000
+        if self._enrol_server is not None:
+            await self._enrol_server.stop(drain_s)
+        await self._server.stop(drain_s)
         for task in self._tasks:
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
@@ -198,8 +261,9 @@ class Node:
         if error.retry_after_s is None:
             return {}
         leader = self._replica.status().leader_id
-        address = next((m.rpc_address for m in self._config.cluster.members if m.id == leader), None)
-        return {"leader": leader, "leader_address": address} if leader and address else {}
+        with self._store.view() as state:
+            record = self._members.of(state).get(leader or "")
+        return {"leader": record.node_id, "leader_address": record.rpc_address} if record else {}
 
     def _holds_root(self, state: State) -> bool:
         root = state.roots.get(state.active_epoch)
@@ -213,9 +277,11 @@ class Node:
             with self._store.view() as state:
                 ready = self._holds_root(state)
             read, write = fresh and ready, fresh and ready and status.leader_id is not None
-            self._serving = {"read": read, "write": write}
+            certificate = not self._certificates.warnings
+            self._serving = {"read": read, "write": write, "certificate": certificate}
             await self._set_health(READ, read)
             await self._set_health(WRITE, write)
+            await self._set_health(CERTIFICATE, certificate)
             await self._set_health("", True)
             await asyncio.sleep(HEALTH_PERIOD_S)
 
@@ -230,6 +296,14 @@ def make_spans(config: Config) -> Spans:
     if tracing is None:
         return NoSpans()
     return OtlpSpans(tracing.endpoint, tracing.sample_ratio, config.node.id, config.cluster.id)
+
+
+def make_ca(config: Config) -> SigningCa | None:
+    """The CA, at a node that may sign. Raises CaUnusable."""
+    ca = config.ca
+    if ca is None:
+        return None
+    return SigningCa(config.tls.ca, ca.key_file, ca.passphrase_file, timedelta(seconds=ca.leaf_lifetime_s))
 
 
 def now_ms() -> int:

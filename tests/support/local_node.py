@@ -13,8 +13,10 @@ import grpc.aio
 from qkms_chaos.cluster.ports import free_ports
 from qkms_node.config import (
     AccessSection,
+    CaSection,
     ClusterSection,
     Config,
+    EnrolSection,
     Member,
     MetricsSection,
     NodeSection,
@@ -65,6 +67,8 @@ def config(
     rules: tuple[Rule, ...],
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> Config:
     raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
@@ -79,6 +83,8 @@ def config(
         access=AccessSection(rules=rules),
         metrics=metrics,
         tracing=tracing,
+        ca=ca,
+        enrol=enrol,
     )
 
 
@@ -88,10 +94,12 @@ async def local_node(
     rules: tuple[Rule, ...] = (ANYTHING,),
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> AsyncIterator[LocalNode]:
     """Starts the node and stops it; the root is seeded by the node itself, grade PQC."""
     authority = Authority(folder / "pki")
-    settings = config(folder, authority.issue(Identity("node", "node-1")), rules, metrics, tracing)
+    settings = config(folder, authority.issue(Identity("node", "node-1")), rules, metrics, tracing, ca, enrol)
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []
 

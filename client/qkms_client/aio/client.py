@@ -8,13 +8,20 @@ from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
 from qkms_client.aio.lifecycle import AsyncLifecycleCalls
+from qkms_client.aio.members import AsyncMemberCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
 from qkms_client.aio.signing import AsyncSigningCalls
 from qkms_client.profile import load_profile
 
 
 class AsyncClient(
-    AsyncKeyCalls, AsyncLifecycleCalls, AsyncCryptoCalls, AsyncSigningCalls, AsyncSessionCalls, AsyncClusterCalls
+    AsyncKeyCalls,
+    AsyncLifecycleCalls,
+    AsyncCryptoCalls,
+    AsyncSigningCalls,
+    AsyncSessionCalls,
+    AsyncClusterCalls,
+    AsyncMemberCalls,
 ):
     """A connection to the cluster as one principal. Belongs to one event loop.
 

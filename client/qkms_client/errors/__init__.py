@@ -20,6 +20,14 @@ from qkms_client.errors.local import (
     SessionNotEstablished,
     SessionRejected,
 )
+from qkms_client.errors.members import (
+    LastVoter,
+    MemberExists,
+    MemberLimit,
+    MemberNotFound,
+    MemberNotReady,
+    NotFounded,
+)
 from qkms_client.errors.refusals import (
     ActivationTooEarly,
     AlgorithmUnsuitable,
@@ -108,11 +116,17 @@ __all__ = [
     "KeyExists",
     "KeyHasVersions",
     "KeyNotFound",
+    "LastVoter",
+    "MemberExists",
+    "MemberLimit",
+    "MemberNotFound",
+    "MemberNotReady",
     "MinVersionTooHigh",
     "NoPrimaryVersion",
     "NoQuorum",
     "NotCommitted",
     "NotExportable",
+    "NotFounded",
     "OutcomeUnknown",
     "Overloaded",
     "PermissionDenied",

@@ -9,11 +9,12 @@ from qkms_client.sync.cluster import ClusterCalls
 from qkms_client.sync.crypto import CryptoCalls
 from qkms_client.sync.keys import KeyCalls
 from qkms_client.sync.lifecycle import LifecycleCalls
+from qkms_client.sync.members import MemberCalls
 from qkms_client.sync.sessions import SessionCalls
 from qkms_client.sync.signing import SigningCalls
 
 
-class Client(KeyCalls, LifecycleCalls, CryptoCalls, SigningCalls, SessionCalls, ClusterCalls):
+class Client(KeyCalls, LifecycleCalls, CryptoCalls, SigningCalls, SessionCalls, ClusterCalls, MemberCalls):
     """A connection to the cluster as one principal. Safe for use by several threads.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever

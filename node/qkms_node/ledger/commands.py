@@ -32,6 +32,16 @@ from qkms_node.ledger.key_commands import (
     UpdateKey,
     ValidateVersion,
 )
+from qkms_node.ledger.member_commands import (
+    AddMember,
+    FoundMembers,
+    PromoteMember,
+    RedeemToken,
+    RemoveMember,
+    SettleHandover,
+    TransferLeadership,
+)
+from qkms_node.ledger.member_records import MemberRecord
 from qkms_node.ledger.records import (
     KeyRecord,
     RootRecord,
@@ -56,6 +66,7 @@ __all__ = [
     "AbortVersion",
     "ActivateRoot",
     "ActivateVersion",
+    "AddMember",
     "AdvanceTime",
     "AnswerSession",
     "AnyCommand",
@@ -72,6 +83,7 @@ __all__ = [
     "DisableVersion",
     "EnableKey",
     "EnableVersion",
+    "FoundMembers",
     "ImportVersion",
     "KeyChanges",
     "Mutation",
@@ -79,16 +91,21 @@ __all__ = [
     "OpenImport",
     "OpenSession",
     "Outcome",
+    "PromoteMember",
+    "RedeemToken",
     "RegisterNode",
     "RejectShare",
     "RejectVersion",
+    "RemoveMember",
     "ReplaceShare",
     "Request",
     "RequestRoot",
     "RestoreVersion",
     "RotateKey",
+    "SettleHandover",
     "StageRoot",
     "StageVersion",
+    "TransferLeadership",
     "UnknownCommand",
     "UpdateKey",
     "ValidateVersion",
@@ -142,6 +159,13 @@ AnyCommand = (
     | ActivateRoot
     | AbortRoot
     | AdvanceTime
+    | AddMember
+    | PromoteMember
+    | RemoveMember
+    | TransferLeadership
+    | RedeemToken
+    | FoundMembers
+    | SettleHandover
 )
 
 
@@ -165,6 +189,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     session: SessionRecord | None = None
     root: RootRecord | None = None
     wrapping: WrappingRecord | None = None
+    member: MemberRecord | None = None
+    certificate: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()

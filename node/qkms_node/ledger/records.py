@@ -54,6 +54,7 @@ class EventType(IntEnum):
     ROOT_ACTIVATED = 4
     KEY_UPDATED = 5
     KEY_DELETED = 6
+    MEMBER_CHANGED = 20
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

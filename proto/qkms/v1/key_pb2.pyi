@@ -205,6 +205,8 @@ class _KeyEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyEvent
     KEY_UPDATED: _KeyEventType.ValueType  # 5
     """Settings of the key changed."""
     KEY_DELETED: _KeyEventType.ValueType  # 6
+    MEMBER_CHANGED: _KeyEventType.ValueType  # 20
+    """A member was added, promoted or removed (`name` is members/{node_id})."""
 
 class KeyEventType(_KeyEventType, metaclass=_KeyEventTypeEnumTypeWrapper): ...
 
@@ -219,6 +221,8 @@ ROOT_ACTIVATED: KeyEventType.ValueType  # 4
 KEY_UPDATED: KeyEventType.ValueType  # 5
 """Settings of the key changed."""
 KEY_DELETED: KeyEventType.ValueType  # 6
+MEMBER_CHANGED: KeyEventType.ValueType  # 20
+"""A member was added, promoted or removed (`name` is members/{node_id})."""
 Global___KeyEventType: _TypeAlias = KeyEventType  # noqa: Y015
 
 @_typing.final

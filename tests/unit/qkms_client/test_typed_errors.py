@@ -56,6 +56,12 @@ WIRE_REASONS = {
     "NOT_EXPORTABLE": errors.NotExportable,
     "IMPORT_NOT_FOUND": errors.ImportNotFound,
     "WRAPPING_REJECTED": errors.WrappingRejected,
+    "MEMBER_NOT_FOUND": errors.MemberNotFound,
+    "MEMBER_EXISTS": errors.MemberExists,
+    "MEMBER_NOT_READY": errors.MemberNotReady,
+    "MEMBER_LIMIT": errors.MemberLimit,
+    "LAST_VOTER": errors.LastVoter,
+    "NOT_FOUNDED": errors.NotFounded,
 }
 
 
