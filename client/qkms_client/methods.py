@@ -65,6 +65,22 @@ DISABLE_VERSION = _mutation("KeyService/DisableVersion", _k.DisableVersionReques
 ENABLE_VERSION = _mutation("KeyService/EnableVersion", _k.EnableVersionRequest, _k.EnableVersionResponse)
 DESTROY_VERSION = _mutation("KeyService/DestroyVersion", _k.DestroyVersionRequest, _k.DestroyVersionResponse)
 RESTORE_VERSION = _mutation("KeyService/RestoreVersion", _k.RestoreVersionRequest, _k.RestoreVersionResponse)
+UPDATE_KEY = _mutation("KeyService/UpdateKey", _k.UpdateKeyRequest, _k.UpdateKeyResponse)
+DISABLE_KEY = _mutation("KeyService/DisableKey", _k.DisableKeyRequest, _k.DisableKeyResponse)
+ENABLE_KEY = _mutation("KeyService/EnableKey", _k.EnableKeyRequest, _k.EnableKeyResponse)
+DELETE_KEY = _mutation("KeyService/DeleteKey", _k.DeleteKeyRequest, _k.DeleteKeyResponse)
+STAGE_VERSION = _mutation("KeyService/StageVersion", _k.StageVersionRequest, _k.StageVersionResponse)
+VALIDATE_VERSION = _mutation("KeyService/ValidateVersion", _k.ValidateVersionRequest, _k.ValidateVersionResponse)
+ACTIVATE_VERSION = _mutation("KeyService/ActivateVersion", _k.ActivateVersionRequest, _k.ActivateVersionResponse)
+ABORT_VERSION = _mutation("KeyService/AbortVersion", _k.AbortVersionRequest, _k.AbortVersionResponse)
+COMPROMISE_VERSION = _mutation(
+    "KeyService/CompromiseVersion", _k.CompromiseVersionRequest, _k.CompromiseVersionResponse
+)
+GET_IMPORT_PARAMETERS = _mutation(
+    "KeyService/GetImportParameters", _k.GetImportParametersRequest, _k.GetImportParametersResponse
+)
+IMPORT_VERSION = _mutation("KeyService/ImportVersion", _k.ImportVersionRequest, _k.ImportVersionResponse)
+EXPORT_VERSION = _read("KeyService/ExportVersion", _k.ExportVersionRequest, _k.ExportVersionResponse)
 WATCH_KEYS = _read("KeyService/WatchKeys", _k.WatchKeysRequest, _k.WatchKeysResponse, Fresh.OWN)
 
 # AT_LEAST alone would lift the bound on staleness that stops a cut-off node from using a

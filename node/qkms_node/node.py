@@ -66,19 +66,24 @@ from qkms_node.service.crypto import Crypto
 from qkms_node.service.drawing import Drawing
 from qkms_node.service.encapsulating import Encapsulating
 from qkms_node.service.enrolment import Enrolment
+from qkms_node.service.evidence import Witness
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.keys import Keys
 from qkms_node.service.links import Links
+from qkms_node.service.material import Materials
 from qkms_node.service.members import Members
 from qkms_node.service.membership import Membership
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.roster import Roster
+from qkms_node.service.rotation import Rotator
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.sessions import Sessions
 from qkms_node.service.shares import Voter
 from qkms_node.service.signing import Signing
+from qkms_node.service.staging import Staging
 from qkms_node.service.store import LedgerStore
+from qkms_node.service.transport import Transport
 from qkms_node.service.upkeep import Upkeep
 from qkms_node.service.versions import Versions
 from qkms_node.service.watching import Watching
@@ -149,6 +154,10 @@ class Node:
         voter = Voter(config, self._store, self._roots, links, proposer)
         seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
         self._versions = Versions(self._store, self._roots, freshness)
+        self._drawing = Drawing(self._store, self._roots)
+        materials = Materials(self._store, self._roots, self._drawing, proposer, freshness)
+        witness = Witness(config.node.id, self._store, self._roots, materials, proposer)
+        self._rotator = Rotator(self._replica, self._store, materials, proposer, now_ms)
         self._upkeep = Upkeep(
             self._replica,
             self._store,
@@ -160,9 +169,11 @@ class Node:
             members,
             membership,
             links,
+            witness,
         )
-        self._drawing = Drawing(self._store, self._roots)
-        keys = Keys(guard, self._store, self._drawing, proposer, freshness)
+        keys = Keys(guard, self._store, proposer, freshness, materials)
+        staging = Staging(guard, self._replica, self._store, proposer, freshness, materials)
+        transport = Transport(guard, self._replica, self._store, self._roots, freshness, materials)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
         cluster = Cluster(
             config,
@@ -186,7 +197,7 @@ class Node:
         self._server = make_server(config, self._leader_hint, self._metrics, self._spans, call_audit)
         self._watching = Watching(guard, self._store, freshness)
         key_pb2_grpc.add_KeyServiceServicer_to_server(
-            KeyServicer(keys, self._watching, headers, config.limits), self._server
+            KeyServicer(keys, staging, transport, self._watching, headers, config.limits), self._server
         )
         crypto_pb2_grpc.add_CryptoServiceServicer_to_server(
             CryptoServicer(
@@ -233,6 +244,7 @@ class Node:
         loops = {
             "links": self._links.watch(),
             "upkeep": self._upkeep.run(),
+            "rotation": self._rotator.run(),
             "health": self._watch_health(),
             "audit": self._audit.run(),
             "certificates": self._certificates.run(),

@@ -21,6 +21,9 @@ CONTEXT = b"qkms/context/v1"
 ENCRYPTION_KEY = b"qkms/encryption-key/v1"
 DERIVED_KEY = b"qkms/derived-key/v2"
 SEALED_DATA = b"qkms/sealed-data/v1"
+# Material brought in and out (qkms.wrapping, qkms_node.keys.importing)
+MATERIAL_WRAP = b"qkms/material-wrap/v1"
+IMPORT_KEY_SEAL = b"qkms/import-key-seal/v1"
 # Hybrid encapsulation to a key (qkms.hybrid)
 HYBRID_KEM = b"qkms/hybrid-kem/v1"
 # A node's own store (qkms_node.keys.local)

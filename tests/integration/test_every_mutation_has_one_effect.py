@@ -15,12 +15,15 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import descriptor_pool
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from qkms.v1 import key_pb2 as keys
 from qkms.v1 import policy_pb2 as policies
 from qkms.v1 import session_pb2 as sessions
+from qkms.wrapping import Method, wrap
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
 from qkms_client import PendingSession
@@ -78,14 +81,14 @@ class Api:
 
         return wait_for(f"an answer to {method} at {node}", answered, 60, 0.2)
 
-    def do(self, method: str, principal: Identity = OPERATOR, **fields: Any) -> Any:
+    def do(self, method: str, principal: Identity = OPERATOR, /, **fields: Any) -> Any:
         """A call of its own, not one that is repeated later."""
         return self.call(method, request_of(method, **fields), principal)
 
-    def key(self, versions: int = 1) -> str:
+    def key(self, versions: int = 1, **settings: Any) -> str:
         """A new key's name."""
         key_id = f"key-{uuid.uuid4().hex[:12]}"
-        self.do("KeyService/CreateKey", key_id=key_id, algorithm=keys.AES_256_GCM)
+        self.do("KeyService/CreateKey", key_id=key_id, algorithm=keys.AES_256_GCM, **settings)
         for version in range(1, versions):
             self.do("KeyService/RotateKey", name=f"keys/{key_id}", expected_primary_version=version)
         return f"keys/{key_id}"
@@ -106,7 +109,7 @@ class Api:
             channel.close()
 
 
-def request_of(method: str, **fields: Any) -> Message:
+def request_of(method: str, /, **fields: Any) -> Message:
     """A request with a fresh request id."""
     request: Message = GetMessageClass(MUTATIONS[method].input_type)(request_id=str(uuid.uuid4()), **fields)
     return request
@@ -159,6 +162,76 @@ def _(api: Api) -> dict[str, Any]:
     name = f"{api.key(2)}/versions/1"
     api.do("KeyService/DestroyVersion", name=name)
     return {"name": name}
+
+
+@scenario("KeyService/CompromiseVersion")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"{api.key(2)}/versions/1", "reason": "lost"}
+
+
+@scenario("KeyService/UpdateKey")
+def _(api: Api) -> dict[str, Any]:
+    key = keys.Key(name=api.key(), labels={"team": "b"})
+    return {"key": key, "update_mask": FieldMask(paths=["labels"])}
+
+
+@scenario("KeyService/DisableKey")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": api.key()}
+
+
+@scenario("KeyService/EnableKey")
+def _(api: Api) -> dict[str, Any]:
+    name = api.key()
+    api.do("KeyService/DisableKey", name=name)
+    return {"name": name}
+
+
+@scenario("KeyService/DeleteKey")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": api.key(skip_initial_version=True)}
+
+
+@scenario("KeyService/StageVersion")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": api.key()}
+
+
+def _staged(api: Api) -> str:
+    """The name of a staged version of a key that does not wait for caches."""
+    return str(api.do("KeyService/StageVersion", name=api.key(max_staleness=Duration())).version.name)
+
+
+@scenario("KeyService/ValidateVersion")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": _staged(api)}
+
+
+@scenario("KeyService/ActivateVersion")
+def _(api: Api) -> dict[str, Any]:
+    name = _staged(api)
+    api.do("KeyService/ValidateVersion", name=name)
+    return {"name": name, "expected_primary_version": 1}
+
+
+@scenario("KeyService/AbortVersion")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": _staged(api), "reason": "a drill"}
+
+
+@scenario("KeyService/GetImportParameters")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": api.key(), "method": keys.MLKEM768_AES_KWP}
+
+
+@scenario("KeyService/ImportVersion")
+def _(api: Api) -> dict[str, Any]:
+    method = Method.MLKEM768_AES_KWP
+    parameters = api.do("KeyService/GetImportParameters", name=api.key(), method=int(method)).parameters
+    return {
+        "name": parameters.name,
+        "wrapped_material": wrap(method, parameters.public_key, bytes(range(32)), parameters.name),
+    }
 
 
 @scenario("ClusterService/RotateRoot")

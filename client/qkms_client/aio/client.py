@@ -9,6 +9,7 @@ from qkms_client.aio.audit import AsyncAuditCalls
 from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
+from qkms_client.aio.lifecycle import AsyncLifecycleCalls
 from qkms_client.aio.members import AsyncMemberCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
 from qkms_client.aio.signing import AsyncSigningCalls
@@ -18,6 +19,7 @@ from qkms_client.profile import load_profile
 
 class AsyncClient(
     AsyncKeyCalls,
+    AsyncLifecycleCalls,
     AsyncCryptoCalls,
     AsyncSigningCalls,
     AsyncSessionCalls,

@@ -10,12 +10,14 @@ from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random, re
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
 from qkms_client.cli.kem import decapsulate, encapsulate
 from qkms_client.cli.keys import keys
+from qkms_client.cli.lifecycle import LIFECYCLE
 from qkms_client.cli.members import cluster
 from qkms_client.cli.policy import policy
 from qkms_client.cli.role import role
 from qkms_client.cli.session import session
 from qkms_client.cli.signing import mac, public_key, sign, verify, verify_mac
 from qkms_client.cli.tenant import grant, tenant
+from qkms_client.cli.transport import TRANSPORT
 from qkms_client.errors import QkmsError
 
 
@@ -49,6 +51,8 @@ def main() -> None:
     """
 
 
+for command in (*LIFECYCLE, *TRANSPORT):
+    keys.add_command(command)
 for command in (
     status,
     keys,

@@ -121,10 +121,115 @@ class VersionDestroyed(QkmsError):
 
 
 class VersionIsPrimary(QkmsError):
-    """The primary version of a key cannot be destroyed."""
+    """The primary version of a key cannot be destroyed while it is active."""
 
     default_reason = "VERSION_IS_PRIMARY"
+    advice = "rotate the key first, or disable the version"
+
+
+class VersionStaged(QkmsError):
+    """The version waits for activation and is not used before."""
+
+    default_reason = "VERSION_STAGED"
+    advice = "validate and activate the version"
+
+
+class VersionCompromised(QkmsError):
+    """The version is compromised: it never protects again, and decrypts only where the key allows it."""
+
+    default_reason = "VERSION_COMPROMISED"
+    advice = "rotate the key and rewrap; allow_compromised_decrypt lets old data be read meanwhile"
+
+
+class VersionTooOld(QkmsError):
+    """The version is below the key's least version for this use."""
+
+    default_reason = "VERSION_TOO_OLD"
+    advice = "use a newer version, or lower min_decrypt_version or min_encrypt_version"
+
+
+class VersionNotValidated(QkmsError):
+    """The evidence for a staged version is not there yet; the metadata names who is `missing`."""
+
+    default_reason = "VERSION_NOT_VALIDATED"
+    advice = "validate the version once a quorum of nodes has caught up"
+
+
+class ActivationTooEarly(QkmsError):
+    """A node may still have a view from before the staging; `retry_after` says for how long, in seconds."""
+
+    default_reason = "ACTIVATION_TOO_EARLY"
+    advice = "activate after the time that is named, or rotate the key in one step"
+
+
+class MinVersionTooHigh(QkmsError):
+    """A least version above the primary one would leave nothing to use."""
+
+    default_reason = "MIN_VERSION_TOO_HIGH"
     advice = "rotate the key first"
+
+
+class NoPrimaryVersion(QkmsError):
+    """The key has no active version yet."""
+
+    default_reason = "NO_PRIMARY_VERSION"
+    advice = "stage or import a version, validate it and activate it"
+
+
+class KeyDisabled(QkmsError):
+    """The key is disabled and not used."""
+
+    default_reason = "KEY_DISABLED"
+    advice = "enable the key if it is to be used"
+
+
+class KeyDeleted(QkmsError):
+    """The key was deleted; its name is never used again."""
+
+    default_reason = "KEY_DELETED"
+    advice = "use another key"
+
+
+class KeyHasVersions(QkmsError):
+    """A key is deleted only when all its versions are destroyed."""
+
+    default_reason = "KEY_HAS_VERSIONS"
+    advice = "destroy the versions and wait for their grace to end"
+
+
+class DeletionProtected(QkmsError):
+    """The key is protected from destruction."""
+
+    default_reason = "DELETION_PROTECTED"
+    advice = "update the key to take the protection off"
+
+
+class EtagMismatch(Conflict):
+    """What is to be changed was changed since its etag was read."""
+
+    default_reason = "ETAG_MISMATCH"
+    advice = "read it again and decide whether the change is still wanted"
+
+
+class NotExportable(QkmsError):
+    """The key was not created exportable."""
+
+    default_reason = "NOT_EXPORTABLE"
+    advice = "create an exportable key for material that must leave the cluster"
+
+
+class ImportNotFound(QkmsError):
+    """The wrapping key of an import was used, replaced or has expired."""
+
+    default_reason = "IMPORT_NOT_FOUND"
+    advice = "get new import parameters and wrap the material again"
+
+
+class WrappingRejected(QkmsError):
+    """Material that does not unwrap or is not what the algorithm needs, or a public key that cannot be used."""
+
+    default_reason = "WRAPPING_REJECTED"
+    advice = "check the public key, the wrapping method and the length of the material"
 
 
 class AlgorithmUnsuitable(QkmsError):
@@ -256,10 +361,3 @@ class AuditBroken(QkmsError):
 
     default_reason = "AUDIT_BROKEN"
     advice = "verify the audit of that node, and keep its files as they are"
-
-
-class EtagMismatch(Conflict):
-    """The record was changed since its etag was read."""
-
-    default_reason = "ETAG_MISMATCH"
-    advice = "read the record again and decide whether it still needs the change"

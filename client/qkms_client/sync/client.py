@@ -10,6 +10,7 @@ from qkms_client.sync.audit import AuditCalls
 from qkms_client.sync.cluster import ClusterCalls
 from qkms_client.sync.crypto import CryptoCalls
 from qkms_client.sync.keys import KeyCalls
+from qkms_client.sync.lifecycle import LifecycleCalls
 from qkms_client.sync.members import MemberCalls
 from qkms_client.sync.sessions import SessionCalls
 from qkms_client.sync.signing import SigningCalls
@@ -18,6 +19,7 @@ from qkms_client.sync.tenants import TenantCalls
 
 class Client(
     KeyCalls,
+    LifecycleCalls,
     CryptoCalls,
     SigningCalls,
     SessionCalls,

@@ -21,6 +21,8 @@ from qkms_node.ledger import (
     quota_rules,
     root_rules,
     session_rules,
+    staging_rules,
+    version_rules,
 )
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.records import RequestRecord
@@ -69,8 +71,12 @@ def advance(state: State, time_ms: int) -> None:
 
 def _do_due(state: State, kind: str, name: str, number: int, due_ms: int) -> bool:
     match kind:
-        case key_rules.DESTROY:
-            return key_rules.erase_due(state, name, number, due_ms)
+        case version_rules.DESTROY:
+            return version_rules.erase_due(state, name, number, due_ms)
+        case key_rules.ROTATE:
+            return key_rules.rotation_falls_due(state, name, due_ms)
+        case staging_rules.EXPIRE_IMPORT:
+            return staging_rules.expire_import(state, name, due_ms)
         case session_rules.EXPIRE:
             return session_rules.expire_due(state, name)
         case session_rules.FORGET:
@@ -103,13 +109,39 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
         case c.RotateKey():
             return key_rules.rotate_key(state, command)
         case c.DisableVersion():
-            return key_rules.disable_version(state, command)
+            return version_rules.disable_version(state, command)
         case c.EnableVersion():
-            return key_rules.enable_version(state, command)
+            return version_rules.enable_version(state, command)
         case c.DestroyVersion():
-            return key_rules.destroy_version(state, command)
+            return version_rules.destroy_version(state, command)
         case c.RestoreVersion():
-            return key_rules.restore_version(state, command)
+            return version_rules.restore_version(state, command)
+        case c.CompromiseVersion():
+            return version_rules.compromise_version(state, command)
+        case c.UpdateKey():
+            return key_rules.update_key(state, command)
+        case c.DisableKey():
+            return key_rules.disable_key(state, command)
+        case c.EnableKey():
+            return key_rules.enable_key(state, command)
+        case c.DeleteKey():
+            return key_rules.delete_key(state, command)
+        case c.StageVersion():
+            return staging_rules.stage_version(state, command)
+        case c.OpenImport():
+            return staging_rules.open_import(state, command)
+        case c.ImportVersion():
+            return staging_rules.import_version(state, command)
+        case c.ValidateVersion():
+            return staging_rules.validate_version(state, command)
+        case c.ActivateVersion():
+            return staging_rules.activate_version(state, command)
+        case c.AbortVersion():
+            return staging_rules.abort_version(state, command)
+        case c.ConfirmVersion():
+            return staging_rules.confirm_version(state, command)
+        case c.RejectVersion():
+            return staging_rules.reject_version(state, command)
         case c.RequestRoot():
             return root_rules.request_root(state, command)
         case c.OpenSession():

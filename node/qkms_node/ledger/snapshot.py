@@ -31,6 +31,7 @@ from qkms_node.ledger.records import (
     RootRecord,
     SessionRecord,
     VersionRecord,
+    WrappingRecord,
 )
 from qkms_node.ledger.state import State
 
@@ -56,6 +57,10 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "sessions": (str, SessionRecord),
     "requests": (str, RequestRecord),
     "qkd_key_epochs": (str, int),
+    "tombstones": (str, KeyRecord),
+    "unconfirmed": (tuple[str, int], int),
+    "rotation_due": (str, int),
+    "wrappings": (str, WrappingRecord),
     "members": (str, MemberRecord),
     "join_tokens": (str, JoinTokenRecord),
     "handovers": (str, HandoverRecord),

@@ -29,6 +29,7 @@ from qkms_node.ledger.records import (
     RootRecord,
     SessionRecord,
     VersionRecord,
+    WrappingRecord,
 )
 from qkms_node.ledger.tallies import Tally, key_tally, session_tally, version_tally
 
@@ -81,11 +82,20 @@ class State:
     anchors: dict[tuple[str, int], AnchorRecord] = field(default_factory=dict)
     events: deque[EventRecord] = field(default_factory=deque)
     due: list[tuple[int, str, str, int]] = field(default_factory=list)
+    # Keys that were deleted: their names are never used again.
+    tombstones: dict[str, KeyRecord] = field(default_factory=dict)
+    # Staged versions, with the revision of their staging, of which a voter has not spoken yet.
+    unconfirmed: dict[tuple[str, int], int] = field(default_factory=dict)
+    # Keys whose rotation is due, with the time it fell due at.
+    rotation_due: dict[str, int] = field(default_factory=dict)
+    wrappings: dict[str, WrappingRecord] = field(default_factory=dict)
 
     def key(self, key_id: str) -> KeyRecord:
-        """The key, or the refusal KEY_NOT_FOUND."""
+        """The key, or the refusal KEY_NOT_FOUND or KEY_DELETED."""
         key = self.keys.get(key_id)
         if key is None:
+            if key_id in self.tombstones:
+                raise Refusal("KEY_DELETED", f"keys/{key_id} was deleted", name=f"keys/{key_id}")
             raise Refusal("KEY_NOT_FOUND", f"there is no key keys/{key_id}", name=f"keys/{key_id}")
         return key
 

@@ -194,7 +194,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def CreateGrant(self, request: pb.CreateGrantRequest, context: Context) -> pb.CreateGrantResponse:
         command = c.CreateGrant(
             mutation_request(request, request.request_id),
-            fields.uuid_field("grant_id", request.grant_id),
+            fields.uuid_text("grant_id", request.grant_id),
             own.principal("grantee", request.grantee),
             own.lent_actions(request.actions),
             own.lent_keys(request.keys),
@@ -208,7 +208,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         )
 
     async def RevokeGrant(self, request: pb.RevokeGrantRequest, context: Context) -> pb.RevokeGrantResponse:
-        grant_id = fields.uuid_field("name", request.name.removeprefix("grants/"))
+        grant_id = fields.uuid_text("name", request.name.removeprefix("grants/"))
         identity = mutation_request(request, request.request_id)
         outcome = await self._access.revoke_grant(c.RevokeGrant(identity, grant_id))
         return pb.RevokeGrantResponse(header=self._headers.make(), replayed=outcome.replayed)
@@ -216,7 +216,7 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def ListGrants(self, request: pb.ListGrantsRequest, context: Context) -> pb.ListGrantsResponse:
         wanted = fields.wanted(request.consistency, request.HasField("consistency")) or LINEARIZABLE
         size = fields.page_size(request.page_size)
-        after = fields.uuid_field("page_token", request.page_token) if request.page_token else ""
+        after = fields.uuid_text("page_token", request.page_token) if request.page_token else ""
         records = await self._access.grants(caller.get(), after, size, wanted)
         return pb.ListGrantsResponse(
             header=self._headers.make(wanted),

@@ -98,7 +98,7 @@ class Crypto:
             named = ciphertext_version(ciphertext) if isinstance(scheme, SealingScheme) else number
             if number and number != named:
                 raise InvalidField("version", f"is {number}, the ciphertext is under version {named}")
-            used = self._versions.numbered(key_id, named, ENCRYPTION, "decrypt")
+            used = await self._versions.numbered(key_id, named, ENCRYPTION, "decrypt")
             if isinstance(used.scheme, PublicKeyEncryptionScheme):
                 _unbound(used.key.algorithm, bound)
                 return used.scheme.decrypt(used.material, ciphertext), used.version, effective
@@ -117,7 +117,7 @@ class Crypto:
         )
         with _ciphertext_errors():
             self._versions.scheme(key_id, SEALING, "rewrap")
-            source = self._versions.numbered(key_id, ciphertext_version(ciphertext), SEALING, "rewrap")
+            source = await self._versions.numbered(key_id, ciphertext_version(ciphertext), SEALING, "rewrap")
             plaintext = _open(source, ciphertext, bound)
         target = self._versions.primary(key_id, SEALING, "rewrap")
         self._guard.still(principal, "crypto.rewrap", key_id, bound.context, int(target.version.grade))
@@ -151,7 +151,7 @@ class Crypto:
         if length not in DERIVED_BYTES:
             raise InvalidField("length", f"is {length}; it must be {DERIVED_BYTES[0]} to {DERIVED_BYTES[-1]}")
         if number:
-            used = self._versions.numbered(key_id, number, SEALING, "derive")
+            used = await self._versions.numbered(key_id, number, SEALING, "derive")
         else:
             used = self._versions.primary(key_id, SEALING, "derive")
         version = used.version

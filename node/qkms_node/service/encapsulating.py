@@ -31,7 +31,7 @@ class Encapsulating:
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """The shared secret in a ciphertext for a version. Raises QkmsError."""
         effective = await self._admission.admit(principal, "crypto.decapsulate", key_id, wanted, (), number)
-        used = self._versions.numbered(key_id, number, KEMS, "decapsulate")
+        used = await self._versions.numbered(key_id, number, KEMS, "decapsulate")
         try:
             return used.scheme.decapsulate(used.material, ciphertext), used.version, effective
         except CiphertextMalformed as error:

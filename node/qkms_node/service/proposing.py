@@ -73,5 +73,7 @@ class Proposer:
 def accepted(outcome: Outcome) -> Outcome:
     """The outcome, or its refusal raised as QkmsError."""
     if outcome.code:
-        raise QkmsError(outcome.code, outcome.message, None, **outcome.metadata)
+        wait_ms = outcome.metadata.get("wait_ms")
+        retry_after_s = int(wait_ms) / 1000 if wait_ms else None
+        raise QkmsError(outcome.code, outcome.message, retry_after_s, **outcome.metadata)
     return outcome

@@ -44,7 +44,7 @@ class Signing:
     ) -> tuple[bool, VersionRecord, Wanted]:
         """Whether a version made a signature. Raises QkmsError."""
         effective = await self._admission.admit(principal, "crypto.verify", key_id, wanted, (), number)
-        used = self._versions.numbered(key_id, number, SIGNATURES, "verify")
+        used = await self._versions.numbered(key_id, number, SIGNATURES, "verify")
         _check(used.scheme, message, manner)
         valid = used.scheme.verify(used.version.public_key, message, signature, manner)
         return valid, used.version, effective
@@ -62,7 +62,7 @@ class Signing:
     ) -> tuple[bool, VersionRecord, Wanted]:
         """Whether a version made a MAC. Raises QkmsError."""
         effective = await self._admission.admit(principal, "crypto.verify_mac", key_id, wanted, (), number)
-        used = self._versions.numbered(key_id, number, MACS, "verify mac")
+        used = await self._versions.numbered(key_id, number, MACS, "verify mac")
         return used.scheme.verify(used.material, data, mac), used.version, effective
 
     async def public_key(
@@ -72,7 +72,7 @@ class Signing:
         effective = await self._admission.admit(principal, "crypto.public_key", key_id, wanted, (), number)
         number = number or self._versions.primary_number(key_id)
         # Opened, so that a public half put in place of the true one in this node's ledger is not given out.
-        used = self._versions.numbered(key_id, number, WITH_PUBLIC_KEY, "get public key")
+        used = await self._versions.numbered(key_id, number, WITH_PUBLIC_KEY, "get public key")
         return used.key.algorithm, used.version, effective
 
 

@@ -11,12 +11,13 @@ import qkms_node
 from qkms_node.errors import InvalidField, QkmsError
 from qkms_node.rpc.errors import STATUS, rich_status, status_code
 
-# Only nodes see these: outcomes of root commands that the voter and the seeder read, and a
+# Only nodes see these: outcomes of commands that the voter, the witness and the seeder read, and a
 # stale proposal, which the service draws again.
 INSIDE = {
     "SHARE_BELOW_GRADE",
     "EPOCH_ABORTED",
     "NOT_A_VOTER",
+    "EVIDENCE_REFUSED",
     "COMMITMENT_MISMATCH",
     "EPOCH_NOT_FOUND",
     "NOT_CONFIRMED",
