@@ -8,6 +8,7 @@ under `t`. Decoding is strict; a command this version does not know raises
 import msgspec
 
 from qkms_node.keys.grade import Grade
+from qkms_node.ledger.command import Command, Mutation, Request
 from qkms_node.ledger.records import (
     AnswerRecord,
     KeyRecord,
@@ -17,24 +18,28 @@ from qkms_node.ledger.records import (
     ShareRecord,
     VersionRecord,
 )
+from qkms_node.ledger.recovery_commands import SealToRecovery, SetRecovery
+from qkms_node.ledger.restore_commands import FinishRestore, RestorePart
+from qkms_node.ledger.rewrap_commands import DestroyRoot, Rewrapped, RewrapVersions
+
+__all__ = [
+    "Command",
+    "DestroyRoot",
+    "FinishRestore",
+    "Mutation",
+    "Request",
+    "RestorePart",
+    "RewrapVersions",
+    "Rewrapped",
+    "SealToRecovery",
+    "SetRecovery",
+]
 
 
 class UnknownCommand(Exception):
     """A log entry that this version cannot read. Upgrade this node before it rejoins."""
 
     code = "UNKNOWN_COMMAND"
-
-
-class Request(msgspec.Struct, frozen=True):
-    """Who asks, and the identity of the request for deduplication.
-
-    `request_id` is a UUID chosen by the caller; `fingerprint` is SHA-256 (32
-    bytes) over the principal, the method and the canonical request.
-    """
-
-    request_id: str
-    fingerprint: bytes
-    principal: str
 
 
 class NewVersion(msgspec.Struct, frozen=True):
@@ -44,16 +49,6 @@ class NewVersion(msgspec.Struct, frozen=True):
     epoch: int
     wrapped: bytes
     check_value: bytes
-
-
-class Command(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=True):
-    """Base of all commands."""
-
-
-class Mutation(Command, frozen=True):
-    """A command that a client asked for, deduplicated by its request."""
-
-    request: Request
 
 
 class CreateKey(Mutation, frozen=True, tag="create_key"):
@@ -222,6 +217,12 @@ AnyCommand = (
     | ReplaceShare
     | ActivateRoot
     | AbortRoot
+    | RewrapVersions
+    | DestroyRoot
+    | SetRecovery
+    | SealToRecovery
+    | RestorePart
+    | FinishRestore
     | AdvanceTime
 )
 

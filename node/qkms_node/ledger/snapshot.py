@@ -18,7 +18,9 @@ from qkms_node.ledger.records import (
     EventRecord,
     KeyRecord,
     NodeRecord,
+    RecoveryRecord,
     RequestRecord,
+    RestoreRecord,
     RootRecord,
     SessionRecord,
     VersionRecord,
@@ -36,6 +38,9 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "sessions": (str, SessionRecord),
     "requests": (str, RequestRecord),
     "qkd_key_epochs": (str, int),
+    "recovery": (str, RecoveryRecord),
+    "restores": (str, RestoreRecord),
+    "restore_parts": (int, bytes),
 }
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -15,7 +15,9 @@ from qkms_node.ledger.records import (
     EventType,
     KeyRecord,
     NodeRecord,
+    RecoveryRecord,
     RequestRecord,
+    RestoreRecord,
     RootRecord,
     SessionRecord,
     VersionRecord,
@@ -56,6 +58,10 @@ class State:
     qkd_key_epochs: dict[str, int] = field(default_factory=dict)
     events: deque[EventRecord] = field(default_factory=deque)
     due: list[tuple[int, str, str, int]] = field(default_factory=list)
+    # At most one entry each: the present recovery key by its set id, the latest restore by its id.
+    recovery: dict[str, RecoveryRecord] = field(default_factory=dict)
+    restores: dict[str, RestoreRecord] = field(default_factory=dict)
+    restore_parts: dict[int, bytes] = field(default_factory=dict)
 
     def key(self, key_id: str) -> KeyRecord:
         """The key, or the refusal KEY_NOT_FOUND."""

@@ -26,31 +26,75 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from qkms.v1 import common_pb2 as qkms_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15qkms/v1/cluster.proto\x12\x07qkms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14qkms/v1/common.proto\"<\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0brpc_address\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\"\xfb\x01\n\tRootEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.qkms.v1.EpochState\x12\x1d\n\x05grade\x18\x03 \x01(\x0e\x32\x0e.qkms.v1.Grade\x12\x13\n\x0bqkd_key_ids\x18\x04 \x03(\t\x12\x14\n\x0c\x63onfirmed_by\x18\x05 \x03(\t\x12.\n\nstage_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xef\x02\n\nNodeStatus\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x1b\n\x04role\x18\x03 \x01(\x0e\x32\r.qkms.v1.Role\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x10\n\x08revision\x18\x07 \x01(\x04\x12\x14\n\x0cstate_digest\x18\x08 \x01(\x0c\x12 \n\x04root\x18\t \x01(\x0b\x32\x12.qkms.v1.RootEpoch\x12\x13\n\x0bopen_epochs\x18\n \x03(\x04\x12\x0f\n\x07seeding\x18\x0b \x01(\t\x12 \n\x07members\x18\x0c \x03(\x0b\x32\x0f.qkms.v1.Member\x12\x11\n\tkey_count\x18\r \x01(\r\x12\x0f\n\x07version\x18\x0e \x01(\t\x12.\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10GetStatusRequest\"a\n\x11GetStatusResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12#\n\x06status\x18\x02 \x01(\x0b\x32\x13.qkms.v1.NodeStatus\"?\n\x11RotateRootRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65xpected_epoch\x18\x02 \x01(\x04\"O\n\x12RotateRootResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x10\n\x08replayed\x18\x02 \x01(\x08*E\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x46OLLOWER\x10\x01\x12\r\n\tCANDIDATE\x10\x02\x12\n\n\x06LEADER\x10\x03*a\n\nEpochState\x12\x1b\n\x17\x45POCH_STATE_UNSPECIFIED\x10\x00\x12\n\n\x06STAGED\x10\x01\x12\x10\n\x0c\x45POCH_ACTIVE\x10\x02\x12\x0b\n\x07RETIRED\x10\x03\x12\x0b\n\x07\x41\x42ORTED\x10\x04\x32\x9b\x01\n\x0e\x43lusterService\x12\x42\n\tGetStatus\x12\x19.qkms.v1.GetStatusRequest\x1a\x1a.qkms.v1.GetStatusResponse\x12\x45\n\nRotateRoot\x12\x1a.qkms.v1.RotateRootRequest\x1a\x1b.qkms.v1.RotateRootResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15qkms/v1/cluster.proto\x12\x07qkms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14qkms/v1/common.proto\"<\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0brpc_address\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\"\xfb\x01\n\tRootEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.qkms.v1.EpochState\x12\x1d\n\x05grade\x18\x03 \x01(\x0e\x32\x0e.qkms.v1.Grade\x12\x13\n\x0bqkd_key_ids\x18\x04 \x03(\t\x12\x14\n\x0c\x63onfirmed_by\x18\x05 \x03(\t\x12.\n\nstage_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xd2\x03\n\nNodeStatus\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x1b\n\x04role\x18\x03 \x01(\x0e\x32\r.qkms.v1.Role\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x10\n\x08revision\x18\x07 \x01(\x04\x12\x14\n\x0cstate_digest\x18\x08 \x01(\x0c\x12 \n\x04root\x18\t \x01(\x0b\x32\x12.qkms.v1.RootEpoch\x12\x13\n\x0bopen_epochs\x18\n \x03(\x04\x12\x0f\n\x07seeding\x18\x0b \x01(\t\x12 \n\x07members\x18\x0c \x03(\x0b\x32\x0f.qkms.v1.Member\x12\x11\n\tkey_count\x18\r \x01(\r\x12\x0f\n\x07version\x18\x0e \x01(\t\x12.\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x04seal\x18\x1e \x01(\x0b\x32\x13.qkms.v1.SealStatus\x12%\n\nepoch_uses\x18\x1f \x03(\x0b\x32\x11.qkms.v1.EpochUse\x12\x17\n\x0frecovery_set_id\x18  \x01(\t\"`\n\nSealStatus\x12\x0c\n\x04mode\x18\x01 \x01(\t\x12\x0e\n\x06sealed\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0cneeds_secret\x18\x04 \x01(\x08\x12\x0e\n\x06stored\x18\x05 \x01(\x08\"\x9f\x01\n\x08\x45pochUse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.qkms.v1.EpochState\x12\x1d\n\x05grade\x18\x03 \x01(\x0e\x32\x0e.qkms.v1.Grade\x12\x15\n\rversion_count\x18\x04 \x01(\r\x12\x15\n\rsession_count\x18\x05 \x01(\r\x12\x13\n\x0brecoverable\x18\x06 \x01(\x08\"\x12\n\x10GetStatusRequest\"a\n\x11GetStatusResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12#\n\x06status\x18\x02 \x01(\x0b\x32\x13.qkms.v1.NodeStatus\"?\n\x11RotateRootRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65xpected_epoch\x18\x02 \x01(\x04\"O\n\x12RotateRootResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"#\n\x0bSealRequest\x12\x14\n\x0c\x65ven_if_last\x18\x01 \x01(\x08\"k\n\x0cSealResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12!\n\x04seal\x18\x02 \x01(\x0b\x32\x13.qkms.v1.SealStatus\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\"\x1f\n\rUnsealRequest\x12\x0e\n\x06secret\x18\x01 \x01(\x0c\"m\n\x0eUnsealResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12!\n\x04seal\x18\x02 \x01(\x0b\x32\x13.qkms.v1.SealStatus\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\"0\n\x0fHybridPublicKey\x12\r\n\x05mlkem\x18\x01 \x01(\x0c\x12\x0e\n\x06x25519\x18\x02 \x01(\x0c\"\xa4\x01\n\x0bRecoveryKey\x12\x0e\n\x06set_id\x18\x01 \x01(\t\x12\x11\n\tthreshold\x18\x02 \x01(\r\x12\x13\n\x0bshare_count\x18\x03 \x01(\r\x12,\n\npublic_key\x18\x04 \x01(\x0b\x32\x18.qkms.v1.HybridPublicKey\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\x0fRecoverableRoot\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\"\x14\n\x12GetRecoveryRequest\"\xcf\x01\n\x13GetRecoveryResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12&\n\x08recovery\x18\x02 \x01(\x0b\x32\x14.qkms.v1.RecoveryKey\x12\'\n\x05roots\x18\x03 \x03(\x0b\x32\x18.qkms.v1.RecoverableRoot\x12\x12\n\ncluster_id\x18\x04 \x01(\t\x12*\n\x08node_key\x18\x05 \x01(\x0b\x32\x18.qkms.v1.HybridPublicKey\"i\n\x12SetRecoveryRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x08recovery\x18\x02 \x01(\x0b\x32\x14.qkms.v1.RecoveryKey\x12\x17\n\x0f\x65xpected_set_id\x18\x03 \x01(\t\"P\n\x13SetRecoveryResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"N\n\x13OpenRecoveryRequest\x12\x0e\n\x06set_id\x18\x01 \x01(\t\x12\'\n\x05roots\x18\x02 \x03(\x0b\x32\x18.qkms.v1.RecoverableRoot\"T\n\x14OpenRecoveryResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x13\n\x0bopen_epochs\x18\x02 \x03(\x04\"P\n\rPassphraseKey\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12\x12\n\nmemory_kib\x18\x02 \x01(\r\x12\x0e\n\x06passes\x18\x03 \x01(\r\x12\r\n\x05lanes\x18\x04 \x01(\r\"\x88\x02\n\x0c\x42\x61\x63kupHeader\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61\x63tive_epoch\x18\x05 \x01(\x04\x12\x11\n\tkey_count\x18\x06 \x01(\r\x12\x19\n\x0frecovery_set_id\x18\x07 \x01(\tH\x00\x12,\n\npassphrase\x18\x08 \x01(\x0b\x32\x16.qkms.v1.PassphraseKeyH\x00\x12\x17\n\x0fsealed_file_key\x18\t \x01(\x0c\x42\x05\n\x03key\"e\n\rBackupRequest\x12\x19\n\x0frecovery_set_id\x18\x01 \x01(\tH\x00\x12\x32\n\npassphrase\x18\x02 \x01(\x0b\x32\x1c.qkms.v1.PassphraseBackupKeyH\x00\x42\x05\n\x03key\"o\n\x13PassphraseBackupKey\x12*\n\nderivation\x18\x01 \x01(\x0b\x32\x16.qkms.v1.PassphraseKey\x12,\n\npublic_key\x18\x02 \x01(\x0b\x32\x18.qkms.v1.HybridPublicKey\"G\n\x0e\x42\x61\x63kupResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"o\n\x14RestoreBackupRequest\x12\x12\n\nrestore_id\x18\x01 \x01(\t\x12\x17\n\x0fsealed_file_key\x18\x02 \x01(\x0c\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x0c\n\x04last\x18\x05 \x01(\x08\"x\n\x15RestoreBackupResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x11\n\tkey_count\x18\x03 \x01(\r\x12\x0e\n\x06\x65pochs\x18\x04 \x03(\x04*E\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x46OLLOWER\x10\x01\x12\r\n\tCANDIDATE\x10\x02\x12\n\n\x06LEADER\x10\x03*v\n\nEpochState\x12\x1b\n\x17\x45POCH_STATE_UNSPECIFIED\x10\x00\x12\n\n\x06STAGED\x10\x01\x12\x10\n\x0c\x45POCH_ACTIVE\x10\x02\x12\x0b\n\x07RETIRED\x10\x03\x12\x0b\n\x07\x41\x42ORTED\x10\x04\x12\x13\n\x0f\x45POCH_DESTROYED\x10\x05\x32\xf9\x04\n\x0e\x43lusterService\x12\x42\n\tGetStatus\x12\x19.qkms.v1.GetStatusRequest\x1a\x1a.qkms.v1.GetStatusResponse\x12\x45\n\nRotateRoot\x12\x1a.qkms.v1.RotateRootRequest\x1a\x1b.qkms.v1.RotateRootResponse\x12\x33\n\x04Seal\x12\x14.qkms.v1.SealRequest\x1a\x15.qkms.v1.SealResponse\x12\x39\n\x06Unseal\x12\x16.qkms.v1.UnsealRequest\x1a\x17.qkms.v1.UnsealResponse\x12H\n\x0bGetRecovery\x12\x1b.qkms.v1.GetRecoveryRequest\x1a\x1c.qkms.v1.GetRecoveryResponse\x12H\n\x0bSetRecovery\x12\x1b.qkms.v1.SetRecoveryRequest\x1a\x1c.qkms.v1.SetRecoveryResponse\x12K\n\x0cOpenRecovery\x12\x1c.qkms.v1.OpenRecoveryRequest\x1a\x1d.qkms.v1.OpenRecoveryResponse\x12;\n\x06\x42\x61\x63kup\x12\x16.qkms.v1.BackupRequest\x1a\x17.qkms.v1.BackupResponse0\x01\x12N\n\rRestoreBackup\x12\x1d.qkms.v1.RestoreBackupRequest\x1a\x1e.qkms.v1.RestoreBackupResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qkms.v1.cluster_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1040
-  _globals['_ROLE']._serialized_end=1109
-  _globals['_EPOCHSTATE']._serialized_start=1111
-  _globals['_EPOCHSTATE']._serialized_end=1208
+  _globals['_ROLE']._serialized_start=3416
+  _globals['_ROLE']._serialized_end=3485
+  _globals['_EPOCHSTATE']._serialized_start=3487
+  _globals['_EPOCHSTATE']._serialized_end=3605
   _globals['_MEMBER']._serialized_start=89
   _globals['_MEMBER']._serialized_end=149
   _globals['_ROOTEPOCH']._serialized_start=152
   _globals['_ROOTEPOCH']._serialized_end=403
   _globals['_NODESTATUS']._serialized_start=406
-  _globals['_NODESTATUS']._serialized_end=773
-  _globals['_GETSTATUSREQUEST']._serialized_start=775
-  _globals['_GETSTATUSREQUEST']._serialized_end=793
-  _globals['_GETSTATUSRESPONSE']._serialized_start=795
-  _globals['_GETSTATUSRESPONSE']._serialized_end=892
-  _globals['_ROTATEROOTREQUEST']._serialized_start=894
-  _globals['_ROTATEROOTREQUEST']._serialized_end=957
-  _globals['_ROTATEROOTRESPONSE']._serialized_start=959
-  _globals['_ROTATEROOTRESPONSE']._serialized_end=1038
-  _globals['_CLUSTERSERVICE']._serialized_start=1211
-  _globals['_CLUSTERSERVICE']._serialized_end=1366
+  _globals['_NODESTATUS']._serialized_end=872
+  _globals['_SEALSTATUS']._serialized_start=874
+  _globals['_SEALSTATUS']._serialized_end=970
+  _globals['_EPOCHUSE']._serialized_start=973
+  _globals['_EPOCHUSE']._serialized_end=1132
+  _globals['_GETSTATUSREQUEST']._serialized_start=1134
+  _globals['_GETSTATUSREQUEST']._serialized_end=1152
+  _globals['_GETSTATUSRESPONSE']._serialized_start=1154
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1251
+  _globals['_ROTATEROOTREQUEST']._serialized_start=1253
+  _globals['_ROTATEROOTREQUEST']._serialized_end=1316
+  _globals['_ROTATEROOTRESPONSE']._serialized_start=1318
+  _globals['_ROTATEROOTRESPONSE']._serialized_end=1397
+  _globals['_SEALREQUEST']._serialized_start=1399
+  _globals['_SEALREQUEST']._serialized_end=1434
+  _globals['_SEALRESPONSE']._serialized_start=1436
+  _globals['_SEALRESPONSE']._serialized_end=1543
+  _globals['_UNSEALREQUEST']._serialized_start=1545
+  _globals['_UNSEALREQUEST']._serialized_end=1576
+  _globals['_UNSEALRESPONSE']._serialized_start=1578
+  _globals['_UNSEALRESPONSE']._serialized_end=1687
+  _globals['_HYBRIDPUBLICKEY']._serialized_start=1689
+  _globals['_HYBRIDPUBLICKEY']._serialized_end=1737
+  _globals['_RECOVERYKEY']._serialized_start=1740
+  _globals['_RECOVERYKEY']._serialized_end=1904
+  _globals['_RECOVERABLEROOT']._serialized_start=1906
+  _globals['_RECOVERABLEROOT']._serialized_end=1954
+  _globals['_GETRECOVERYREQUEST']._serialized_start=1956
+  _globals['_GETRECOVERYREQUEST']._serialized_end=1976
+  _globals['_GETRECOVERYRESPONSE']._serialized_start=1979
+  _globals['_GETRECOVERYRESPONSE']._serialized_end=2186
+  _globals['_SETRECOVERYREQUEST']._serialized_start=2188
+  _globals['_SETRECOVERYREQUEST']._serialized_end=2293
+  _globals['_SETRECOVERYRESPONSE']._serialized_start=2295
+  _globals['_SETRECOVERYRESPONSE']._serialized_end=2375
+  _globals['_OPENRECOVERYREQUEST']._serialized_start=2377
+  _globals['_OPENRECOVERYREQUEST']._serialized_end=2455
+  _globals['_OPENRECOVERYRESPONSE']._serialized_start=2457
+  _globals['_OPENRECOVERYRESPONSE']._serialized_end=2541
+  _globals['_PASSPHRASEKEY']._serialized_start=2543
+  _globals['_PASSPHRASEKEY']._serialized_end=2623
+  _globals['_BACKUPHEADER']._serialized_start=2626
+  _globals['_BACKUPHEADER']._serialized_end=2890
+  _globals['_BACKUPREQUEST']._serialized_start=2892
+  _globals['_BACKUPREQUEST']._serialized_end=2993
+  _globals['_PASSPHRASEBACKUPKEY']._serialized_start=2995
+  _globals['_PASSPHRASEBACKUPKEY']._serialized_end=3106
+  _globals['_BACKUPRESPONSE']._serialized_start=3108
+  _globals['_BACKUPRESPONSE']._serialized_end=3179
+  _globals['_RESTOREBACKUPREQUEST']._serialized_start=3181
+  _globals['_RESTOREBACKUPREQUEST']._serialized_end=3292
+  _globals['_RESTOREBACKUPRESPONSE']._serialized_start=3294
+  _globals['_RESTOREBACKUPRESPONSE']._serialized_end=3414
+  _globals['_CLUSTERSERVICE']._serialized_start=3608
+  _globals['_CLUSTERSERVICE']._serialized_end=4241
 # @@protoc_insertion_point(module_scope)

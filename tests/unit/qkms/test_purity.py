@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 MODULES = sorted([*(ROOT / "proto" / "qkms").glob("*.py"), *(ROOT / "node" / "qkms_node" / "keys").glob("*.py")])
-ALLOWED = {"cryptography", "hashlib", "hmac", "dataclasses", "enum", "typing", "types", "collections"}
+ALLOWED = {"cryptography", "base64", "hashlib", "hmac", "dataclasses", "enum", "typing", "types", "collections"}
 OWN = ("qkms.", "qkms_node.keys.")
 
 
