@@ -38,16 +38,23 @@ from qkms_node.rpc.header import Headers
 from qkms_node.rpc.key_servicer import KeyServicer
 from qkms_node.rpc.server import make_server
 from qkms_node.rpc.session_servicer import SessionServicer
+from qkms_node.service.backup import Backup
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.keys import Keys
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
+from qkms_node.service.recovery import Recovery
+from qkms_node.service.restoring import Restoring
+from qkms_node.service.rewrapping import Rewrapping
 from qkms_node.service.roots import RootStore
+from qkms_node.service.sealing import Sealing
+from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.sessions import Sessions
 from qkms_node.service.shares import Voter
+from qkms_node.service.sharing import Sharing
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.upkeep import Upkeep
 from qkms_node.service.watching import Watching
@@ -90,17 +97,37 @@ class Node:
         self._endpoint: Endpoint | None = None
         if config.metrics is not None:
             self._endpoint = Endpoint(config.metrics.listen, self._metrics.registry, lambda: self._serving)
-        self._roots = RootStore(config.node.data_dir, config.seal.key_file, config.cluster.id, config.node.id)
+        maker = SealMaker(config.seal, config.cluster.id, config.node.id)
+        self._roots = RootStore(config.node.data_dir, maker, config.cluster.id, config.node.id)
         guard = Guard(config.access.rules)
         proposer = Proposer(self._replica, config.raft.propose_timeout_ms / 1000)
         freshness = Freshness(self._replica, self._store, config.raft.barrier_timeout_ms / 1000)
         voter = Voter(config, self._store, self._roots, links, proposer)
-        seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
+        sharing = Sharing(config.cluster.id, config.node.id, self._store, self._roots, links, proposer)
+        seeder = Seeder(config, self._store, self._roots, links, sharing, proposer, now_ms)
+        recovery = Recovery(config, guard, self._store, self._roots, proposer, sharing)
+        rewrapping = Rewrapping(self._store, self._roots, proposer, now_ms)
         self._crypto = Crypto(guard, self._store, self._roots, freshness)
-        self._upkeep = Upkeep(self._replica, self._store, voter, seeder, proposer, self._crypto, now_ms)
+        self._roots.on_seal = self._crypto.wipe
+        self._upkeep = Upkeep(
+            self._replica,
+            self._store,
+            self._roots,
+            voter,
+            seeder,
+            sharing,
+            recovery,
+            rewrapping,
+            proposer,
+            self._crypto,
+            now_ms,
+        )
         keys = Keys(guard, self._store, self._roots, proposer, freshness)
         sessions = Sessions(guard, self._store, self._roots, proposer, freshness)
         cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)
+        sealing = Sealing(config, guard, self._replica, self._store, self._roots, voter)
+        backup = Backup(config, guard, self._store, self._roots, freshness, now_ms)
+        restoring = Restoring(config, guard, self._store, self._roots, proposer)
         headers = Headers(config.node.id, self._replica, self._store)
         self._health = health.aio.HealthServicer()
         self._server = make_server(config, self._leader_hint, self._metrics, self._spans)
@@ -110,7 +137,8 @@ class Node:
         )
         crypto_pb2_grpc.add_CryptoServiceServicer_to_server(CryptoServicer(self._crypto, headers), self._server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
-        cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(cluster, headers), self._server)
+        cluster_servicer = ClusterServicer(cluster, sealing, recovery, backup, restoring, headers)
+        cluster_pb2_grpc.add_ClusterServiceServicer_to_server(cluster_servicer, self._server)
         qkd_pb2_grpc.add_QkdServiceServicer_to_server(QkdServicer(cluster, headers), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
@@ -160,7 +188,6 @@ class Node:
         if self._endpoint is not None:
             self._endpoint.stop()
         self._spans.close()
-        self._crypto.wipe()
         self._roots.wipe()
         log.info("node.stopped", node=self._config.node.id)
 

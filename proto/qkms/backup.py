@@ -8,7 +8,8 @@
 STREAM (Hoang, Reyhanitabar, Rogaway and Vizar, 2015): a chunk opens only at its
 place, and the last one only as the last. So a file that was cut, reordered,
 lengthened or joined from two is rejected, and no plaintext leaves before its
-chunk was verified. The header is in the key: altering it closes every chunk. A
+chunk was verified. The plaintext is a row of records, each with its length: the
+roots first, then the ledger as its snapshot. The header is in the key: altering it closes every chunk. A
 file key serves one file, so the nonces cannot repeat.
 """
 
@@ -21,12 +22,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from qkms import labels
 from qkms.errors import BackupRejected, InvalidInput
 from qkms.hkdf import expand
+from qkms.kem import MLKEM_SEED_BYTES, X25519_BYTES, HybridPrivateKey, HybridPublicKey
+from qkms.passphrase import Argon2Parameters, passphrase_keys
+from qkms.sealed import Purpose, open_sealed_to, seal_to
 
 MAGIC = b"QKMSBKUP\x01"
 CHUNK_BYTES = 64 * 1024
 TAG_BYTES = 16
 FILE_KEY_BYTES = 32
 MAX_HEADER_BYTES = 16 * 1024
+MAX_RECORD_BYTES = 64 * 1024 * 1024
 _PREFIX = len(MAGIC) + 4
 _SEALED_CHUNK = CHUNK_BYTES + TAG_BYTES
 
@@ -106,3 +111,58 @@ def _cipher(file_key: bytes, before: bytes) -> AESGCM:
 
 def _nonce(counter: int, last: bool) -> bytes:
     return counter.to_bytes(11, "big") + bytes([last])
+
+
+def passphrase_backup_key(passphrase: bytes, parameters: Argon2Parameters) -> HybridPrivateKey:
+    """The backup key of a passphrase. Takes the time and memory of the parameters. Raises InvalidInput."""
+    keys = passphrase_keys(passphrase, parameters)
+    seed = expand(keys.key, labels.lp(labels.BACKUP_PASSPHRASE_KEY), MLKEM_SEED_BYTES + X25519_BYTES)
+    return HybridPrivateKey.from_bytes(seed)
+
+
+def seal_file_key(public: HybridPublicKey, file_key: bytes, cluster_id: str, recovery_set: str) -> bytes:
+    """A file key for the holder of a backup key; `recovery_set` is empty for one of a passphrase."""
+    return seal_to(public, file_key, (labels.BACKUP_KEY, cluster_id, recovery_set))
+
+
+def open_file_key(private: HybridPrivateKey, sealed: bytes, cluster_id: str, recovery_set: str) -> bytes:
+    """The inverse of `seal_file_key`. Raises SealedRejected."""
+    return open_sealed_to(private, sealed, (labels.BACKUP_KEY, cluster_id, recovery_set))
+
+
+def handover(cluster_id: str, node_id: str, restore_id: str) -> Purpose:
+    """What a file key is bound to that is handed to the node which restores."""
+    return (labels.RESTORE_HANDOVER, cluster_id, node_id, restore_id)
+
+
+def frame(record: bytes) -> bytes:
+    """A record of the plaintext: its length (4, big-endian), then its bytes."""
+    return len(record).to_bytes(4, "big") + record
+
+
+class FrameReader:
+    """Takes the plaintext apart into records as it arrives."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The records that are now complete. Raises BackupRejected for one over 64 MiB."""
+        self._buffer += data
+        records: list[bytes] = []
+        start = 0
+        while len(self._buffer) - start >= 4:
+            size = int.from_bytes(self._buffer[start : start + 4], "big")
+            if size > MAX_RECORD_BYTES:
+                raise BackupRejected(f"this backup has a record of {size} bytes; no release writes such a one")
+            if len(self._buffer) - start - 4 < size:
+                break
+            records.append(bytes(self._buffer[start + 4 : start + 4 + size]))
+            start += 4 + size
+        del self._buffer[:start]
+        return records
+
+    def finish(self) -> None:
+        """Raises BackupRejected when the plaintext ended within a record."""
+        if self._buffer:
+            raise BackupRejected("this backup ends within a record")

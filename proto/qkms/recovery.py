@@ -24,6 +24,7 @@ from qkms.errors import InvalidInput, SharesRejected
 from qkms.hkdf import expand
 from qkms.kem import MLKEM_SEED_BYTES, X25519_BYTES, HybridPrivateKey
 from qkms.redacted import Redacted
+from qkms.sealed import Purpose
 
 SECRET_BYTES = 32
 SET_ID_BYTES = 8
@@ -53,6 +54,16 @@ class RecoveryKey(Redacted):
     set_id: str
     threshold: int
     private: HybridPrivateKey
+
+
+def sealed_root(cluster_id: str, set_id: str, epoch: int) -> Purpose:
+    """What a root is bound to that stands in the ledger sealed to the recovery key."""
+    return (labels.RECOVERY_ROOT, cluster_id, set_id, epoch)
+
+
+def handover(cluster_id: str, set_id: str, epoch: int, node_id: str) -> Purpose:
+    """What a root is bound to that is handed to a node by whoever opened it with the recovery key."""
+    return (labels.RECOVERY_HANDOVER, cluster_id, set_id, epoch, node_id)
 
 
 def make_shares(

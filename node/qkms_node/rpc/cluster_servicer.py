@@ -8,18 +8,35 @@ from qkms.v1 import cluster_pb2 as pb
 from qkms.v1 import cluster_pb2_grpc, qkd_pb2, qkd_pb2_grpc
 from qkms_node.rpc import messages
 from qkms_node.rpc.header import Headers, mutation_request
+from qkms_node.rpc.root_servicer import BackupMethods, RecoveryMethods, SealMethods, seal_status
 from qkms_node.rpc.server import caller
+from qkms_node.service.backup import Backup
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.freshness import STALE_OK
+from qkms_node.service.recovery import Recovery
+from qkms_node.service.restoring import Restoring
+from qkms_node.service.sealing import Sealing
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
+class ClusterServicer(SealMethods, RecoveryMethods, BackupMethods, cluster_pb2_grpc.ClusterServiceServicer):
     """Serves qkms.v1.ClusterService."""
 
-    def __init__(self, cluster: Cluster, headers: Headers) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        sealing: Sealing,
+        recovery: Recovery,
+        backup: Backup,
+        restoring: Restoring,
+        headers: Headers,
+    ) -> None:
         self._cluster = cluster
+        self._sealing = sealing
+        self._recovery = recovery
+        self._backup = backup
+        self._restoring = restoring
         self._headers = headers
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
@@ -39,6 +56,9 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             key_count=view.key_count,
             version=view.version,
             start_time=messages.timestamp(int(view.start_s * 1000)),
+            seal=seal_status(self._sealing.view()),
+            epoch_uses=[messages.epoch_use(use) for use in view.epoch_uses],
+            recovery_set_id=view.recovery_set,
             members=[
                 pb.Member(
                     id=m.id,

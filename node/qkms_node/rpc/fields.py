@@ -27,6 +27,11 @@ def request_id(value: str) -> str:
     return _uuid("request_id", value)
 
 
+def restore_id(value: str) -> str:
+    """The id of a restore, in the canonical form of a UUID."""
+    return _uuid("restore_id", value)
+
+
 def session_id(value: str) -> str:
     """A session's UUID in its canonical form."""
     return _uuid("session_id", value)

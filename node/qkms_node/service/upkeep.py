@@ -1,4 +1,4 @@
-"""What a node does unasked: register, open shares, lead the seeding, pass time on.
+"""What a node does unasked: register, open and pass on shares, lead the seeding, pass time on.
 
 One loop. It wakes when the ledger changes or a short period ends, wipes what
 was destroyed, and calls the voter's and, while this node leads, the seeder's
@@ -11,13 +11,17 @@ from collections.abc import Callable
 
 import structlog
 
-from qkms_node.consensus.replica import Replica, Role
+from qkms_node.consensus.replica import Replica, ReplicaStatus, Role
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import AdvanceTime
 from qkms_node.service.crypto import Crypto
 from qkms_node.service.proposing import Proposer
+from qkms_node.service.recovery import Recovery
+from qkms_node.service.rewrapping import Rewrapping
+from qkms_node.service.roots import RootStore
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.shares import Voter
+from qkms_node.service.sharing import Sharing
 from qkms_node.service.store import LedgerStore
 
 log = structlog.get_logger(__name__)
@@ -35,16 +39,24 @@ class Upkeep:
         self,
         replica: Replica,
         store: LedgerStore,
+        roots: RootStore,
         voter: Voter,
         seeder: Seeder,
+        sharing: Sharing,
+        recovery: Recovery,
+        rewrapping: Rewrapping,
         proposer: Proposer,
         crypto: Crypto,
         now_ms: Callable[[], int],
     ) -> None:
         self._replica = replica
         self._store = store
+        self._roots = roots
         self._voter = voter
         self._seeder = seeder
+        self._sharing = sharing
+        self._recovery = recovery
+        self._rewrapping = rewrapping
         self._proposer = proposer
         self._crypto = crypto
         self._now_ms = now_ms
@@ -53,7 +65,10 @@ class Upkeep:
     @property
     def waiting(self) -> str:
         """What the root waits for at this node, in words; empty: nothing."""
-        return self._voter.waiting or self._seeder.waiting or self._trouble
+        if self._roots.sealed:
+            return f"this node is sealed: {self._roots.reason}"
+        parts = (self._voter, self._seeder, self._sharing, self._rewrapping)
+        return next((part.waiting for part in parts if part.waiting), "") or self._trouble
 
     async def run(self) -> None:
         """Runs for ever."""
@@ -70,15 +85,32 @@ class Upkeep:
 
     async def _pass(self) -> None:
         self._crypto.sweep()
-        if self._replica.status().leader_id is None:
+        status = self._replica.status()
+        if status.leader_id is None:
             self._trouble = "there is no leader"
             return
+        leads = status.role is Role.LEADER
+        if not leads:
+            self._seeder.waiting = self._rewrapping.waiting = ""
+        if not self._roots.sealed:
+            await self._tend_roots(status, status.leader_id, leads)
+        if leads:
+            await self._pass_time_on()
+
+    async def _tend_roots(self, status: ReplicaStatus, leader_id: str, leads: bool) -> None:
+        if status.staleness_s is not None:
+            self._voter.erase_ended()
         await self._voter.register()
         await self._voter.catch_up()
-        if self._replica.status().role is not Role.LEADER:
-            self._seeder.waiting = ""
-            return
-        await self._seeder.step()
+        await self._recovery.step(leader_id, status.connected)
+        with self._store.view() as state:
+            peers = self._seeder.peers(state)
+        await self._sharing.share_anew(leader_id, status.connected, peers)
+        if leads:
+            await self._seeder.step()
+            await self._rewrapping.step()
+
+    async def _pass_time_on(self) -> None:
         with self._store.view() as state:
             due_ms = state.next_due_ms()
         if due_ms is not None and due_ms <= self._now_ms():

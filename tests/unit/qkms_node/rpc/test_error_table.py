@@ -14,11 +14,12 @@ from qkms_node.rpc.errors import STATUS, rich_status, status_code
 # Only nodes see these: outcomes of root commands that the voter and the seeder read, and a
 # stale proposal, which the service draws again.
 INSIDE = {
+    "EPOCH_IN_USE",
+    "NOT_RECOVERABLE",
     "SHARE_BELOW_GRADE",
     "EPOCH_ABORTED",
     "NOT_A_VOTER",
     "COMMITMENT_MISMATCH",
-    "EPOCH_NOT_FOUND",
     "NOT_CONFIRMED",
     "KEY_REPLAYED",
 }

@@ -25,8 +25,10 @@ from qkms_node.ledger.records import EpochState, RootRecord
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore, RootStoreError
+from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.shares import Voter
+from qkms_node.service.sharing import Sharing
 from qkms_node.service.store import LedgerStore
 from qkms_qkd.admission import AdmissionRules
 from qkms_qkd.errors import LinkError
@@ -86,11 +88,15 @@ class Site:
     def __init__(self, cluster: "Cluster", node_id: str) -> None:
         config = cluster.config(node_id)
         links = {n: cluster.fibre.link(node_id, n) for n in NODES if n != node_id}
-        self.roots = RootStore(config.node.data_dir, config.seal.key_file, "test", node_id)
+        maker = SealMaker(config.seal, "test", node_id)
+        self.roots = RootStore(config.node.data_dir, maker, "test", node_id)
         self.links = Links(f"kme-of-{node_id}", links, AdmissionRules(), poll_s=60)
         proposer = Proposer(cluster.replica, 1.0)
         self.voter = Voter(config, cluster.store, self.roots, self.links, proposer)
-        self.seeder = Seeder(config, cluster.store, self.roots, self.links, proposer, lambda: cluster.now_ms)
+        self.sharing = Sharing("test", node_id, cluster.store, self.roots, self.links, proposer)
+        self.seeder = Seeder(
+            config, cluster.store, self.roots, self.links, self.sharing, proposer, lambda: cluster.now_ms
+        )
 
 
 class Cluster:
@@ -138,6 +144,11 @@ class Cluster:
             await self.sites[name].voter.register()
             await self.sites[name].voter.catch_up()
         self.now_ms += passing_ms
+        for name in only:
+            site = self.sites[name]
+            with self.store.view() as state:
+                peers = site.seeder.peers(state)
+            await site.sharing.share_anew(leader, frozenset(only), peers)
         if leader in only:
             await self.sites[leader].seeder.step()
 
@@ -272,16 +283,20 @@ async def test_roots_survive_a_restart_of_every_node(tmp_path: Path) -> None:
 
 
 async def test_the_root_store_refuses_a_readable_or_foreign_key_file(tmp_path: Path) -> None:
-    RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+    def store(node_id: str) -> RootStore:
+        section = SealSection(mode="keyfile", key_file=tmp_path / "seal.key")
+        return RootStore(tmp_path, SealMaker(section, "test", node_id), "test", node_id)
+
+    store("node-1")
     (tmp_path / "seal.key").chmod(0o644)
     with pytest.raises(RootStoreError, match="0644"):
-        RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+        store("node-1")
     (tmp_path / "seal.key").chmod(0o600)
     with pytest.raises(RootStoreError, match="cannot be opened"):
-        RootStore(tmp_path, tmp_path / "seal.key", "test", "node-2")
+        store("node-2")
     (tmp_path / "seal.key").write_bytes(b"short")
     with pytest.raises(RootStoreError, match="5 bytes"):
-        RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+        store("node-1")
 
 
 async def test_a_member_that_comes_late_is_given_the_root_without_a_new_epoch(tmp_path: Path) -> None:
