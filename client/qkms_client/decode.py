@@ -29,7 +29,7 @@ def key(message: key_pb2.Key, head: t.Header, replayed: bool = False) -> t.Key:
         algorithm=_algorithm(message.algorithm),
         primary_version=message.primary_version,
         version_count=message.version_count,
-        create_time=_time(message.create_time),
+        create_time=time(message.create_time),
         required_grade=t.Grade(message.required_grade),
         max_staleness=message.max_staleness.ToTimedelta(),
         labels=dict(message.labels),
@@ -48,9 +48,9 @@ def version(message: key_pb2.KeyVersion, head: t.Header, replayed: bool = False)
         state=t.VersionState(message.state),
         grade=t.Grade(message.grade),
         root_epoch=message.root_epoch,
-        create_time=_time(message.create_time),
-        activate_time=_time(message.activate_time),
-        destroy_time=_time(message.destroy_time),
+        create_time=time(message.create_time),
+        activate_time=time(message.activate_time),
+        destroy_time=time(message.destroy_time),
         qkd_key_ids=tuple(message.qkd_key_ids),
         replayed=replayed,
         header=head,
@@ -65,7 +65,7 @@ def event(message: key_pb2.KeyEvent) -> t.KeyEvent:
         name=message.name,
         version=message.version,
         state=t.VersionState(message.state),
-        time=_time(message.time),
+        time=time(message.time),
     )
 
 
@@ -101,8 +101,8 @@ def session(message: session_pb2.Session, head: t.Header) -> t.Session:
         grade=t.Grade(message.grade),
         root_epoch=message.root_epoch,
         qkd_key_ids=tuple(message.qkd_key_ids),
-        create_time=_time(message.create_time),
-        expire_time=_time(message.expire_time),
+        create_time=time(message.create_time),
+        expire_time=time(message.expire_time),
         header=head,
     )
 
@@ -122,7 +122,7 @@ def link(message: qkd_pb2.Link, node_id: str) -> t.Link:
         max_key_count=message.max_key_count if message.HasField("max_key_count") else None,
         key_size=message.key_size,
         error=message.error,
-        observe_time=_time(message.observe_time),
+        observe_time=time(message.observe_time),
         node_id=node_id,
     )
 
@@ -144,9 +144,22 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
         members=tuple(t.Member(m.id, m.rpc_address, m.connected) for m in message.members),
         key_count=message.key_count,
         version=message.version,
-        start_time=_time(message.start_time),
+        start_time=time(message.start_time),
+        seal=seal_status(message.seal) if message.HasField("seal") else None,
+        epoch_uses=tuple(
+            t.EpochUse(
+                u.epoch, t.EpochState(u.state), t.Grade(u.grade), u.version_count, u.session_count, u.recoverable
+            )
+            for u in message.epoch_uses
+        ),
+        recovery_set_id=message.recovery_set_id,
         header=head,
     )
+
+
+def seal_status(message: cluster_pb2.SealStatus) -> t.SealStatus:
+    """How a node is sealed."""
+    return t.SealStatus(message.mode, message.sealed, message.reason, message.needs_secret, message.stored)
 
 
 def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
@@ -156,13 +169,13 @@ def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
         grade=t.Grade(message.grade),
         qkd_key_ids=tuple(message.qkd_key_ids),
         confirmed_by=tuple(message.confirmed_by),
-        stage_time=_time(message.stage_time),
-        activate_time=_time(message.activate_time),
+        stage_time=time(message.stage_time),
+        activate_time=time(message.activate_time),
         reason=message.reason,
     )
 
 
-def _time(message: Timestamp) -> datetime | None:
+def time(message: Timestamp) -> datetime | None:
     """None for a timestamp that is absent: no event of a cluster happened in 1970."""
     if not message.seconds and not message.nanos:
         return None

@@ -27,6 +27,7 @@ _NOT_APPLIED: tuple[type[e.QkmsError], ...] = (
     e.NoQuorum,
     e.NotCommitted,
     e.RootNotReady,
+    e.Sealed,
     e.TooStale,
     e.RevisionNotReached,
     e.Overloaded,

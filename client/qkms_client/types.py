@@ -177,6 +177,29 @@ class RootEpoch:
 
 
 @dataclass(frozen=True)
+class SealStatus:
+    """How a node is sealed. `stored`: whether it has a root store on disk, which its secret opens."""
+
+    mode: str
+    sealed: bool
+    reason: str
+    needs_secret: bool
+    stored: bool
+
+
+@dataclass(frozen=True)
+class EpochUse:
+    """A root epoch in use: how many key versions and open sessions are under it."""
+
+    epoch: int
+    state: EpochState
+    grade: Grade
+    version_count: int
+    session_count: int
+    recoverable: bool
+
+
+@dataclass(frozen=True)
 class NodeStatus:
     """A node's own view. `state_digest` is equal on all nodes at equal `revision`."""
 
@@ -195,6 +218,9 @@ class NodeStatus:
     key_count: int
     version: str
     start_time: datetime | None
+    seal: SealStatus | None = None
+    epoch_uses: tuple[EpochUse, ...] = ()
+    recovery_set_id: str = ""
     header: Header | None = field(default=None, compare=False, repr=False)
 
 
@@ -211,6 +237,7 @@ class RootRotation:
 __all__ = [
     "Encrypted",
     "EpochState",
+    "EpochUse",
     "EventType",
     "Grade",
     "Header",
@@ -226,6 +253,7 @@ __all__ = [
     "RootEpoch",
     "RootRotation",
     "Rotation",
+    "SealStatus",
     "Session",
     "SessionState",
     "VersionState",

@@ -84,6 +84,24 @@ def rotate(settings: Settings, expected_epoch: int | None, request_id: UUID | No
     click.echo(f"a root epoch after {rotation.expected_epoch} {done}; see qkms status")
 
 
+@root.command("show")
+@click.option("--node", help="As this node sees them. Default: any.")
+@options.common
+def show_root(settings: Settings, node: str | None) -> None:
+    """The root epochs in use: how much is under each, and how far rewrapping has come."""
+    with settings.client() as client:
+        status = client.status(node, timeout=settings.timeout)
+    if settings.json:
+        print_json(list(status.epoch_uses))
+        return
+    columns = ("epoch", "state", "grade", "versions", "sessions", "recoverable")
+    rows = [
+        (u.epoch, u.state.name, u.grade.name, u.version_count, u.session_count, "yes" if u.recoverable else "no")
+        for u in status.epoch_uses
+    ]
+    click.echo(table(columns, rows))
+
+
 def _status_json(answer: NodeStatus | QkmsError) -> Json:
     if isinstance(answer, QkmsError):
         return {"error": {"reason": answer.reason, "message": answer.message}}

@@ -4,10 +4,13 @@ from typing import Any
 
 import click
 
+from qkms_client.cli.backup import backup
 from qkms_client.cli.cluster import links, root, status
 from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
 from qkms_client.cli.keys import keys
+from qkms_client.cli.recovery import recovery
+from qkms_client.cli.seal import seal, unseal
 from qkms_client.cli.session import session
 from qkms_client.errors import QkmsError
 
@@ -42,5 +45,20 @@ def main() -> None:
     """
 
 
-for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root):
+for command in (
+    status,
+    keys,
+    encrypt,
+    decrypt,
+    datakey,
+    derive,
+    random,
+    session,
+    links,
+    root,
+    seal,
+    unseal,
+    recovery,
+    backup,
+):
     main.add_command(command)

@@ -9,6 +9,7 @@ from qkms.errors import CryptoError
 from qkms.kem import HybridPublicKey
 from qkms.passphrase import Argon2Parameters
 from qkms.v1 import cluster_pb2 as pb
+from qkms.v1.common_pb2 import ResponseHeader
 from qkms_node.errors import InvalidField
 from qkms_node.ledger.commands import SetRecovery
 from qkms_node.rpc import fields, messages
@@ -122,10 +123,11 @@ class BackupMethods:
         else:
             set_id = _set_id("recovery_set_id", request.recovery_set_id)
             key = self._backup.recovery_key(caller.get(), set_id)
-        first = True
-        async for data in self._backup.save(caller.get(), key):
-            yield pb.BackupResponse(header=self._headers.make(LINEARIZABLE) if first else None, data=data)
-            first = False
+        header: ResponseHeader | None = None
+        async for data, last in self._backup.save(caller.get(), key):
+            first = header is None
+            header = header or self._headers.make(LINEARIZABLE)
+            yield pb.BackupResponse(header=header if first else None, data=data, last=last)
 
     async def RestoreBackup(self, request: pb.RestoreBackupRequest, context: Context) -> pb.RestoreBackupResponse:
         restore_id = fields.restore_id(request.restore_id)

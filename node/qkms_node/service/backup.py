@@ -75,10 +75,10 @@ class Backup:
             )
         return BackupKey(HybridPublicKey(record.mlkem_public, record.x25519_public), set_id, None)
 
-    async def save(self, principal: str, key: BackupKey) -> AsyncIterator[bytes]:
-        """The file, in pieces of about 256 KiB. Raises QkmsError before the first piece, or not at all.
+    async def save(self, principal: str, key: BackupKey) -> AsyncIterator[tuple[bytes, bool]]:
+        """The file, in pieces of about 256 KiB, each with whether it is the last.
 
-        NO_QUORUM, SEALED, ROOT_NOT_READY.
+        Raises QkmsError before the first piece, or not at all: NO_QUORUM, SEALED, ROOT_NOT_READY.
         """
         self._guard.require(principal, "backup.save")
         await self._freshness.ensure(LINEARIZABLE)
@@ -110,9 +110,9 @@ class Backup:
         for chunk in seal_chunks(file_key, before, _records(first, rows)):
             piece += chunk
             if len(piece) >= MESSAGE_BYTES:
-                yield bytes(piece)
+                yield bytes(piece), False
                 piece.clear()
-        yield bytes(piece)
+        yield bytes(piece), True
 
     def _roots_record(self, in_use: list[RootRecord]) -> bytes:
         return msgspec.msgpack.encode({root.epoch: bytes(self._roots.root(root).reveal()) for root in in_use})
