@@ -45,7 +45,7 @@ def unseal(config: Config, secret_file: Path | None, secret_fd: int | None) -> s
 
 def _details(error: Any) -> str:
     # What gRPC raises for a failed call is a grpc.Call too; its type does not say so.
-    return error.details() or error.code().name
+    return str(error.details() or error.code().name)
 
 
 def _secret(config: Config, secret_file: Path | None, secret_fd: int | None) -> bytes:

@@ -54,7 +54,7 @@ class Rewrapping:
 
     async def step(self) -> None:
         """Moves one batch, or ends the epochs that nothing uses any more."""
-        self.waiting = ""
+        self.waiting = self._damage()
         with self._store.view() as state:
             active = state.roots.get(state.active_epoch)
             retired = [root for root in state.roots.values() if root.state is EpochState.RETIRED]
@@ -73,6 +73,12 @@ class Rewrapping:
         else:
             self._look_ms = self._now_ms() + LOOK_AGAIN_MS
             await self._end(retired)
+
+    def _damage(self) -> str:
+        if not self._damaged:
+            return ""
+        names = ", ".join(f"keys/{key_id}/versions/{number}" for key_id, number in sorted(self._damaged)[:3])
+        return f"{len(self._damaged)} versions do not open and were not rewrapped: {names}"
 
     def _behind(self, active: RootRecord) -> list[VersionId]:
         with self._store.view() as state:

@@ -62,12 +62,13 @@ class Voter:
         with self._store.view() as state:
             epochs = [root for root in state.roots.values() if root.state not in ENDED]
         for root in epochs:
-            if self._node_id not in root.voters or self._node_id in root.rejected:
+            if self._node_id not in root.voters:
                 continue
             if self._roots.holds(root):
+                # Also after it rejected its share: recovery may have brought the root since.
                 if self._node_id not in root.confirmed:
                     await self._confirm(root)
-            else:
+            elif self._node_id not in root.rejected:
                 await self._open(root)
 
     async def give_up(self, reason: str) -> None:

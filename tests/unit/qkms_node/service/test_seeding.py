@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from qkms_node.access.guard import Guard
 from qkms_node.config import (
     AccessSection,
     ClusterSection,
@@ -16,6 +17,7 @@ from qkms_node.config import (
     RaftSection,
     RootSection,
     RpcSection,
+    Rule,
     SealSection,
     TlsSection,
 )
@@ -24,6 +26,8 @@ from qkms_node.keys.grade import Grade
 from qkms_node.ledger.records import EpochState, RootRecord
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
+from qkms_node.service.recovery import Recovery
+from qkms_node.service.rewrapping import Rewrapping
 from qkms_node.service.roots import RootStore, RootStoreError
 from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.seeding import Seeder
@@ -34,6 +38,7 @@ from qkms_qkd.admission import AdmissionRules
 from qkms_qkd.errors import LinkError
 from qkms_qkd.link import LinkStatus, QkdKey
 
+ANYTHING = Rule(principals=("*",), actions=("*",))
 NODES = ("node-1", "node-2", "node-3")
 
 
@@ -97,14 +102,20 @@ class Site:
         self.seeder = Seeder(
             config, cluster.store, self.roots, self.links, self.sharing, proposer, lambda: cluster.now_ms
         )
+        self.recovery = Recovery(config, Guard((ANYTHING,)), cluster.store, self.roots, proposer, self.sharing)
+        self.rewrapping = Rewrapping(cluster.store, self.roots, proposer, lambda: cluster.now_ms)
 
 
 class Cluster:
     """Three sites, one ledger, one clock."""
 
-    def __init__(self, folder: Path, policy: str = "require_qkd") -> None:
+    def __init__(
+        self, folder: Path, policy: str = "require_qkd", seal_mode: str = "keyfile", rotation_period_ms: int = 0
+    ) -> None:
         self.folder = folder
         self.policy = policy
+        self.seal_mode = seal_mode
+        self.rotation_period_ms = rotation_period_ms
         self.fibre = Fibre()
         self.now_ms = 1_000_000
         self.store = LedgerStore(asyncio.get_running_loop())
@@ -131,9 +142,9 @@ class Cluster:
             raft=RaftSection(listen="h:1"),
             rpc=RpcSection(listen="h:2"),
             tls=TlsSection(ca=data, certificate=data, private_key=data),
-            seal=SealSection(mode="keyfile", key_file=data / "seal.key"),
+            seal=SealSection(mode=self.seal_mode, key_file=data / "seal.key"),  # type: ignore[arg-type]
             qkd=QkdSection(kme_id=f"kme-of-{node_id}", kme_url="https://h:3"),
-            root=RootSection(policy=self.policy),  # type: ignore[arg-type]
+            root=RootSection(policy=self.policy, rotation_period_ms=self.rotation_period_ms),  # type: ignore[arg-type]
             access=AccessSection(),
         )
 
@@ -141,6 +152,7 @@ class Cluster:
         """One pass of everybody's upkeep, with time passing."""
         for name in only:
             await self.sites[name].links.look()
+            self.sites[name].voter.erase_ended()
             await self.sites[name].voter.register()
             await self.sites[name].voter.catch_up()
         self.now_ms += passing_ms
@@ -148,9 +160,16 @@ class Cluster:
             site = self.sites[name]
             with self.store.view() as state:
                 peers = site.seeder.peers(state)
+            await site.recovery.step(leader, frozenset(only))
             await site.sharing.share_anew(leader, frozenset(only), peers)
         if leader in only:
             await self.sites[leader].seeder.step()
+            await self.sites[leader].rewrapping.step()
+
+    def restart(self, *nodes: str) -> None:
+        """What was in memory is gone."""
+        for name in nodes:
+            self.sites[name] = Site(self, name)
 
     def root(self, epoch: int) -> RootRecord:
         with self.store.view() as state:
