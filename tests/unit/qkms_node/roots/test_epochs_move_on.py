@@ -148,6 +148,24 @@ async def test_an_epoch_rotates_when_its_period_is_over(tmp_path: Path) -> None:
     assert cluster.active == 2
 
 
+@pytest.mark.parametrize("down", [("node-1",), ("node-2", "node-3"), NODES], ids=["leader", "others", "all"])
+@pytest.mark.parametrize("mode", ["keyfile", "passphrase", "peers"])
+async def test_every_restart_in_every_mode(tmp_path: Path, mode: str, down: tuple[str, ...]) -> None:
+    cluster = Cluster(tmp_path, seal_mode=mode)
+    await turns(cluster, 4)
+    create(cluster, "payments")
+    cluster.restart(*down)
+    await turns(cluster, 4)
+    lost = mode == "peers" and down == NODES
+    for node in NODES:
+        if lost:
+            with pytest.raises(QkmsError, match="has not opened root epoch 1"):
+                material(cluster, node, "payments")
+        else:
+            assert material(cluster, node, "payments") == MATERIAL
+    assert cluster.active == 1, "no restart brings a new root"
+
+
 @pytest.mark.parametrize("leader", ["node-1", "node-2"], ids=["not the leader", "the leader itself"])
 async def test_peers_give_a_restarted_node_the_root_under_a_fresh_qkd_key(tmp_path: Path, leader: str) -> None:
     cluster = Cluster(tmp_path, seal_mode="peers")

@@ -142,10 +142,23 @@ class Cluster:
             raft=RaftSection(listen="h:1"),
             rpc=RpcSection(listen="h:2"),
             tls=TlsSection(ca=data, certificate=data, private_key=data),
-            seal=SealSection(mode=self.seal_mode, key_file=data / "seal.key"),  # type: ignore[arg-type]
+            seal=self.seal(data),
             qkd=QkdSection(kme_id=f"kme-of-{node_id}", kme_url="https://h:3"),
             root=RootSection(policy=self.policy, rotation_period_ms=self.rotation_period_ms),  # type: ignore[arg-type]
             access=AccessSection(),
+        )
+
+    def seal(self, data: Path) -> SealSection:
+        secret = data / "passphrase"
+        if self.seal_mode == "passphrase":
+            secret.write_bytes(b"passphrase of " + data.name.encode())
+            secret.chmod(0o600)
+        return SealSection(
+            mode=self.seal_mode,  # type: ignore[arg-type]
+            key_file=data / "seal.key",
+            secret_file=secret,
+            argon2_memory_kib=8192,
+            argon2_passes=1,
         )
 
     async def turn(self, leader: str = "node-1", only: Sequence[str] = NODES, passing_ms: int = 2_000) -> None:
