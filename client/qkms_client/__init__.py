@@ -13,12 +13,21 @@ from qkms_client.aio.client import AsyncClient
 from qkms_client.aio.watch import AsyncKeyWatch
 from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, linearizable
 from qkms_client.errors import OutcomeUnknown, QkmsError
+from qkms_client.invitation import Invitation
 from qkms_client.pending import PendingSession
 from qkms_client.profile import Profile, load_profile
-from qkms_client.secret import DataKey, Decrypted, DerivedKey, EstablishedSession
+from qkms_client.secret import (
+    DataKey,
+    Decapsulated,
+    Decrypted,
+    DerivedKey,
+    Encapsulated,
+    EstablishedSession,
+)
 from qkms_client.sync.client import Client
 from qkms_client.sync.watch import KeyWatch
 from qkms_client.types import (
+    Algorithm,
     Encrypted,
     EventType,
     Grade,
@@ -27,40 +36,62 @@ from qkms_client.types import (
     KeyEvent,
     KeyVersion,
     Link,
+    Mac,
+    Member,
+    MemberChange,
+    MemberRole,
     NodeStatus,
+    PublicKey,
+    PublicKeyFormat,
+    Rewrapped,
     RootRotation,
     Rotation,
     Session,
+    Signature,
+    Verification,
     VersionState,
 )
 
 __all__ = [
     "STALE_OK",
+    "Algorithm",
     "AsyncClient",
     "AsyncKeyWatch",
     "Client",
     "Consistency",
     "DataKey",
+    "Decapsulated",
     "Decrypted",
     "DerivedKey",
+    "Encapsulated",
     "Encrypted",
     "EstablishedSession",
     "EventType",
     "Grade",
     "Header",
+    "Invitation",
     "Key",
     "KeyEvent",
     "KeyVersion",
     "KeyWatch",
     "Link",
+    "Mac",
+    "Member",
+    "MemberChange",
+    "MemberRole",
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",
     "Profile",
+    "PublicKey",
+    "PublicKeyFormat",
     "QkmsError",
+    "Rewrapped",
     "RootRotation",
     "Rotation",
     "Session",
+    "Signature",
+    "Verification",
     "VersionState",
     "at_least",
     "bounded",

@@ -6,7 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from qkms.v1 import cluster_pb2, common_pb2, crypto_pb2, key_pb2, qkd_pb2, session_pb2
 from qkms_client import types as t
-from qkms_client.secret import DataKey, Decrypted, DerivedKey
+from qkms_client.secret import DataKey, Decapsulated, Decrypted, DerivedKey, Encapsulated
 
 
 def header(message: common_pb2.ResponseHeader) -> t.Header:
@@ -91,6 +91,56 @@ def derived_key(message: crypto_pb2.DeriveKeyResponse) -> DerivedKey:
     return DerivedKey(message.derived_key, message.version, t.Grade(message.grade), header(message.header))
 
 
+def rewrapped(message: crypto_pb2.RewrapResponse) -> t.Rewrapped:
+    """The answer of Rewrap."""
+    return t.Rewrapped(
+        message.ciphertext,
+        message.version,
+        message.source_version,
+        t.Grade(message.grade),
+        header(message.header),
+    )
+
+
+def signature(message: crypto_pb2.SignResponse) -> t.Signature:
+    """The answer of Sign."""
+    return t.Signature(message.signature, message.version, t.Grade(message.grade), header(message.header))
+
+
+def mac(message: crypto_pb2.MacResponse) -> t.Mac:
+    """The answer of Mac."""
+    return t.Mac(message.mac, message.version, t.Grade(message.grade), header(message.header))
+
+
+def verification(message: crypto_pb2.VerifyResponse | crypto_pb2.VerifyMacResponse) -> t.Verification:
+    """The answer of Verify or VerifyMac."""
+    return t.Verification(message.valid, message.version, header(message.header))
+
+
+def public_key(message: crypto_pb2.GetPublicKeyResponse) -> t.PublicKey:
+    """The answer of GetPublicKey."""
+    return t.PublicKey(
+        public_key=message.public_key,
+        format=t.PublicKeyFormat(message.format),
+        algorithm=_algorithm(message.algorithm),
+        version=message.version,
+        grade=t.Grade(message.grade),
+        header=header(message.header),
+    )
+
+
+def encapsulated(message: crypto_pb2.EncapsulateResponse) -> Encapsulated:
+    """The answer of Encapsulate."""
+    return Encapsulated(
+        message.shared_secret, message.ciphertext, message.version, t.Grade(message.grade), header(message.header)
+    )
+
+
+def decapsulated(message: crypto_pb2.DecapsulateResponse) -> Decapsulated:
+    """The answer of Decapsulate."""
+    return Decapsulated(message.shared_secret, message.version, header(message.header))
+
+
 def session(message: session_pb2.Session, head: t.Header) -> t.Session:
     """A session's public state."""
     return t.Session(
@@ -141,7 +191,7 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
         root=_root(message.root) if message.HasField("root") else None,
         open_epochs=tuple(message.open_epochs),
         seeding=message.seeding,
-        members=tuple(t.Member(m.id, m.rpc_address, m.connected) for m in message.members),
+        members=tuple(member(m) for m in message.members),
         key_count=message.key_count,
         version=message.version,
         start_time=time(message.start_time),
@@ -153,6 +203,9 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
             for u in message.epoch_uses
         ),
         recovery_set_id=message.recovery_set_id,
+        certificate_expire_time=time(message.certificate_expire_time),
+        warnings=tuple(message.warnings),
+        enrol_address=message.enrol_address,
         header=head,
     )
 
@@ -160,6 +213,25 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
 def seal_status(message: cluster_pb2.SealStatus) -> t.SealStatus:
     """How a node is sealed."""
     return t.SealStatus(message.mode, message.sealed, message.reason, message.needs_secret, message.stored)
+
+
+def member(message: cluster_pb2.Member) -> t.Member:
+    """A member as the answering node sees it."""
+    return t.Member(
+        id=message.id,
+        rpc_address=message.rpc_address,
+        connected=message.connected,
+        raft_address=message.raft_address,
+        sae_id=message.sae_id,
+        role=t.MemberRole(message.role),
+        acting_role=t.MemberRole(message.acting_role),
+        joined=message.joined,
+        holds_root=message.holds_root,
+        added_by=message.added_by,
+        add_time=time(message.add_time),
+        behind=message.behind if message.HasField("behind") else None,
+        trouble=message.trouble,
+    )
 
 
 def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:

@@ -1,6 +1,6 @@
 """Enumerations of the protocol: states, grades, roles, levels."""
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Self
 
 
@@ -44,6 +44,43 @@ class Grade(_Number):
         return required is Grade.UNSPECIFIED or self is required or self is Grade.QKD_PQC
 
 
+class Algorithm(StrEnum):
+    """What a key is for: each algorithm has its own calls."""
+
+    AES_256_GCM = "AES_256_GCM"
+    """encrypt, decrypt, rewrap, generate_data_key, derive_key"""
+    HMAC_SHA256 = "HMAC_SHA256"
+    """mac, verify_mac"""
+    HMAC_SHA512 = "HMAC_SHA512"
+    ED25519 = "ED25519"
+    """sign, verify, get_public_key"""
+    ECDSA_P256_SHA256 = "ECDSA_P256_SHA256"
+    ECDSA_P384_SHA384 = "ECDSA_P384_SHA384"
+    RSA_3072_PSS_SHA256 = "RSA_3072_PSS_SHA256"
+    RSA_4096_PSS_SHA256 = "RSA_4096_PSS_SHA256"
+    RSA_3072_OAEP_SHA256 = "RSA_3072_OAEP_SHA256"
+    """encrypt (318 bytes, 446 at 4096 bits), decrypt, get_public_key"""
+    RSA_4096_OAEP_SHA256 = "RSA_4096_OAEP_SHA256"
+    ML_DSA_44 = "ML_DSA_44"
+    ML_DSA_65 = "ML_DSA_65"
+    ML_DSA_87 = "ML_DSA_87"
+    SLH_DSA_SHA2_128F = "SLH_DSA_SHA2_128F"
+    """sign, verify, get_public_key; experimental: the node's library for it calls itself unaudited"""
+    SLH_DSA_SHA2_192F = "SLH_DSA_SHA2_192F"
+    ML_KEM_768 = "ML_KEM_768"
+    """encapsulate, decapsulate, get_public_key"""
+    ML_KEM_1024 = "ML_KEM_1024"
+    X25519MLKEM768 = "X25519MLKEM768"
+
+
+class PublicKeyFormat(_Number):
+    """How a public key is written."""
+
+    UNSPECIFIED = 0
+    SPKI_DER = 1
+    RAW_CONCATENATION = 2
+
+
 class VersionState(_Number):
     """NIST SP 800-57 Part 1 Rev. 5, section 7, and DESTROY_SCHEDULED."""
 
@@ -65,6 +102,7 @@ class EventType(_Number):
     KEY_ROTATED = 2
     VERSION_STATE_CHANGED = 3
     ROOT_ACTIVATED = 4
+    MEMBER_CHANGED = 20
 
 
 class SessionState(_Number):
@@ -85,6 +123,14 @@ class Role(_Number):
     FOLLOWER = 1
     CANDIDATE = 2
     LEADER = 3
+
+
+class MemberRole(_Number):
+    """What a member is: a learner gets everything and counts for no quorum."""
+
+    UNSPECIFIED = 0
+    LEARNER = 1
+    VOTER = 2
 
 
 class EpochState(_Number):

@@ -78,6 +78,16 @@ GENERATE_DATA_KEY = _read(
     Fresh.CHECKED,
 )
 DERIVE_KEY = _read("CryptoService/DeriveKey", _c.DeriveKeyRequest, _c.DeriveKeyResponse, Fresh.CHECKED)
+REWRAP = _read("CryptoService/Rewrap", _c.RewrapRequest, _c.RewrapResponse, Fresh.CHECKED)
+MAC = _read("CryptoService/Mac", _c.MacRequest, _c.MacResponse, Fresh.CHECKED)
+VERIFY_MAC = _read("CryptoService/VerifyMac", _c.VerifyMacRequest, _c.VerifyMacResponse, Fresh.CHECKED)
+SIGN = _read("CryptoService/Sign", _c.SignRequest, _c.SignResponse, Fresh.CHECKED)
+VERIFY = _read("CryptoService/Verify", _c.VerifyRequest, _c.VerifyResponse, Fresh.CHECKED)
+GET_PUBLIC_KEY = _read(
+    "CryptoService/GetPublicKey", _c.GetPublicKeyRequest, _c.GetPublicKeyResponse, Fresh.CHECKED
+)
+ENCAPSULATE = _read("CryptoService/Encapsulate", _c.EncapsulateRequest, _c.EncapsulateResponse, Fresh.CHECKED)
+DECAPSULATE = _read("CryptoService/Decapsulate", _c.DecapsulateRequest, _c.DecapsulateResponse, Fresh.CHECKED)
 RANDOM_BYTES = _read("CryptoService/RandomBytes", _c.RandomBytesRequest, _c.RandomBytesResponse, Fresh.OWN)
 
 OPEN_SESSION = _mutation("SessionService/OpenSession", _s.OpenSessionRequest, _s.OpenSessionResponse)
@@ -101,4 +111,19 @@ GET_STATUS = _read(
     "ClusterService/GetStatus", cluster_pb2.GetStatusRequest, cluster_pb2.GetStatusResponse, Fresh.OWN
 )
 ROTATE_ROOT = _mutation("ClusterService/RotateRoot", cluster_pb2.RotateRootRequest, cluster_pb2.RotateRootResponse)
+LIST_MEMBERS = _read(
+    "ClusterService/ListMembers", cluster_pb2.ListMembersRequest, cluster_pb2.ListMembersResponse, Fresh.OWN
+)
+ADD_MEMBER = _mutation("ClusterService/AddMember", cluster_pb2.AddMemberRequest, cluster_pb2.AddMemberResponse)
+PROMOTE_MEMBER = _mutation(
+    "ClusterService/PromoteMember", cluster_pb2.PromoteMemberRequest, cluster_pb2.PromoteMemberResponse
+)
+REMOVE_MEMBER = _mutation(
+    "ClusterService/RemoveMember", cluster_pb2.RemoveMemberRequest, cluster_pb2.RemoveMemberResponse
+)
+TRANSFER_LEADERSHIP = _mutation(
+    "ClusterService/TransferLeadership",
+    cluster_pb2.TransferLeadershipRequest,
+    cluster_pb2.TransferLeadershipResponse,
+)
 LIST_LINKS = _read("QkdService/ListLinks", qkd_pb2.ListLinksRequest, qkd_pb2.ListLinksResponse, Fresh.OWN)

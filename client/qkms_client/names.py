@@ -24,6 +24,14 @@ def version_name(key: str | Key | KeyVersion, version: int | None) -> str:
     return f"{key_name(key)}/versions/{version}"
 
 
+def needed_version(version: int | None, known: int | None, what: str) -> int:
+    """The version given, or else the one a result carries. Raises ValueError when there is neither."""
+    number = known if version is None else version
+    if not number:
+        raise ValueError(f"which version made this {what}? pass version=, or the result that has it")
+    return number
+
+
 def session_id(session: str | UUID) -> str:
     """A UUID, its text, or `sessions/{uuid}` as the canonical UUID. Raises ValueError."""
     text = str(session).removeprefix("sessions/")

@@ -35,11 +35,31 @@ class DataKey(_Redacted):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class DerivedKey(_Redacted):
-    """A derived key of 32 bytes. The same key, version and context give the same one."""
+    """A derived key. The same key, version, context and length give the same one."""
 
     key: bytes
     version: int
     grade: Grade
+    header: Header | None = field(default=None)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Encapsulated(_Redacted):
+    """A fresh shared secret of 32 bytes, and the ciphertext for the holder of the key version."""
+
+    shared_secret: bytes
+    ciphertext: bytes
+    version: int
+    grade: Grade
+    header: Header | None = field(default=None)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Decapsulated(_Redacted):
+    """The shared secret (32 bytes) of a ciphertext. Of one that was altered it is another secret."""
+
+    shared_secret: bytes
+    version: int
     header: Header | None = field(default=None)
 
 

@@ -8,29 +8,21 @@ comparison. Results that hold a secret live in `secret`.
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from qkms_client.crypto_types import Encrypted, Mac, PublicKey, Rewrapped, Signature, Verification
 from qkms_client.enums import (
+    Algorithm,
     EpochState,
     EventType,
     Grade,
     Level,
     LinkState,
+    MemberRole,
+    PublicKeyFormat,
     Role,
     SessionState,
     VersionState,
 )
-
-
-@dataclass(frozen=True)
-class Header:
-    """The state an answer was given from. `staleness` bounds its age; None: not known."""
-
-    revision: int
-    term: int
-    leader_known: bool
-    staleness: timedelta | None
-    consistency: Level
-    node_id: str
-    leader_id: str
+from qkms_client.header import Header
 
 
 @dataclass(frozen=True)
@@ -84,16 +76,6 @@ class Rotation:
     version: KeyVersion
     replayed: bool
     request_id: str
-    header: Header | None = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Encrypted:
-    """A ciphertext, and the version and grade it is under."""
-
-    ciphertext: bytes
-    version: int
-    grade: Grade
     header: Header | None = field(default=None, compare=False, repr=False)
 
 
@@ -155,11 +137,39 @@ class Link:
 
 @dataclass(frozen=True)
 class Member:
-    """A member of the cluster, and whether the answering node has a connection to it."""
+    """A member of the cluster, and what the answering node sees of it.
+
+    `role` is what it is meant to be (UNSPECIFIED: it is to go), `acting_role` what it is by that node's log.
+    `joined`: its public keys are known. `behind`: log entries it lacks, and `trouble`: why its change has
+    not been made, are known to the leader only.
+    """
 
     id: str
     rpc_address: str
     connected: bool
+    raft_address: str = ""
+    sae_id: str = ""
+    role: MemberRole = MemberRole.UNSPECIFIED
+    acting_role: MemberRole = MemberRole.UNSPECIFIED
+    joined: bool = False
+    holds_root: bool = False
+    added_by: str = ""
+    add_time: datetime | None = None
+    behind: int | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class MemberChange:
+    """A recorded change of a member, or of the leader, which the leader carries out: see list_members.
+
+    `replayed`: this very request had taken effect before.
+    """
+
+    node_id: str
+    replayed: bool
+    request_id: str
+    header: Header | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -221,6 +231,9 @@ class NodeStatus:
     seal: SealStatus | None = None
     epoch_uses: tuple[EpochUse, ...] = ()
     recovery_set_id: str = ""
+    certificate_expire_time: datetime | None = None
+    warnings: tuple[str, ...] = ()
+    enrol_address: str = ""
     header: Header | None = field(default=None, compare=False, repr=False)
 
 
@@ -235,6 +248,7 @@ class RootRotation:
 
 
 __all__ = [
+    "Algorithm",
     "Encrypted",
     "EpochState",
     "EpochUse",
@@ -247,8 +261,14 @@ __all__ = [
     "Level",
     "Link",
     "LinkState",
+    "Mac",
     "Member",
+    "MemberChange",
+    "MemberRole",
     "NodeStatus",
+    "PublicKey",
+    "PublicKeyFormat",
+    "Rewrapped",
     "Role",
     "RootEpoch",
     "RootRotation",
@@ -256,5 +276,7 @@ __all__ = [
     "SealStatus",
     "Session",
     "SessionState",
+    "Signature",
+    "Verification",
     "VersionState",
 ]

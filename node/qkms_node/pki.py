@@ -1,8 +1,9 @@
 """The development CA of a local cluster and the certificates it issues.
 
 One EC P-256 root signs every leaf: nodes, KMEs, services, operators. A leaf
-names its owner in a SPIFFE-style URI (the principal) and in its common name
-(the SAE id), and serves as client and as server. Material on disk is reused
+names its owner in a SPIFFE-style URI (the principal). A node's common name is
+its SAE id, by which KMEs know it; nobody else's can be one. Leaves serve as
+client and as server. Material on disk is reused
 while it is valid and was signed by this CA; what has expired is issued again.
 
 Leaves out intermediates, revocation and renewal under load: a cluster that
@@ -21,7 +22,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from qkms_node.leaf import named, sign_leaf, usage
 
 TRUST_DOMAIN = "qkms.dev"
 CA_LIFETIME = timedelta(days=3650)
@@ -33,14 +35,20 @@ RENEW_BEFORE = timedelta(days=1)
 
 Kind = Literal["node", "kme", "service", "operator"]
 SERVERS = ("node", "kme")
+MAX_COMMON_NAME = 64  # RFC 5280, ub-common-name
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a certificate is for; `name` is also its common name."""
+    """Who a certificate is for."""
 
     kind: Kind
     name: str
+
+    @property
+    def common_name(self) -> str:
+        """At most 64 characters. A service that is called as a node must not pass for it at a KME."""
+        return self.name if self.kind == "node" else f"{self.kind} {self.name}"[:MAX_COMMON_NAME]
 
     @property
     def uri(self) -> str:
@@ -73,15 +81,17 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self.certificate_path = folder / "ca.pem"
-        key_path = folder / "ca.key"
-        if not (self.certificate_path.exists() and key_path.exists()):
+        self.key_path = folder / "ca.key"
+        if not (self.certificate_path.exists() and self.key_path.exists()):
             key = ec.generate_private_key(ec.SECP256R1())
-            _write_key(key_path, key)
+            _write_key(self.key_path, key)
             _write(self.certificate_path, _self_signed(key, name), 0o644)
-        self._key = _read_key(key_path)
+        self._key = _read_key(self.key_path)
         self._certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
         if self._certificate.public_key() != self._key.public_key():
-            raise ValueError(f"{key_path} is not the key of {self.certificate_path}; remove both to begin anew")
+            raise ValueError(
+                f"{self.key_path} is not the key of {self.certificate_path}; remove both to begin anew"
+            )
 
     def issue(
         self,
@@ -116,6 +126,7 @@ class Authority:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return (
             leaf.issuer == self._certificate.subject
+            and leaf.subject == named(identity.common_name)
             and leaf.not_valid_after_utc > datetime.now(UTC) + RENEW_BEFORE
             and leaf.not_valid_before_utc <= datetime.now(UTC)
             and leaf.public_key() == _read_key(material.private_key).public_key()
@@ -141,24 +152,14 @@ class Authority:
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
         if identity.kind in SERVERS:
             names += [x509.DNSName("localhost"), *(x509.IPAddress(IPv4Address(a)) for a in addresses)]
-        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-        return (
-            x509.CertificateBuilder()
-            .subject_name(_name(identity.name))
-            .issuer_name(self._certificate.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(not_before)
-            .not_valid_after(not_after)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(digital_signature=True), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
-            .sign(self._key, hashes.SHA256())
+        return sign_leaf(
+            self._certificate,
+            self._key,
+            key.public_key(),
+            identity.common_name,
+            names,
+            not_before,
+            not_after,
         )
 
 
@@ -166,38 +167,18 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
     begin = datetime.now(UTC) - CLOCK_SLACK
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(_name(name))
+        .subject_name(named(name))
+        .issuer_name(named(name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(begin + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(usage(key_cert_sign=True, crl_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _usage(
-    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -19,8 +19,10 @@ VERSION_WRAP = b"qkms/version-wrap/v1"
 CHECK_VALUE = b"qkms/check-value/v1"
 CONTEXT = b"qkms/context/v1"
 ENCRYPTION_KEY = b"qkms/encryption-key/v1"
-DERIVED_KEY = b"qkms/derived-key/v1"
+DERIVED_KEY = b"qkms/derived-key/v2"
 SEALED_DATA = b"qkms/sealed-data/v1"
+# Hybrid encapsulation to a key (qkms.hybrid)
+HYBRID_KEM = b"qkms/hybrid-kem/v1"
 # A node's own store (qkms_node.keys.local)
 LOCAL_SEAL = b"qkms/local-seal/v1"
 PASSPHRASE_SEAL = b"qkms/passphrase-seal/v1"

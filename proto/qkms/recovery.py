@@ -127,7 +127,9 @@ def read_share(text: str) -> RecoveryShare:
         # Not chained: the error would be raised with the share in reach.
         raise SharesRejected("this recovery share has a character that no share has; type it again") from None
     body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-    if len(data) != _BINARY or not hmac.compare_digest(checksum, _checksum(body)):
+    # The last character has bits to spare: a share has one spelling, so that every typing error shows.
+    spelt = base64.b32encode(data).decode().rstrip("=") == encoded
+    if not spelt or len(data) != _BINARY or not hmac.compare_digest(checksum, _checksum(body)):
         raise SharesRejected("this recovery share has a typing error, or is not complete; type it again")
     threshold, x = body[SET_ID_BYTES], body[SET_ID_BYTES + 1]
     if x == 0 or threshold < 2:

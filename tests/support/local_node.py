@@ -14,8 +14,10 @@ from qkms_chaos.cluster.ports import free_ports
 from qkms_client.profile import Profile
 from qkms_node.config import (
     AccessSection,
+    CaSection,
     ClusterSection,
     Config,
+    EnrolSection,
     Member,
     MetricsSection,
     NodeSection,
@@ -85,6 +87,8 @@ def config(
     seal: SealSection | None = None,
     root: RootSection | None = None,
     cluster_id: str = "test",
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> Config:
     raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
@@ -99,6 +103,8 @@ def config(
         access=AccessSection(rules=rules),
         metrics=metrics,
         tracing=tracing,
+        ca=ca,
+        enrol=enrol,
     )
 
 
@@ -112,6 +118,8 @@ async def local_node(
     root: RootSection | None = None,
     cluster_id: str = "test",
     ledger: list[bytes] | None = None,
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> AsyncIterator[LocalNode]:
     """Starts the node and stops it; the root is seeded by the node itself, grade PQC.
 
@@ -119,7 +127,16 @@ async def local_node(
     """
     authority = Authority(folder / "pki")
     settings = config(
-        folder, authority.issue(Identity("node", "node-1")), rules, metrics, tracing, seal, root, cluster_id
+        folder,
+        authority.issue(Identity("node", "node-1")),
+        rules,
+        metrics,
+        tracing,
+        seal,
+        root,
+        cluster_id,
+        ca,
+        enrol,
     )
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []

@@ -30,7 +30,9 @@ def flipped(data: bytes, index: int) -> bytes:
 def version_cases() -> list[Case]:
     kek, material, nonce = sample("KEK", 32), sample("K_v", 32), sample("nonce", 12)
     aad = lp(b"qkms/version-wrap/v1", KEY_ID.encode(), number(3), ALGORITHM.encode(), number(7))
+    public = sample("public half", 44)
     check_key = expand(material, lp(b"qkms/check-value/v1"), 32)
+    check_input = lp(b"qkms/check-value/v1", KEY_ID.encode(), number(3))
     good: Case = {
         "title": "a version wrapped",
         "kek": kek,
@@ -41,7 +43,19 @@ def version_cases() -> list[Case]:
         "algorithm": ALGORITHM,
         "epoch": 7,
         "wrapped": nonce + gcm_seal(kek, nonce, material, aad),
-        "check_value": mac(check_key, lp(b"qkms/check-value/v1", KEY_ID.encode(), number(3)))[:16],
+        "check_value": mac(check_key, check_input)[:16],
+        "public_key": public,
+        "check_value_of_both": mac(check_key, check_input + lp(public))[:16],
+    }
+    long = sample("PKCS#8", 2375)
+    long_check = expand(long, lp(b"qkms/check-value/v1"), 32)
+    longer: Case = {
+        **good,
+        "title": "a version of 2375 bytes wrapped",
+        "material": long,
+        "wrapped": nonce + gcm_seal(kek, nonce, long, aad),
+        "check_value": mac(long_check, check_input)[:16],
+        "check_value_of_both": mac(long_check, check_input + lp(public))[:16],
     }
     short = nonce + gcm_seal(kek, nonce, material[:31], aad)
     altered: dict[str, Case] = {
@@ -57,8 +71,10 @@ def version_cases() -> list[Case]:
         "truncated within its nonce": {"wrapped": good["wrapped"][:5]},
         "erased": {"wrapped": b""},
         "well wrapped, but 31 bytes": {"wrapped": short},
+        "as if of more bytes than any algorithm has": {"wrapped": nonce + bytes(4096 + 17)},
     }
-    return [good, *({**good, "title": t, **change, "fails": "WRAP_REJECTED"} for t, change in altered.items())]
+    failing = ({**good, "title": t, **change, "fails": "WRAP_REJECTED"} for t, change in altered.items())
+    return [good, longer, *failing]
 
 
 def context_hash(context: dict[str, str]) -> bytes:
@@ -66,14 +82,21 @@ def context_hash(context: dict[str, str]) -> bytes:
     return sha256(lp(b"qkms/context/v1", *(part for pair in pairs for part in pair)))
 
 
-def context_key(label: bytes, material: bytes, version: int, context: dict[str, str]) -> bytes:
+def context_key(material: bytes, version: int, context: dict[str, str]) -> bytes:
+    label = b"qkms/encryption-key/v1"
     info = lp(label, ALGORITHM.encode(), KEY_ID.encode(), number(version), context_hash(context))
     return expand(material, info, 32)
 
 
+def derived_key(material: bytes, version: int, context: dict[str, str], length: int) -> bytes:
+    label = b"qkms/derived-key/v2"
+    info = lp(label, ALGORITHM.encode(), KEY_ID.encode(), number(version), context_hash(context), number(length))
+    return expand(material, info, length)
+
+
 def data_case(title: str, context: dict[str, str], plaintext: bytes, aad: bytes, version: int = 3) -> Case:
     material, r = sample("K_v", 32), sample("r", 24)
-    key = context_key(b"qkms/encryption-key/v1", material, version, context)
+    key = context_key(material, version, context)
     block = expand(key, lp(b"qkms/sealed-data/v1", r), 64)
     header = b"\x01" + version.to_bytes(4, "big") + r
     body = gcm_seal(block[:32], bytes(12), plaintext, lp(b"qkms/sealed-data/v1", header) + aad)
@@ -86,7 +109,8 @@ def data_case(title: str, context: dict[str, str], plaintext: bytes, aad: bytes,
         "context": context,
         "context_hash": context_hash(context),
         "encryption_key": key,
-        "derived_key": context_key(b"qkms/derived-key/v1", material, version, context),
+        "derived_key": derived_key(material, version, context, 32),
+        "derived_keys": [derived_key(material, version, context, length) for length in (16, 33, 1024)],
         "r": r,
         "plaintext": plaintext,
         "aad": aad,

@@ -50,6 +50,7 @@ class MendedNode(Node):
             rng=self._rng,
             wall_ms=self.clock.wall_ms,
             free_bytes=lambda _: self.disk.free_bytes(),
+            answered=lambda _: self._hand_back(),
         )
         self._admitted = frozenset()
         self._raft = Raft(

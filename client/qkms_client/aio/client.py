@@ -7,12 +7,22 @@ from typing import Self
 from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
+from qkms_client.aio.members import AsyncMemberCalls
 from qkms_client.aio.roots import AsyncRootCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
+from qkms_client.aio.signing import AsyncSigningCalls
 from qkms_client.profile import load_profile
 
 
-class AsyncClient(AsyncKeyCalls, AsyncCryptoCalls, AsyncSessionCalls, AsyncClusterCalls, AsyncRootCalls):
+class AsyncClient(
+    AsyncKeyCalls,
+    AsyncCryptoCalls,
+    AsyncSigningCalls,
+    AsyncSessionCalls,
+    AsyncClusterCalls,
+    AsyncMemberCalls,
+    AsyncRootCalls,
+):
     """A connection to the cluster as one principal. Belongs to one event loop.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever

@@ -6,7 +6,7 @@ from qkms_client.aio.runner import AsyncRunner
 from qkms_client.consistency import Consistency
 from qkms_client.flows import crypto as flows
 from qkms_client.secret import DataKey, Decrypted, DerivedKey
-from qkms_client.types import Encrypted, Key
+from qkms_client.types import Encrypted, Key, Rewrapped
 
 
 class AsyncCryptoCalls(AsyncRunner):
@@ -31,13 +31,29 @@ class AsyncCryptoCalls(AsyncRunner):
         key: str | Key,
         ciphertext: bytes | Encrypted,
         *,
+        version: int | None = None,
         context: Mapping[str, str] | None = None,
         aad: bytes = b"",
         consistency: Consistency | None = None,
         timeout: float | None = None,
     ) -> Decrypted:
         """As Client.decrypt."""
-        return await self._run(flows.decrypt(self._rules, key, ciphertext, context, aad, consistency, timeout))
+        return await self._run(
+            flows.decrypt(self._rules, key, ciphertext, version, context, aad, consistency, timeout)
+        )
+
+    async def rewrap(
+        self,
+        key: str | Key,
+        ciphertext: bytes | Encrypted,
+        *,
+        context: Mapping[str, str] | None = None,
+        aad: bytes = b"",
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> Rewrapped:
+        """As Client.rewrap."""
+        return await self._run(flows.rewrap(self._rules, key, ciphertext, context, aad, consistency, timeout))
 
     async def generate_data_key(
         self,
@@ -59,11 +75,12 @@ class AsyncCryptoCalls(AsyncRunner):
         context: Mapping[str, str],
         *,
         version: int | None = None,
+        length: int = 32,
         consistency: Consistency | None = None,
         timeout: float | None = None,
     ) -> DerivedKey:
         """As Client.derive_key."""
-        return await self._run(flows.derive_key(self._rules, key, context, version, consistency, timeout))
+        return await self._run(flows.derive_key(self._rules, key, context, version, length, consistency, timeout))
 
     async def random_bytes(self, length: int, *, timeout: float | None = None) -> bytes:
         """As Client.random_bytes."""

@@ -11,7 +11,7 @@ from qkms_client.consistency import Consistency
 from qkms_client.flows import keys as flows
 from qkms_client.flows.watch import WatchState
 from qkms_client.names import key_name
-from qkms_client.types import Grade, Key, KeyVersion, Rotation
+from qkms_client.types import Algorithm, Grade, Key, KeyVersion, Rotation
 
 
 class AsyncKeyCalls(AsyncRunner):
@@ -26,6 +26,7 @@ class AsyncKeyCalls(AsyncRunner):
         self,
         key_id: str,
         *,
+        algorithm: Algorithm | str = Algorithm.AES_256_GCM,
         required_grade: Grade | None = None,
         max_staleness: timedelta | None = None,
         labels: Mapping[str, str] | None = None,
@@ -35,7 +36,9 @@ class AsyncKeyCalls(AsyncRunner):
         """As Client.create_key."""
         identifier = new_request_id(request_id)
         return await self._run(
-            flows.create_key(self._rules, key_id, identifier, required_grade, max_staleness, labels, timeout)
+            flows.create_key(
+                self._rules, key_id, identifier, algorithm, required_grade, max_staleness, labels, timeout
+            )
         )
 
     async def get_key(

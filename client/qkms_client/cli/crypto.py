@@ -1,12 +1,9 @@
-"""`qkms encrypt`, `decrypt`, `datakey`, `derive`, `random`: use of keys on files and pipes."""
-
-import base64
-import sys
+"""`qkms encrypt`, `decrypt`, `rewrap`, `datakey`, `derive`, `random`: use of secret keys on files and pipes."""
 
 import click
 
 from qkms_client.cli import options
-from qkms_client.cli.data import STREAM, pairs, read_data, write_data
+from qkms_client.cli.data import pairs, raw_to_terminal, read_data, text, write_data
 from qkms_client.cli.options import Settings
 from qkms_client.cli.output import print_json
 from qkms_client.consistency import Consistency
@@ -33,7 +30,9 @@ def encrypt(
 ) -> None:
     """Encrypt up to 64 KiB under a key's primary version.
 
-    --base64 is the form of the ciphertext; the plaintext is read as it is.
+    --base64 is the form of the ciphertext; the plaintext is read as it is. A key of RSA_*_OAEP_SHA256
+    takes 318 or 446 bytes, no --context and no --aad, and needs its version again to decrypt: --json
+    shows it.
 
     \b
     Examples:
@@ -41,13 +40,13 @@ def encrypt(
       echo -n secret | qkms encrypt payments --base64 --context tenant=7
     """
     bound = pairs(context, "--context")
-    _raw_to_terminal(settings, target, encoded)
+    raw_to_terminal(target, encoded=encoded, json=settings.json)
     plaintext = read_data(source, encoded=False)
     with settings.client() as client:
         result = client.encrypt(key, plaintext, context=bound, aad=aad.encode(), consistency=consistency)
     if settings.json:
         grade = result.grade.name
-        print_json({"ciphertext": _text(result.ciphertext), "version": result.version, "grade": grade})
+        print_json({"ciphertext": text(result.ciphertext), "version": result.version, "grade": grade})
     else:
         write_data(target, result.ciphertext, encoded=encoded)
 
@@ -59,6 +58,7 @@ def encrypt(
 @options.encoded
 @options.context
 @click.option("--aad", default="", help="The text given when it was encrypted.")
+@click.option("--version", type=click.IntRange(1), help="Needed for RSA-OAEP only: the version that encrypted.")
 @options.consistency
 @options.common
 def decrypt(
@@ -69,6 +69,7 @@ def decrypt(
     encoded: bool,
     context: tuple[str, ...],
     aad: str,
+    version: int | None,
     consistency: Consistency | None,
 ) -> None:
     """Decrypt what encrypt or datakey gave.
@@ -83,11 +84,55 @@ def decrypt(
     bound = pairs(context, "--context")
     ciphertext = read_data(source, encoded=encoded)
     with settings.client() as client:
-        result = client.decrypt(key, ciphertext, context=bound, aad=aad.encode(), consistency=consistency)
+        result = client.decrypt(
+            key, ciphertext, version=version, context=bound, aad=aad.encode(), consistency=consistency
+        )
     if settings.json:
-        print_json({"plaintext": _text(result.plaintext), "version": result.version})
+        print_json({"plaintext": text(result.plaintext), "version": result.version})
     else:
         write_data(target, result.plaintext, encoded=False)
+
+
+@click.command()
+@click.argument("key")
+@options.input_file
+@options.output_file
+@options.encoded
+@options.context
+@click.option("--aad", default="", help="The text given when it was encrypted.")
+@options.consistency
+@options.common
+def rewrap(
+    settings: Settings,
+    key: str,
+    source: str,
+    target: str,
+    encoded: bool,
+    context: tuple[str, ...],
+    aad: str,
+    consistency: Consistency | None,
+) -> None:
+    """Bring a ciphertext under the key's primary version, without showing its plaintext.
+
+    What is under the primary version already comes back as it is. --base64 is the form of both
+    ciphertexts. Rewrap everything after a rotation, then the old version can be destroyed.
+
+    \b
+    Examples:
+      qkms rewrap payments --in card.sealed --out card.sealed.new
+      qkms rewrap payments --base64 --context tenant=7 < sealed.b64
+    """
+    bound = pairs(context, "--context")
+    raw_to_terminal(target, encoded=encoded, json=settings.json)
+    ciphertext = read_data(source, encoded=encoded)
+    with settings.client() as client:
+        result = client.rewrap(key, ciphertext, context=bound, aad=aad.encode(), consistency=consistency)
+    if settings.json:
+        numbers = {"version": result.version, "source_version": result.source_version}
+        print_json({"ciphertext": text(result.ciphertext), **numbers, "grade": result.grade.name})
+        return
+    write_data(target, result.ciphertext, encoded=encoded)
+    click.echo(f"version {result.source_version} -> {result.version}", err=True)
 
 
 @click.command()
@@ -130,7 +175,7 @@ def datakey(
         if target is not None:
             write_data(target, data, encoded=False)
         elif data:
-            shown[name] = _text(data)
+            shown[name] = text(data)
     if settings.json:
         print_json(shown)
     else:
@@ -141,6 +186,7 @@ def datakey(
 @click.argument("key")
 @options.context
 @click.option("--version", type=click.IntRange(1), help="Of which version. Default: the primary one.")
+@click.option("--length", type=click.IntRange(16, 1024), default=32, show_default=True, help="Bytes.")
 @options.output_file
 @options.encoded
 @options.consistency
@@ -150,11 +196,14 @@ def derive(
     key: str,
     context: tuple[str, ...],
     version: int | None,
+    length: int,
     target: str,
     encoded: bool,
     consistency: Consistency | None,
 ) -> None:
-    """The 32-byte key derived from a version for a context: the same inputs give the same key.
+    """The key derived from a version for a context: the same inputs give the same key.
+
+    Keys of different --length have nothing in common.
 
     Without --version, the version used is shown on stderr: keep it to derive the same key after a rotation.
 
@@ -165,11 +214,11 @@ def derive(
     if not context:
         raise click.UsageError("give at least one --context NAME=VALUE")
     bound = pairs(context, "--context")
-    _raw_to_terminal(settings, target, encoded)
+    raw_to_terminal(target, encoded=encoded, json=settings.json)
     with settings.client() as client:
-        result = client.derive_key(key, bound, version=version, consistency=consistency)
+        result = client.derive_key(key, bound, version=version, length=length, consistency=consistency)
     if settings.json:
-        print_json({"key": _text(result.key), "version": result.version, "grade": result.grade.name})
+        print_json({"key": text(result.key), "version": result.version, "grade": result.grade.name})
         return
     write_data(target, result.key, encoded=encoded)
     if version is None:
@@ -188,19 +237,10 @@ def random(settings: Settings, length: int, target: str, encoded: bool) -> None:
     Example:
       qkms random 32 --base64
     """
-    _raw_to_terminal(settings, target, encoded)
+    raw_to_terminal(target, encoded=encoded, json=settings.json)
     with settings.client() as client:
         data = client.random_bytes(length)
     if settings.json:
-        print_json({"data": _text(data)})
+        print_json({"data": text(data)})
     else:
         write_data(target, data, encoded=encoded)
-
-
-def _raw_to_terminal(settings: Settings, target: str, encoded: bool) -> None:
-    if target == STREAM and not encoded and not settings.json and sys.stdout.isatty():
-        raise click.UsageError("raw bytes would garble the terminal; add --base64, or --out FILE")
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

@@ -56,6 +56,17 @@ def write_data(target: str, data: bytes, *, encoded: bool) -> None:
         file.write(out)
 
 
+def raw_to_terminal(target: str, *, encoded: bool, json: bool) -> None:
+    """Raises click.UsageError where raw bytes would be shown on a terminal."""
+    if target == STREAM and not encoded and not json and sys.stdout.isatty():
+        raise click.UsageError("raw bytes would garble the terminal; add --base64, or --out FILE")
+
+
+def text(data: bytes) -> str:
+    """Base64, for JSON and for people."""
+    return base64.b64encode(data).decode("ascii")
+
+
 def pairs(values: tuple[str, ...], option: str) -> dict[str, str]:
     """`name=value` options as a mapping. Raises click.UsageError."""
     mapping: dict[str, str] = {}

@@ -11,7 +11,7 @@ from qkms_client.cli.data import pairs
 from qkms_client.cli.options import GRADES, Settings
 from qkms_client.cli.output import print_json, table
 from qkms_client.consistency import Consistency
-from qkms_client.types import Key, KeyEvent, KeyVersion
+from qkms_client.types import Algorithm, Key, KeyEvent, KeyVersion
 
 
 @click.group()
@@ -31,6 +31,13 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("key_id")
+@click.option(
+    "--algorithm",
+    type=click.Choice([a.value for a in Algorithm], case_sensitive=False),
+    default=Algorithm.AES_256_GCM.value,
+    show_default=True,
+    help="Decides what the key can do; it never changes.",
+)
 @options.required_grade
 @click.option(
     "--max-staleness",
@@ -44,15 +51,28 @@ def keys() -> None:
 def create(
     settings: Settings,
     key_id: str,
+    algorithm: str,
     required_grade: str | None,
     max_staleness: float | None,
     labels: tuple[str, ...],
     request_id: UUID | None,
 ) -> None:
-    """Create a key with version 1."""
+    """Create a key with version 1.
+
+    \b
+    What a key can do:
+      AES_256_GCM                   encrypt, decrypt, rewrap, datakey, derive
+      HMAC_*                        mac, verify-mac
+      ED25519, ECDSA_*, RSA_*_PSS_* sign, verify, public-key
+      ML_DSA_*                      the same, safe against quantum computers
+      SLH_DSA_*                     the same, from hashes alone; experimental
+      RSA_*_OAEP_*                  encrypt, decrypt, public-key
+      ML_KEM_*, X25519MLKEM768      encapsulate, decapsulate, public-key
+    """
     with settings.client() as client:
         key = client.create_key(
             key_id,
+            algorithm=algorithm,
             required_grade=GRADES[required_grade] if required_grade else None,
             max_staleness=timedelta(seconds=max_staleness) if max_staleness else None,
             labels=pairs(labels, "--label"),
@@ -196,9 +216,10 @@ def _show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> 
         print_json(keys[0] if single else keys)
         return
     rows = [
-        (k.key_id, k.primary_version, k.version_count, k.create_time, k.required_grade, _labels(k)) for k in keys
+        (k.key_id, k.algorithm, k.primary_version, k.version_count, k.create_time, k.required_grade, _labels(k))
+        for k in keys
     ]
-    click.echo(table(("key", "primary", "versions", "created", "required grade", "labels"), rows))
+    click.echo(table(("key", "algorithm", "primary", "versions", "created", "required grade", "labels"), rows))
 
 
 def _labels(key: Key) -> str:

@@ -6,12 +6,15 @@ import click
 
 from qkms_client.cli.backup import backup
 from qkms_client.cli.cluster import links, root, status
-from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random
+from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random, rewrap
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
+from qkms_client.cli.kem import decapsulate, encapsulate
 from qkms_client.cli.keys import keys
+from qkms_client.cli.members import cluster
 from qkms_client.cli.recovery import recovery
 from qkms_client.cli.seal import seal, unseal
 from qkms_client.cli.session import session
+from qkms_client.cli.signing import mac, public_key, sign, verify, verify_mac
 from qkms_client.errors import QkmsError
 
 
@@ -45,20 +48,9 @@ def main() -> None:
     """
 
 
-for command in (
-    status,
-    keys,
-    encrypt,
-    decrypt,
-    datakey,
-    derive,
-    random,
-    session,
-    links,
-    root,
-    seal,
-    unseal,
-    recovery,
-    backup,
-):
+for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root, cluster):
+    main.add_command(command)
+for command in (rewrap, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
+    main.add_command(command)
+for command in (seal, unseal, recovery, backup):
     main.add_command(command)

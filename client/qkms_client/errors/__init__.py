@@ -20,7 +20,16 @@ from qkms_client.errors.local import (
     SessionNotEstablished,
     SessionRejected,
 )
+from qkms_client.errors.members import (
+    LastVoter,
+    MemberExists,
+    MemberLimit,
+    MemberNotFound,
+    MemberNotReady,
+    NotFounded,
+)
 from qkms_client.errors.refusals import (
+    AlgorithmUnsuitable,
     CiphertextMalformed,
     CiphertextRejected,
     EpochConflict,
@@ -83,6 +92,7 @@ BY_REASON: Mapping[str, type[QkmsError]] = {
 
 __all__ = [
     "BY_REASON",
+    "AlgorithmUnsuitable",
     "AnswerNotUnderstood",
     "BackupInvalid",
     "BackupNotAccepted",
@@ -103,8 +113,14 @@ __all__ = [
     "KeyExists",
     "KeyNotFound",
     "LastHolder",
+    "LastVoter",
+    "MemberExists",
+    "MemberLimit",
+    "MemberNotFound",
+    "MemberNotReady",
     "NoQuorum",
     "NotCommitted",
+    "NotFounded",
     "OutcomeUnknown",
     "Overloaded",
     "PermissionDenied",

@@ -127,6 +127,13 @@ class VersionIsPrimary(QkmsError):
     advice = "rotate the key first"
 
 
+class AlgorithmUnsuitable(QkmsError):
+    """The key's algorithm has no such operation; the metadata name algorithm, operation and operations."""
+
+    default_reason = "ALGORITHM_UNSUITABLE"
+    advice = "use a key of an algorithm for this; a key's algorithm does not change"
+
+
 class GradeTooLow(QkmsError):
     """The active root epoch has a lower grade than required."""
 

@@ -10,13 +10,14 @@ from qkms_client.consistency import Consistency, duration
 from qkms_client.errors import OutcomeUnknown, VersionConflict
 from qkms_client.flow import Flow, Pause
 from qkms_client.names import key_name, version_name
-from qkms_client.types import Grade, Key, KeyVersion, Rotation
+from qkms_client.types import Algorithm, Grade, Key, KeyVersion, Rotation
 
 
 def create_key(
     rules: Rules,
     key_id: str,
     request_id: str,
+    algorithm: Algorithm | str,
     required_grade: Grade | None,
     max_staleness: timedelta | None,
     labels: Mapping[str, str] | None,
@@ -26,7 +27,7 @@ def create_key(
     request = pb.CreateKeyRequest(
         request_id=request_id,
         key_id=key_id.removeprefix("keys/"),
-        algorithm=pb.AES_256_GCM,
+        algorithm=pb.KeyAlgorithm.Value(Algorithm(algorithm)),
         labels=labels,
         max_staleness=None if max_staleness is None else duration(max_staleness),
     )

@@ -8,11 +8,13 @@ from qkms_client.profile import load_profile
 from qkms_client.sync.cluster import ClusterCalls
 from qkms_client.sync.crypto import CryptoCalls
 from qkms_client.sync.keys import KeyCalls
+from qkms_client.sync.members import MemberCalls
 from qkms_client.sync.roots import RootCalls
 from qkms_client.sync.sessions import SessionCalls
+from qkms_client.sync.signing import SigningCalls
 
 
-class Client(KeyCalls, CryptoCalls, SessionCalls, ClusterCalls, RootCalls):
+class Client(KeyCalls, CryptoCalls, SigningCalls, SessionCalls, ClusterCalls, MemberCalls, RootCalls):
     """A connection to the cluster as one principal. Safe for use by several threads.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever

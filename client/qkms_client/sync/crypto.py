@@ -6,7 +6,7 @@ from qkms_client.consistency import Consistency
 from qkms_client.flows import crypto as flows
 from qkms_client.secret import DataKey, Decrypted, DerivedKey
 from qkms_client.sync.runner import Runner
-from qkms_client.types import Encrypted, Key
+from qkms_client.types import Encrypted, Key, Rewrapped
 
 
 class CryptoCalls(Runner):
@@ -32,14 +32,32 @@ class CryptoCalls(Runner):
         key: str | Key,
         ciphertext: bytes | Encrypted,
         *,
+        version: int | None = None,
         context: Mapping[str, str] | None = None,
         aad: bytes = b"",
         consistency: Consistency | None = None,
         timeout: float | None = None,
     ) -> Decrypted:
         """Opens a ciphertext of encrypt or generate_data_key. Raises CiphertextMalformed,
-        CiphertextRejected, VersionDisabled, VersionDestroyed."""
-        return self._run(flows.decrypt(self._rules, key, ciphertext, context, aad, consistency, timeout))
+        CiphertextRejected, VersionDisabled, VersionDestroyed.
+
+        The ciphertext says its version; one of RSA-OAEP does not: pass the Encrypted, or `version`.
+        """
+        return self._run(flows.decrypt(self._rules, key, ciphertext, version, context, aad, consistency, timeout))
+
+    def rewrap(
+        self,
+        key: str | Key,
+        ciphertext: bytes | Encrypted,
+        *,
+        context: Mapping[str, str] | None = None,
+        aad: bytes = b"",
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+    ) -> Rewrapped:
+        """A ciphertext under the primary version, without its plaintext leaving the node; one that is
+        under it already comes back as it is. Raises as decrypt does."""
+        return self._run(flows.rewrap(self._rules, key, ciphertext, context, aad, consistency, timeout))
 
     def generate_data_key(
         self,
@@ -61,12 +79,13 @@ class CryptoCalls(Runner):
         context: Mapping[str, str],
         *,
         version: int | None = None,
+        length: int = 32,
         consistency: Consistency | None = None,
         timeout: float | None = None,
     ) -> DerivedKey:
-        """The derived key (32 bytes) of a version, the primary by default, for a context of at least
-        one pair. Keep the version of the answer to derive the same key after a rotation."""
-        return self._run(flows.derive_key(self._rules, key, context, version, consistency, timeout))
+        """The derived key (`length` bytes, 16 to 1024) of a version, the primary by default, for a
+        context of at least one pair. Keep the version of the answer to derive the same key after a rotation."""
+        return self._run(flows.derive_key(self._rules, key, context, version, length, consistency, timeout))
 
     def random_bytes(self, length: int, *, timeout: float | None = None) -> bytes:
         """1 to 65536 bytes from a node's operating system generator."""

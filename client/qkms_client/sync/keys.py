@@ -11,7 +11,7 @@ from qkms_client.flows.watch import WatchState
 from qkms_client.names import key_name
 from qkms_client.sync.runner import Runner
 from qkms_client.sync.watch import KeyWatch
-from qkms_client.types import Grade, Key, KeyVersion, Rotation
+from qkms_client.types import Algorithm, Grade, Key, KeyVersion, Rotation
 
 
 class KeyCalls(Runner):
@@ -26,19 +26,24 @@ class KeyCalls(Runner):
         self,
         key_id: str,
         *,
+        algorithm: Algorithm | str = Algorithm.AES_256_GCM,
         required_grade: Grade | None = None,
         max_staleness: timedelta | None = None,
         labels: Mapping[str, str] | None = None,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
-        """Creates a key with version 1. Raises KeyExists, GradeTooLow, InvalidField, OutcomeUnknown.
+        """Creates a key with version 1. Raises KeyExists, GradeTooLow, InvalidField, OutcomeUnknown;
+        ValueError for an algorithm that this client does not know.
 
+        `algorithm` decides which calls the key has. RSA keys take seconds to draw.
         `max_staleness` bounds how long a node cut off from the quorum may go on using the key.
         """
         identifier = new_request_id(request_id)
         return self._run(
-            flows.create_key(self._rules, key_id, identifier, required_grade, max_staleness, labels, timeout)
+            flows.create_key(
+                self._rules, key_id, identifier, algorithm, required_grade, max_staleness, labels, timeout
+            )
         )
 
     def get_key(

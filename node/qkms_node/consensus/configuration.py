@@ -27,6 +27,10 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
         """Voters and learners."""
         return {**self.voters, **self.learners}
 
+    def has(self, member: str) -> bool:
+        """Whether it takes part."""
+        return member in self.voters or member in self.learners
+
     def is_quorum(self, ids: Collection[str]) -> bool:
         """Whether the voters among `ids` are more than half of all."""
         return sum(voter in ids for voter in self.voters) * 2 > len(self.voters)

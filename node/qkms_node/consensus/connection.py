@@ -96,7 +96,7 @@ class Connection:
     def _read_messages(self) -> list[Message | Hello]:
         messages: list[Message | Hello] = []
         try:
-            while True:
+            while self._incoming.pending or self.tls.pending():
                 plain = self.tls.read(READ_BYTES)
                 if not plain:
                     raise ConnectionLost("closed by the peer")
@@ -107,6 +107,7 @@ class Connection:
             raise ConnectionLost(f"TLS failed: {error.reason}") from error
         except FrameRejected as error:
             raise ConnectionLost(str(error)) from error
+        return messages
 
     def on_writable(self) -> None:
         """Sends as much as the socket takes. Raises ConnectionLost."""

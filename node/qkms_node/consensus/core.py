@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pysyncobj import syncobj as library
-from pysyncobj.node import Node
 
 from qkms_node.consensus.configuration import Configuration
 from qkms_node.consensus.entries import Entry
 from qkms_node.consensus.journal import DurableJournal
-from qkms_node.consensus.members import Members
+from qkms_node.consensus.members import Members, node_of
 from qkms_node.consensus.messages import Message
 from qkms_node.consensus.outbox import Outbox
 from qkms_node.consensus.replica import Role
@@ -60,6 +59,7 @@ class Core:
         self.id: str = engine.selfNode.id
         self.members = Members(engine, self.id, first)
         self._outbox = outbox
+        self.connected: frozenset[str] = frozenset()  # ids of the peers with a live connection
 
     @staticmethod
     def now() -> float:
@@ -68,14 +68,13 @@ class Core:
 
     # Peers.
 
-    @property
-    def connected(self) -> frozenset[str]:
-        """Ids of the peers with a live connection."""
-        return frozenset(node.id for node in self._engine._SyncObj__connectedNodes)
+    def connections_changed(self) -> None:
+        """A connection came or went."""
+        self.connected = frozenset(node.id for node in self._engine._SyncObj__connectedNodes)
 
     def send(self, peer: str, message: Message) -> None:
         """Queues `message`; it leaves after the tick's flush, if `peer` is connected."""
-        self._outbox.send(Node(peer), message)
+        self._outbox.put(peer, message)
 
     def speaks_to(self, peer: str) -> bool:
         """Whether this tick has something for `peer` already."""
@@ -108,7 +107,7 @@ class Core:
 
     def follow(self, leader: str | None) -> None:
         """Becomes, or stays, a follower of `leader`."""
-        self._engine._SyncObj__raftLeader = None if leader is None else Node(leader)
+        self._engine._SyncObj__raftLeader = None if leader is None else node_of(leader)
         self._engine._SyncObj__setState(_STATES[Role.FOLLOWER])
 
     def set_term(self, term: int, vote: str | None) -> None:
@@ -140,13 +139,12 @@ class Core:
 
     def acknowledged(self, peer: str, match: int) -> None:
         """Tells the library's commit rule and check-quorum what `peer` durably holds."""
-        node = Node(peer)
-        self._engine._SyncObj__raftMatchIndex[node] = match
+        self._engine._SyncObj__raftMatchIndex[node_of(peer)] = match
         self.responded(peer)
 
     def responded(self, peer: str) -> None:
         """Tells check-quorum that `peer` answered in this term."""
-        self._engine._SyncObj__lastResponseTime[Node(peer)] = self.now()
+        self._engine._SyncObj__lastResponseTime[node_of(peer)] = self.now()
 
     def next_heartbeat(self) -> float:
         return float(self._engine._SyncObj__newAppendEntriesTime)

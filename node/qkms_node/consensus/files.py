@@ -25,18 +25,45 @@ class DataDirInUse(Exception):
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes creations, renames and removals in `folder` durable."""
+    """Makes creations, renames and removals in `folder` durable. Raises DiskFault."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise DiskFault(f"{folder}: cannot make the names in it durable: {error.strerror}") from error
     finally:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Creates `folder`, and what is missing above it, for this user alone and with a durable name.
+
+    Also one that is there already: the process that made it may have been killed before its name was durable.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(PermissionError):  # a folder above that this user may not open: it made nothing there
+        sync_folder(folder.parent)
+
+
 def publish(temporary: Path, target: Path) -> None:
-    """Renames a file that is already fsynced, durably."""
-    temporary.replace(target)
+    """Renames a file that is already fsynced, durably. Raises DiskFault."""
+    try:
+        temporary.replace(target)
+    except OSError as error:
+        raise DiskFault(f"{target}: cannot give a file this name: {error.strerror}") from error
     sync_folder(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file; durable once its folder is synced. Raises DiskFault."""
+    try:
+        path.unlink()
+    except OSError as error:
+        raise DiskFault(f"{path}: cannot remove it: {error.strerror}") from error
 
 
 def preallocate(descriptor: int, size: int) -> None:
@@ -69,7 +96,7 @@ def free_bytes(folder: Path) -> int:
 
 def lock_folder(folder: Path) -> int:
     """Takes the folder for this process until the descriptor is closed. Raises DataDirInUse."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -146,6 +146,11 @@ class DurableJournal(Journal):  # type: ignore[misc]  # the library is untyped
     # Durability.
 
     @property
+    def awaits_flush(self) -> bool:
+        """Whether the next flush has something to make durable."""
+        return bool(self._pending)
+
+    @property
     def awaits_only_entries(self) -> bool:
         """Whether what the next flush makes durable is entries at the end of the log, and neither vote nor cut."""
         return self._only_entries

@@ -8,21 +8,25 @@ when a heartbeat is due and what is committed; this part decides what to send.
 from qkms_node.consensus.core import Core
 from qkms_node.consensus.messages import Append, AppendAnswer, Commit, SnapshotAnswer, TimeoutNow
 from qkms_node.consensus.progress import Mode, Progress
+from qkms_node.consensus.proposals import Proposals
 from qkms_node.consensus.replica import Role
 from qkms_node.consensus.snapshot_sending import SnapshotSending
 
 CAUGHT_UP_ENTRIES = 64
+_NOTICE_HEARTBEATS = 0.125  # how long a commit index may wait for entries to travel with, when nobody waits for it
 
 
 class Leading:
     """Progress of every follower, learners included; empty while this node does not lead."""
 
-    def __init__(self, core: Core, snapshots: SnapshotSending) -> None:
+    def __init__(self, core: Core, proposals: Proposals, snapshots: SnapshotSending) -> None:
         self._core = core
+        self._proposals = proposals
         self._snapshots = snapshots
         self._followers: list[str] = []
         self._progress: dict[str, Progress] = {}
         self._transfer: tuple[str | None, float] | None = None
+        self.next_announcement = float("inf")  # when `announce` has something to do if no entries follow
 
     def begin(self) -> None:
         """This node became leader: all followers are probed from the end of the log."""
@@ -47,6 +51,10 @@ class Leading:
             return False
         return progress.match + CAUGHT_UP_ENTRIES >= self._core.commit_index
 
+    def held(self) -> dict[str, int]:
+        """The last log index that each follower durably holds; 0 until it is known."""
+        return {peer: progress.match for peer, progress in self._progress.items()}
+
     def end(self) -> None:
         """This node leads no more."""
         self._progress = {}
@@ -68,10 +76,28 @@ class Leading:
             self._send(peer, progress, heartbeat=True)
 
     def replicate(self) -> None:
-        """New entries to all who are ready for them, the commit index to the others."""
+        """New entries to all who are ready for them."""
+        last = self._core.last_index
         for peer, progress in self._progress.items():
-            self._send(peer, progress, heartbeat=False)
+            if progress.next <= last or progress.mode is not Mode.STREAM:
+                self._send(peer, progress, heartbeat=False)
         self._advance_transfer()
+
+    def announce(self) -> None:
+        """The commit index to whom it must not wait for; with the next entries it costs no round of its own."""
+        core = self._core
+        self.next_announcement = float("inf")
+        committed = core.commit_index
+        for peer, progress in self._progress.items():
+            if progress.commit_sent >= committed or progress.mode is not Mode.STREAM or peer not in core.connected:
+                continue
+            due = progress.appended_at + _NOTICE_HEARTBEATS * core.timing.heartbeat_s
+            awaited = self._proposals.awaited.get(peer, 0) > progress.commit_sent or core.speaks_to(peer)
+            if awaited or core.now() >= due or not core.members.configuration.has(peer):
+                progress.commit_sent = committed
+                core.send(peer, Commit(core.term, committed))
+            else:
+                self.next_announcement = min(due, self.next_announcement)
 
     def on_append_answer(self, peer: str, message: AppendAnswer) -> None:
         progress = self._progress.get(peer)
@@ -155,9 +181,6 @@ class Leading:
             silent = False
         if silent and heartbeat:
             self._append(peer, progress, progress.next - 1, 0)
-        elif silent and progress.commit_sent < core.commit_index:
-            progress.commit_sent = core.commit_index
-            core.send(peer, Commit(core.term, core.commit_index))
 
     def _append(self, peer: str, progress: Progress, prev_index: int, max_bytes: int) -> int:
         core = self._core
@@ -168,5 +191,6 @@ class Leading:
         if entries:
             progress.sent(seq, entries[-1][1], sum(len(entry[0]) for entry in entries))
         progress.commit_sent = core.commit_index
+        progress.appended_at = core.now()
         core.send(peer, Append(core.term, seq, prev_index, prev_term, core.commit_index, entries))
         return seq

@@ -7,6 +7,7 @@ Learners are never in it.
 """
 
 from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any
 
 from pysyncobj import syncobj as library
@@ -14,6 +15,8 @@ from pysyncobj.node import Node
 
 from qkms_node.consensus.configuration import Configuration, ConfigurationLog, Placed
 from qkms_node.consensus.entries import CONFIGURATION, Entry, decode_configuration
+
+node_of = cache(Node)  # one object per member, so that the library's tables find it by identity
 
 
 class Members:
@@ -65,7 +68,7 @@ class Members:
         engine, voters = self._engine, self.configuration.voters
         self.is_voter = self._id in voters
         self.other_voters = sorted(voter for voter in voters if voter != self._id)
-        nodes = [Node(voter) for voter in self.other_voters]
+        nodes = [node_of(voter) for voter in self.other_voters]
         engine._SyncObj__otherNodes = set(nodes)
         now = float(library.monotonicTime())
         for node in nodes:

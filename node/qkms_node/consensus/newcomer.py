@@ -12,7 +12,7 @@ start it again. It does not protect a majority that loses its disks.
 
 from pathlib import Path
 
-from qkms_node.consensus.files import sync_folder
+from qkms_node.consensus.files import make_folder, remove, sync_folder
 
 _MARK = "newcomer"
 
@@ -26,7 +26,7 @@ class Newcomer:
 
     def __init__(self, folder: Path) -> None:
         self._mark = folder / _MARK
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         if not any(folder.iterdir()):
             self._mark.touch(mode=0o600)
             sync_folder(folder)
@@ -45,8 +45,8 @@ class Newcomer:
         self.active = False
 
     def settle(self) -> None:
-        """What ended the newcomer's time is durable."""
+        """What ended the newcomer's time is durable. Raises DiskFault."""
         if self._marked and not self.active:
-            self._mark.unlink()
+            remove(self._mark)
             sync_folder(self._mark.parent)
             self._marked = False

@@ -40,10 +40,13 @@ class Outbox(Transport):  # type: ignore[misc]  # the library is untyped
         self._waiting: dict[str, list[Message]] = {}
 
     def send(self, node: Node, message: Any) -> bool:
-        """Queues a message for the end of the tick."""
-        typed: Message = self._translate(message) if isinstance(message, dict) else message
-        self._waiting.setdefault(node.id, []).append(typed)
+        """Queues a message that the library formed, for the end of the tick."""
+        self.put(node.id, self._translate(message))
         return True
+
+    def put(self, peer: str, message: Message) -> None:
+        """Queues a message of ours."""
+        self._waiting.setdefault(peer, []).append(message)
 
     def has(self, peer: str) -> bool:
         """Whether something waits for `peer`."""

@@ -20,13 +20,14 @@ class Mode(enum.Enum):
 
 
 class Progress:
-    """`match`: durably held by the follower. `next`: first entry not yet sent."""
+    """`match`: durably held by the follower. `next`: first entry not yet sent. `appended_at`: last sent to."""
 
     def __init__(self, next_index: int) -> None:
         self.mode = Mode.PROBE
         self.match = 0
         self.next = next_index
         self.commit_sent = 0
+        self.appended_at = float("-inf")
         self._seq = 0
         self._probe: int | None = None
         self._sent: deque[tuple[int, int]] = deque()  # (seq, bytes) not yet answered

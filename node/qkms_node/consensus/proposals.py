@@ -23,6 +23,11 @@ from qkms_node.consensus.replica import ConsensusError, NoQuorum, NotCommitted, 
 
 NOT_LEADER = "NOT_LEADER"
 QUEUE_FULL = "QUEUE_FULL"
+DISK_FULL = "DISK_FULL"
+_REFUSALS = {
+    QUEUE_FULL: "too many proposals wait at the leader; try again later",
+    DISK_FULL: "the disk of the leader is almost full (RESOURCE_EXHAUSTED); free space there",
+}
 
 
 class Proposals:
@@ -34,7 +39,9 @@ class Proposals:
         self._deadlines: list[tuple[float, int, Proposal]] = []
         self._numbers = count(1)
         self.ended: list[Proposal] = []
+        self.awaited: dict[str, int] = {}  # follower -> the last entry that holds commands of it
         self.disk_full = False
+        self._committed_term = 0
 
     def add(self, proposal: Proposal) -> None:
         """Takes a proposal of a caller of this node."""
@@ -63,6 +70,11 @@ class Proposals:
         """The entry (`index`, `term`) carries this proposal alone."""
         proposal.left_queue = True
         self._await_entry(index, term, 0, [proposal])
+
+    @property
+    def any_queued(self) -> bool:
+        """Whether commands of this node's callers wait to be taken into the log or forwarded."""
+        return bool(self._book.queue)
 
     def forward(self) -> None:
         """As a follower: sends what waits to the leader."""
@@ -109,6 +121,7 @@ class Proposals:
                 self._book.logged.setdefault(index, []).append((term, position, group.own))
             else:
                 peer, number = group.origin
+                self.awaited[peer] = index
                 self._core.send(peer, ForwardAnswer(number, "", index, term, position))
             position += len(group.commands)
 
@@ -116,7 +129,9 @@ class Proposals:
         core, book = self._core, self._book
         if core.role is not Role.LEADER:
             core.send(peer, ForwardAnswer(message.seq, NOT_LEADER, 0, 0, 0))
-        elif self.disk_full or sum(len(g.commands) for g in book.received) >= core.limits.queued_commands:
+        elif self.disk_full:
+            core.send(peer, ForwardAnswer(message.seq, DISK_FULL, 0, 0, 0))
+        elif sum(len(g.commands) for g in book.received) >= core.limits.queued_commands:
             core.send(peer, ForwardAnswer(message.seq, QUEUE_FULL, 0, 0, 0))
         else:
             book.received.append(Group(message.commands, [], (peer, message.seq)))
@@ -126,7 +141,7 @@ class Proposals:
         if message.refused == NOT_LEADER:
             self._requeue(own)
         elif message.refused:
-            self._end_all(own, NotCommitted("too many proposals wait at the leader, or its disk is almost full"))
+            self._end_all(own, NotCommitted(_REFUSALS.get(message.refused, message.refused)))
         else:
             self._await_entry(message.index, message.index_term, message.position, own)
 
@@ -138,15 +153,20 @@ class Proposals:
                 continue
             for offset, proposal in enumerate(own):
                 self.end(proposal, answers[position + offset])
+        self._requeue_before(term)
 
     def covered(self, index: int) -> None:
         """A snapshot took the place of the entries up to `index`: their answers are lost."""
         for at in [i for i in self._book.logged if i <= index]:
             for _, _, own in self._book.logged.pop(at):
                 self._end_all(own, OutcomeUnknown("a snapshot took the place of its entry"))
+        term = self._core.term_at(index)
+        assert term is not None
+        self._requeue_before(term)
 
     def stopped_leading(self) -> None:
         """Forwarded groups that are not in the log yet go back to where they came from."""
+        self.awaited.clear()
         while self._book.received:
             origin = self._book.received.popleft().origin
             assert origin is not None
@@ -204,6 +224,24 @@ class Proposals:
                 taken = proposal.left_queue = True
                 room -= size
                 yield proposal
+
+    def _requeue_before(self, term: int) -> None:
+        """An entry of `term` is committed: those of earlier terms that are not by now never will be.
+
+        Terms do not fall along a log. Without this, what only a deposed leader holds beyond its
+        successor's log waits for entries to come that far.
+        """
+        if term <= self._committed_term:
+            return
+        self._committed_term = term
+        logged = self._book.logged
+        for index in sorted(logged, reverse=True):
+            for entry_term, _, own in reversed(logged[index]):
+                if entry_term < term:
+                    self._requeue(own)
+            logged[index] = [waiting for waiting in logged[index] if waiting[0] >= term]
+            if not logged[index]:
+                del logged[index]
 
     def _requeue(self, own: list[Proposal]) -> None:
         for proposal in reversed(own):

@@ -33,6 +33,7 @@ from qkms_node.consensus.following import Following
 from qkms_node.consensus.forming import Forming
 from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.leading import Leading
+from qkms_node.consensus.members import node_of
 from qkms_node.consensus.messages import Message, TimeoutNow
 from qkms_node.consensus.outbox import Network, Outbox
 from qkms_node.consensus.proposal_book import Proposal
@@ -58,6 +59,14 @@ class Environment:
     rng: random.Random
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     free_bytes: Callable[[Path], int] = free_bytes
+    answered: Callable[["Raft"], None] = lambda _: None  # callers may have their answers before the tick ends
+
+
+class _NothingToPoll:
+    """For the library, which polls at the end of its tick: the network is not its own."""
+
+    def poll(self, timeout_s: float) -> None:
+        """Nothing is watched: no system call."""
 
 
 class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
@@ -95,18 +104,15 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
             appendEntriesUseBatch=True,
             onStateChanged=self.__state_changed,
         )
-        super().__init__(
-            Node(node_id), [Node(v) for v in first.voters if v != node_id], configuration, transport=outbox
-        )
-        self.core = core = Core(
-            self, journal, self.__outbox, timing, limits, environment.report, environment.rng, first
-        )
+        others = [node_of(voter) for voter in first.voters if voter != node_id]
+        super().__init__(node_of(node_id), others, configuration, transport=outbox)
+        self.core = core = Core(self, journal, outbox, timing, limits, environment.report, environment.rng, first)
         self.elections = Elections(core, journal.newcomer)
         self.proposals = Proposals(core)
         self.reads = Reads(core)
         self.application = Application(core, machine, self.proposals)
         sending = SnapshotSending(core, store)
-        self.leading = Leading(core, sending)
+        self.leading = Leading(core, self.proposals, sending)
         self.changes = Changes(core, self.leading, self.proposals, environment.network.admit, members)
         self.__forming = Forming(core, self.proposals, environment.wall_ms)
         self.following = Following(core, self.elections, journal.newcomer)
@@ -115,6 +121,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         )
         self.__dispatch = Dispatch(core, self)
         self.__disk_checked_at = float("-inf")
+        self._poller = _NothingToPoll()
         self.__adopt(journal)
 
     def __adopt(self, journal: DurableJournal) -> None:
@@ -137,15 +144,20 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         """One round; returns the seconds until the next one is needed. Whatever it raises is fatal."""
         self.__check_disk()
         self.changes.step()
+        if self.core.role is not Role.LEADER and self.core.journal.awaits_flush:
+            # The leader waits for what a follower has taken; applying what is committed can wait for that.
+            self.core.journal.flush()
+            self.__outbox.release()
         self.elections.hold()
         self.doTick(0.0)
-        self.proposals.expire()
         self.reads.step()
+        self.leading.announce()
         if self.core.role is Role.LEADER and self.core.journal.awaits_only_entries:
             # The followers' disks work while this one does. A leader counts its own copy from the next tick on.
             self.__outbox.release()
         self.core.journal.flush()
         self.__outbox.release()
+        self.proposals.expire()
         return self.__next_wait()
 
     def propose(self, proposal: Proposal) -> None:
@@ -157,13 +169,15 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
 
     def peer_connected(self, peer: str) -> None:
         """A connection to `peer` is up."""
-        self._SyncObj__onNodeConnected(Node(peer))
+        self._SyncObj__onNodeConnected(node_of(peer))
+        self.core.connections_changed()
         self.changes.peer_connected(peer)
         self.leading.peer_changed(peer)
 
     def peer_disconnected(self, peer: str) -> None:
         """The connection to `peer` is gone, with whatever was under way."""
-        self._SyncObj__onNodeDisconnected(Node(peer))
+        self._SyncObj__onNodeDisconnected(node_of(peer))
+        self.core.connections_changed()
         self.__outbox.drop(peer)
         self.leading.peer_changed(peer)
         self.proposals.lost(peer)
@@ -171,7 +185,7 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
 
     def receive(self, peer: str, message: Message) -> None:
         """Takes one message of an authenticated peer; answers leave with the next tick."""
-        self._SyncObj__onMessageReceived(Node(peer), message)
+        self.__dispatch.receive(peer, message)
 
     def __check_disk(self) -> None:
         now = self.core.now()
@@ -191,8 +205,9 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         if core.role is Role.LEADER and core.members.is_alone and core.commit_index < core.last_index:
             return 0.0  # alone: what was flushed is committed by the next tick, and no answer will wake us
         timer = core.next_heartbeat() if core.role is Role.LEADER else core.election_deadline
-        due = min(timer, self.proposals.next_deadline(), self.reads.next_deadline()) - core.now()
-        return min(max(due, 0.001), LONGEST_WAIT_S)
+        calls = min(self.proposals.next_deadline(), self.reads.next_deadline())
+        due = min(timer, self.leading.next_announcement, calls)
+        return min(max(due - core.now(), 0.001), LONGEST_WAIT_S)
 
     def __translate(self, message: dict[str, Any]) -> Message:
         """The two messages that the library forms itself, as ours."""
@@ -232,6 +247,9 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
     def _SyncObj__applyLogEntries(self) -> bool:  # noqa: N802
         """O: an exception in apply leaves the tick and stops the node instead of being retried for ever."""
         self.application.step()
+        if self.proposals.ended and not self.proposals.any_queued and not self.core.journal.awaits_flush:
+            # A majority holds what was applied and nothing waits for this disk: nor need the callers wait.
+            self.__environment.answered(self)
         core = self.core
         if core.role is Role.LEADER and core.commit_index >= core.no_op_index:
             core.journal.newcomer.caught_up()

@@ -32,6 +32,8 @@ class Rounds:
     def step(self) -> None:
         """Begins a round when someone waits, repeats one that takes too long."""
         core = self._core
+        if not (self._waiting or self._patient or self._rounds):
+            return
         if core.role is not Role.LEADER or core.commit_index < core.no_op_index:
             return
         overdue = core.now() - self._sent_at > core.timing.heartbeat_s

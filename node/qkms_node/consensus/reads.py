@@ -68,10 +68,12 @@ class Reads:
     def step(self) -> None:
         """Asks, confirms and ends what is due; called at the end of each tick."""
         self._finish_rounds()
-        self._reask_lost()
-        self._ask()
-        self._finish_rounds()
-        self._complete()
+        if self._local.asked:
+            self._reask_lost()
+        if self._ask():
+            self._finish_rounds()
+        if self._local.confirmed:
+            self._complete()
         self._expire()
 
     def _finish_rounds(self) -> None:
@@ -143,11 +145,11 @@ class Reads:
         core = self._core
         return core.leader is not None and (core.leader == core.id or core.leader in core.connected)
 
-    def _ask(self) -> None:
+    def _ask(self) -> bool:
         core, local = self._core, self._local
         leader = core.leader
         if leader is None or not self._reaches_leader() or not self._is_due(leader):
-            return
+            return False
         number, patient = next(self._numbers), not local.arrived
         self._asked_at = core.now()
         local.asked[number] = _Asked(self._asked_at, local.arrived, patient)
@@ -156,6 +158,7 @@ class Reads:
             self._rounds.ask(core.id, number, patient=patient)
         else:
             core.send(leader, ReadIndex(number, patient))
+        return True
 
     def _confirm(self, number: int, index: int) -> None:
         asked = self._local.asked.pop(number, None)

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from qkms_node.consensus import journal_records as records
-from qkms_node.consensus.files import DiskFault, preallocate, publish, sync_folder, write_all
+from qkms_node.consensus.files import DiskFault, preallocate, publish, remove, sync_folder, write_all
 from qkms_node.consensus.journal_records import Head, Record
 
 _encoder = msgspec.msgpack.Encoder()
@@ -117,20 +117,23 @@ class SegmentWriter:
         return self._segments[-1]
 
     def resume(self, segments: list[Segment], end: int, torn: int, flush_number: int) -> None:
-        """Continues the last of `segments` at `end`, cutting what follows."""
+        """Continues the last of `segments` at `end`, cutting what follows. Raises DiskFault."""
         self._segments = segments
         self._end = end
         self.flush_number = flush_number
-        self._descriptor = os.open(self.current.path, os.O_RDWR | os.O_CLOEXEC)
-        if torn:
-            os.ftruncate(self._descriptor, end)
-        preallocate(self._descriptor, max(self._segment_bytes, end))
-        # What was loaded may have been only in the page cache, its name too; it is acted upon from here on.
-        os.fsync(self._descriptor)
+        try:
+            self._descriptor = os.open(self.current.path, os.O_RDWR | os.O_CLOEXEC)
+            if torn:
+                os.ftruncate(self._descriptor, end)
+            preallocate(self._descriptor, max(self._segment_bytes, end))
+            # What was loaded may have been only in the page cache, its name too; it is acted upon from here on.
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise DiskFault(f"{self.current.path}: cannot continue the journal: {error.strerror}") from error
         sync_folder(self._folder)
 
     def begin(self, head: Head) -> None:
-        """Starts the segment `head.segment`, durable when this returns."""
+        """Starts the segment `head.segment`, durable when this returns. Raises DiskFault."""
         path = self._folder / f"{head.segment:012d}{_SUFFIX}"
         temporary = path.with_suffix(".tmp")
         first = records.encode(self.flush_number, records.HEAD, _encoder.encode(head))
@@ -155,10 +158,10 @@ class SegmentWriter:
         self.flush_number += 1
 
     def drop_before(self, index: int) -> None:
-        """Removes the segments that hold no live entry after `index`, oldest first."""
+        """Removes the segments that hold no live entry after `index`, oldest first. Raises DiskFault."""
         keep = max((i for i, s in enumerate(self._segments) if s.low <= index + 1), default=0)
         for segment in self._segments[:keep]:
-            segment.path.unlink()
+            remove(segment.path)
         if keep:
             self._segments = self._segments[keep:]
             sync_folder(self._folder)

@@ -7,10 +7,11 @@ empty state must never pass for the ledger.
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from qkms_node.consensus.files import DiskFault, publish, sync_folder
+from qkms_node.consensus.files import DiskFault, make_folder, publish, remove, sync_folder
 from qkms_node.consensus.snapshot_file import Meta, SnapshotDamaged, SnapshotFile, SnapshotReader, write_snapshot
 
 _SUFFIX = ".snapshot"
@@ -34,7 +35,7 @@ class SnapshotStore:
         self._cluster_id = cluster_id
         self._arriving: tuple[Offer, int] | None = None  # with the open file's descriptor
         self.newest: SnapshotFile | None = None
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         for stale in folder.glob("*.tmp"):
             stale.unlink()
 
@@ -47,11 +48,11 @@ class SnapshotStore:
         return self._open(paths[-1])
 
     def adopt(self, file: SnapshotFile) -> None:
-        """Makes a complete, vouched-for file the newest and removes older ones."""
+        """Makes a complete, vouched-for file the newest and removes older ones. Raises DiskFault."""
         self.newest = file
         for path in self._folder.glob(f"*{_SUFFIX}"):
             if path.name < file.path.name:
-                path.unlink()
+                remove(path)
 
     def write(self, meta: Meta, chunks: Iterable[bytes]) -> SnapshotFile:
         """Writes a snapshot under its name; may run in another thread. Raises DiskFault."""
@@ -62,6 +63,9 @@ class SnapshotStore:
             publish(temporary, target)
         except OSError as error:
             raise DiskFault(f"{target}: cannot store a snapshot: {error.strerror}") from error
+        finally:
+            with suppress(OSError):  # it has its name by now, or is of no use and takes up space
+                temporary.unlink()
         return SnapshotFile(target, meta, written.size, written.digest)
 
     def receive(self, offer: Offer, offset: int, data: bytes) -> int:
@@ -85,7 +89,10 @@ class SnapshotStore:
         return held
 
     def complete(self) -> SnapshotReader | None:
-        """Verifies the arrived file and gives it its name; None, forgetting it, when it is damaged."""
+        """Verifies the arrived file and gives it its name; None, forgetting it, when it is damaged.
+
+        Raises DiskFault.
+        """
         assert self._arriving is not None
         offer, descriptor = self._arriving
         try:

@@ -36,9 +36,11 @@ class Sockets:
         self._max_queue = max_queue
         self._idle_s = idle_s
         self._unsent: set[Connection] = set()
+        self._blocked: set[Connection] = set()  # watched until the socket takes more
         self._selector = selectors.DefaultSelector()
         self._waking = threading.Lock()
         self._awake = False
+        self._waiting = False
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.setblocking(False)
@@ -49,12 +51,12 @@ class Sockets:
         with self._waking:
             if not self._awake:
                 self._awake = True
-                with suppress(OSError):  # closed: nothing polls any more
-                    self._wake_in.send(b"\0")
+                if self._waiting:
+                    with suppress(OSError):  # closed: nothing polls any more
+                        self._wake_in.send(b"\0")
 
     def _woken(self) -> None:
-        with self._waking, suppress(BlockingIOError):
-            self._awake = False
+        with suppress(BlockingIOError):
             self._wake_out.recv(16)
 
     def listen(self, address: str) -> int:
@@ -113,17 +115,24 @@ class Sockets:
 
     def flush(self) -> None:
         """Offers what is queued to the sockets."""
-        unsent, self._unsent = self._unsent, set()
-        for connection in unsent:
-            self._write(connection)
+        if self._unsent:
+            unsent, self._unsent = self._unsent, set()
+            for connection in unsent:
+                self._write(connection)
 
     def poll(self, timeout_s: float) -> None:
         """Waits up to `timeout_s` for something to happen and tells the owner."""
-        for key, _ in self._selector.select(timeout_s):
+        with self._waking:
+            self._waiting = not self._awake
+        ready = self._selector.select(timeout_s if self._waiting else 0)
+        with self._waking:
+            self._waiting = self._awake = False
+        for key, _ in ready:
             key.data()
 
     def _ready(self, connection: Connection) -> None:
-        self._write(connection)
+        if connection.wants_write:
+            self._write(connection)
         if connection.closed:
             return
         try:
@@ -132,7 +141,8 @@ class Sockets:
             self._owner.lost(connection, str(problem))
             return
         self._owner.arrived(connection, messages)
-        self._write(connection)
+        if connection.wants_write:
+            self._write(connection)
 
     def _write(self, connection: Connection) -> None:
         if connection.closed:
@@ -142,18 +152,21 @@ class Sockets:
         except ConnectionLost as problem:
             self._owner.lost(connection, str(problem))
             return
-        self._watch(connection, writing=connection.wants_write)
+        writing = connection.wants_write
+        if writing != (connection in self._blocked):
+            self._watch(connection, writing=writing)
 
     def _watch(self, connection: Connection, *, writing: bool) -> None:
+        (self._blocked.add if writing else self._blocked.discard)(connection)
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
         key = self._selector.get_key(connection.sock)
-        if key.events != wanted:
-            self._selector.modify(connection.sock, wanted, key.data)
+        self._selector.modify(connection.sock, wanted, key.data)
 
     def drop(self, connection: Connection) -> None:
         """Closes one connection at once; nothing of it is delivered any more."""
         if not connection.closed:
             self._unsent.discard(connection)
+            self._blocked.discard(connection)
             self._selector.unregister(connection.sock)
             connection.close()
 

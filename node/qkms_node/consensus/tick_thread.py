@@ -10,10 +10,11 @@ import os
 import random
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from qkms_node.consensus.configuration import NOBODY, Configuration
 from qkms_node.consensus.core import Report
@@ -49,8 +50,7 @@ class Member:
     joining: bool = False
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """What the engine was after its last tick. `fresh_since`: on the engine's clock."""
 
     role: Role = Role.FOLLOWER
@@ -61,6 +61,7 @@ class View:
     connected: frozenset[str] = frozenset()
     fresh_since: float | None = None
     configuration: Configuration = NOBODY
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 Ended = Callable[[list[Proposal | Waiter]], None]
@@ -143,7 +144,7 @@ class TickThread(threading.Thread):
             member.report("consensus.torn_tail_cut", bytes=journal.torn_bytes)
         store = SnapshotStore(member.data_dir / "snapshots", member.cluster_id)
         rng = random.Random()  # noqa: S311  # only spreads elections in time
-        environment = Environment(mesh, self._in_background, member.report, rng)
+        environment = Environment(mesh, self._in_background, member.report, rng, answered=self._answer)
         return Raft(
             member.node_id,
             member.members,
@@ -162,8 +163,7 @@ class TickThread(threading.Thread):
             while not self._stopping:
                 self._take_calls(raft)
                 wait = raft.tick()
-                self._publish(raft)  # first: whoever gets an answer finds it in the status
-                self._give_back(raft)
+                self._answer(raft)
                 mesh.poll(wait)
         except Exception as error:  # every fault stops the node, none is retried
             code = getattr(error, "code", type(error).__name__)
@@ -180,6 +180,10 @@ class TickThread(threading.Thread):
                 raft.reads.add(item)
             else:
                 item(raft)
+
+    def _answer(self, raft: Raft) -> None:
+        self._publish(raft)  # first: whoever gets an answer finds it in the status
+        self._give_back(raft)
 
     def _give_back(self, raft: Raft) -> None:
         if raft.proposals.ended or raft.reads.ended:
@@ -199,6 +203,7 @@ class TickThread(threading.Thread):
             core.connected,
             raft.reads.fresh_since,
             core.members.configuration,
+            raft.leading.held(),
         )
 
     def _end(self, raft: Raft, fault: BaseException | None) -> None:

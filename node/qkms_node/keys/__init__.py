@@ -1,5 +1,6 @@
 """The cryptography of the KMS: secrets, hierarchy, sealing, mixing. Pure.
 
-Randomness, nonces and times are arguments. The one exception is
-encapsulation, whose randomness the library draws itself (`qkms.kem`).
+Randomness, nonces and times are arguments. The exception is what the libraries
+draw themselves: encapsulation, OAEP, signatures, and the key pairs of ECDSA, RSA
+and SLH-DSA.
 """

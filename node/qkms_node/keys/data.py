@@ -26,6 +26,7 @@ from qkms_node.keys.errors import CiphertextMalformed, CiphertextRejected
 from qkms_node.keys.secret import EncryptionKey, VersionSecret
 
 __all__ = [
+    "DERIVED_BYTES",
     "OVERHEAD",
     "CiphertextMalformed",
     "CiphertextRejected",
@@ -40,6 +41,8 @@ __all__ = [
 FORMAT = b"\x01"
 RANDOM_BYTES = 24
 MAX_VERSION = 0xFFFF_FFFF
+DERIVED_BYTES = range(16, 1025)
+"""The lengths that a derived key may have."""
 _VERSION_END = 5
 _RANDOM_END = _VERSION_END + RANDOM_BYTES
 _COMMIT_END = _RANDOM_END + 32
@@ -68,14 +71,22 @@ def encryption_key(
 
 
 def derived_key(
-    material: VersionSecret, algorithm: str, key_id: str, version: int, context: Mapping[str, str]
+    material: VersionSecret,
+    algorithm: str,
+    key_id: str,
+    version: int,
+    context: Mapping[str, str],
+    length: int = 32,
 ) -> bytes:
-    """The derived key (32 bytes) of a version for a context, to hand to a service.
+    """The derived key of a version for a context, `length` bytes (16 to 1024), to hand to a service.
 
-    Raises InvalidInput as `context_hash` does.
+    The length is bound, so that who holds a longer key does not know the shorter ones. Raises
+    InvalidInput for another length, and as `context_hash` does.
     """
-    info = labels.lp(labels.DERIVED_KEY, algorithm, key_id, version, context_hash(context))
-    return expand(material.reveal(), info, 32)
+    if length not in DERIVED_BYTES:
+        raise InvalidInput(f"a derived key has {DERIVED_BYTES[0]} to {DERIVED_BYTES[-1]} bytes, not {length}")
+    info = labels.lp(labels.DERIVED_KEY, algorithm, key_id, version, context_hash(context), length)
+    return expand(material.reveal(), info, length)
 
 
 def seal(key: EncryptionKey, version: int, plaintext: bytes, aad: bytes, r: bytes) -> bytes:

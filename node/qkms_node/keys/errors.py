@@ -27,6 +27,33 @@ class WrapRejected(CryptoError):
     code = "WRAP_REJECTED"
 
 
+class CheckValueMismatch(CryptoError):
+    """A key version's material or public half is not the one its check value was made of."""
+
+    code = "CHECK_VALUE_MISMATCH"
+
+
+class InputRefused(CryptoError):
+    """An input that the algorithm of a key does not take; `field` is its name in the request."""
+
+    code = "INPUT_REFUSED"
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class PlaintextTooLong(CryptoError):
+    """A plaintext that does not fit the algorithm; `limit` is in bytes."""
+
+    code = "PLAINTEXT_TOO_LONG"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"is {size} bytes, the limit is {limit}")
+        self.limit = limit
+
+
 class CiphertextMalformed(CryptoError):
     """Not a ciphertext of this format: truncated, or made by something else."""
 

@@ -1,4 +1,4 @@
-"""Secrets as types: 32 bytes in a buffer that can be wiped and does not leak by accident.
+"""Secrets as types: bytes in a buffer that can be wiped and does not leak by accident.
 
 What a secret refuses (printing, pickling, copying, hashing, `==`) is in
 `qkms.redacted`; use after wiping is refused here. `reveal` is a window on the
@@ -10,7 +10,7 @@ not reach (copies inside the libraries, swap) is said in SECURITY.md.
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import NoReturn, Self, SupportsIndex
+from typing import ClassVar, NoReturn, Self, SupportsIndex
 
 from qkms.errors import InvalidInput
 from qkms.hkdf import Octets
@@ -18,6 +18,7 @@ from qkms.redacted import Redacted
 from qkms_node.keys.errors import SecretWiped
 
 SECRET_BYTES = 32
+MAX_MATERIAL_BYTES = 4096
 
 
 class _Buffer(bytearray):
@@ -44,29 +45,39 @@ class Secret(Redacted):
 
     __slots__ = ("_buffer", "_wiped")
 
+    SIZES: ClassVar[range] = range(SECRET_BYTES, SECRET_BYTES + 1)
+    """The lengths in bytes that a kind of secret may have."""
+
     def __init__(self, data: Octets) -> None:
-        if len(data) != SECRET_BYTES:
-            raise InvalidInput(f"a {type(self).__name__} has {SECRET_BYTES} bytes, not {len(data)}")
+        self._check_size(len(data))
         self._buffer = _Buffer(data)
         self._wiped = False
 
     @classmethod
-    def filled(cls, write: Callable[[bytearray], int]) -> Self:
-        """A secret whose buffer `write` fills; it returns the number of bytes written.
+    def filled(cls, write: Callable[[bytearray], int], size: int = SECRET_BYTES) -> Self:
+        """A secret of `size` bytes whose buffer `write` fills; it returns the number of bytes written.
 
         Whatever `write` raises passes through, with the buffer wiped. Raises InvalidInput
-        for another number than 32.
+        for a size that this kind does not have, or when another number was written.
         """
-        secret = cls(bytes(SECRET_BYTES))
+        cls._check_size(size)
+        secret = cls(bytes(size))
         try:
             written = write(secret._buffer)
         except BaseException:
             secret.wipe()
             raise
-        if written != SECRET_BYTES:
+        if written != size:
             secret.wipe()
-            raise InvalidInput(f"a {cls.__name__} has {SECRET_BYTES} bytes, {written} were written")
+            raise InvalidInput(f"a {cls.__name__} has {size} bytes, {written} were written")
         return secret
+
+    @classmethod
+    def _check_size(cls, size: int) -> None:
+        if size not in cls.SIZES:
+            least, most = cls.SIZES[0], cls.SIZES[-1]
+            allowed = f"{least}" if least == most else f"{least} to {most}"
+            raise InvalidInput(f"a {cls.__name__} has {allowed} bytes, not {size}")
 
     def reveal(self) -> memoryview:
         """A read-only window on the bytes, for one cryptographic call. Raises SecretWiped.
@@ -81,7 +92,7 @@ class Secret(Redacted):
         """Overwrites the buffer with zeros; may be repeated."""
         if not self._wiped:
             self._wiped = True
-            self._buffer[:] = bytes(SECRET_BYTES)
+            self._buffer[:] = bytes(len(self._buffer))
 
     def __enter__(self) -> Self:
         return self
@@ -105,9 +116,11 @@ class KeyEncryptionKey(Secret):
 
 
 class VersionSecret(Secret):
-    """The material of one key version, K_v."""
+    """The material of one key version, K_v: 32 to 4096 bytes, encoded as its algorithm says."""
 
     __slots__ = ()
+
+    SIZES = range(SECRET_BYTES, MAX_MATERIAL_BYTES + 1)
 
 
 class EncryptionKey(Secret):

@@ -13,7 +13,16 @@ import heapq
 from msgspec.structs import replace
 
 from qkms_node.ledger import commands as c
-from qkms_node.ledger import key_rules, recovery_rules, restore_rules, rewrap_rules, root_rules, session_rules
+from qkms_node.ledger import (
+    join_rules,
+    key_rules,
+    member_rules,
+    recovery_rules,
+    restore_rules,
+    rewrap_rules,
+    root_rules,
+    session_rules,
+)
 from qkms_node.ledger.records import RequestRecord
 from qkms_node.ledger.state import REQUEST_MEMORY_MS, Refusal, State
 
@@ -63,6 +72,8 @@ def _do_due(state: State, kind: str, name: str, number: int, due_ms: int) -> boo
             return session_rules.expire_due(state, name)
         case session_rules.FORGET:
             return session_rules.forget_due(state, name)
+        case join_rules.FORGET:
+            return join_rules.forget_due(state, name, due_ms)
         case _:
             raise c.UnknownCommand(f"scheduled {kind} of {name}; upgrade this node")
 
@@ -130,5 +141,19 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return restore_rules.restore_part(state, command)
         case c.FinishRestore():
             return restore_rules.finish_restore(state, command)
+        case c.AddMember():
+            return member_rules.add_member(state, command)
+        case c.PromoteMember():
+            return member_rules.promote_member(state, command)
+        case c.RemoveMember():
+            return member_rules.remove_member(state, command)
+        case c.TransferLeadership():
+            return member_rules.transfer_leadership(state, command)
+        case c.RedeemToken():
+            return join_rules.redeem_token(state, command)
+        case c.FoundMembers():
+            return member_rules.found_members(state, command)
+        case c.SettleHandover():
+            return member_rules.settle_handover(state, command)
         case c.AdvanceTime():
             return c.Outcome(state.revision)

@@ -117,7 +117,9 @@ def erase_due(state: State, key_id: str, number: int, due_ms: int) -> bool:
     version = state.versions[key_id, number]
     if version.state is not VersionState.DESTROY_SCHEDULED or version.destroy_ms != due_ms:
         return False
-    state.versions[key_id, number] = replace(version, state=VersionState.DESTROYED, wrapped=b"", check_value=b"")
+    state.versions[key_id, number] = replace(
+        version, state=VersionState.DESTROYED, wrapped=b"", check_value=b"", public_key=b""
+    )
     state.keys[key_id] = replace(state.keys[key_id], revision=state.revision + 1)
     state.emit(EventType.VERSION_STATE_CHANGED, f"keys/{key_id}", number, VersionState.DESTROYED)
     return True
@@ -144,6 +146,7 @@ def _new_version(state: State, name: str, new: NewVersion, expected: int, requir
         check_value=new.check_value,
         create_ms=state.time_ms,
         activate_ms=state.time_ms,
+        public_key=new.public_key,
     )
 
 
@@ -176,4 +179,4 @@ def _step(state: State, key_id: str, number: int, step: Step, destroy_ms: int | 
 
 
 def _public(version: VersionRecord) -> VersionRecord:
-    return replace(version, wrapped=b"", check_value=b"")
+    return replace(version, wrapped=b"", check_value=b"", public_key=b"")

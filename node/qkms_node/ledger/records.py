@@ -53,6 +53,7 @@ class EventType(IntEnum):
     KEY_ROTATED = 2
     VERSION_STATE_CHANGED = 3
     ROOT_ACTIVATED = 4
+    MEMBER_CHANGED = 20
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,7 +61,10 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VersionRecord(Record, frozen=True):
-    """One key version. `wrapped` is empty once destroyed, and in answers."""
+    """One key version. `wrapped` is empty once destroyed, and in answers.
+
+    `public_key` is the public half of an algorithm that has one (keys.scheme).
+    """
 
     version: int
     state: VersionState
@@ -71,6 +75,7 @@ class VersionRecord(Record, frozen=True):
     create_ms: int
     activate_ms: int
     destroy_ms: int = 0
+    public_key: bytes = b""
 
 
 class KeyRecord(Record, frozen=True):

@@ -20,7 +20,7 @@ from qkms_node.ledger.snapshot import SCALARS, TABLES, SnapshotRejected, restore
 from qkms_node.ledger.state import Refusal, State
 
 # What belongs to the cluster and not to its keys.
-KEPT_TABLES = frozenset({"nodes", "restores", "restore_parts"})
+KEPT_TABLES = frozenset({"nodes", "members", "join_tokens", "handovers", "restores", "restore_parts"})
 KEPT_SCALARS = frozenset({"revision", "first_event"})
 
 _rows = msgspec.msgpack.Decoder(tuple[bytes, ...])

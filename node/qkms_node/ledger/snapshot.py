@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord
 from qkms_node.ledger.records import (
     EventRecord,
     KeyRecord,
@@ -41,6 +42,9 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "recovery": (str, RecoveryRecord),
     "restores": (str, RestoreRecord),
     "restore_parts": (int, bytes),
+    "members": (str, MemberRecord),
+    "join_tokens": (str, JoinTokenRecord),
+    "handovers": (str, HandoverRecord),
 }
 
 _encode = msgspec.msgpack.Encoder().encode

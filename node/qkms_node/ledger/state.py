@@ -10,6 +10,7 @@ import heapq
 from collections import deque
 from dataclasses import dataclass, field
 
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord, MemberRole
 from qkms_node.ledger.records import (
     EventRecord,
     EventType,
@@ -56,6 +57,9 @@ class State:
     sessions: dict[str, SessionRecord] = field(default_factory=dict)
     requests: dict[str, RequestRecord] = field(default_factory=dict)
     qkd_key_epochs: dict[str, int] = field(default_factory=dict)
+    members: dict[str, MemberRecord] = field(default_factory=dict)
+    join_tokens: dict[str, JoinTokenRecord] = field(default_factory=dict)
+    handovers: dict[str, HandoverRecord] = field(default_factory=dict)
     events: deque[EventRecord] = field(default_factory=deque)
     due: list[tuple[int, str, str, int]] = field(default_factory=list)
     # At most one entry each: the present recovery key by its set id, the latest restore by its id.
@@ -110,3 +114,8 @@ class State:
     def next_due_ms(self) -> int | None:
         """When the next scheduled thing is due, if anything is."""
         return self.due[0][0] if self.due else None
+
+
+def voters(state: State) -> set[str]:
+    """Ids of the members that are meant to vote."""
+    return {m.node_id for m in state.members.values() if m.role is MemberRole.VOTER}

@@ -12,11 +12,15 @@ from qkms_node.keys.grade import Grade
 from qkms_node.service.freshness import Level, Wanted
 
 _KEY_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_SAE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}")
 _VERSION_NAME = re.compile(r"(keys/[^/]+)/versions/([1-9][0-9]{0,8})")
 
 MAX_CONTEXT_PAIRS = 32
 MAX_CONTEXT_BYTES = 256
 MAX_AAD_BYTES = 65_536
+MAX_MESSAGE_BYTES = 65_536
+MAX_CIPHERTEXT_BYTES = 131_072
 MAX_LABELS = 64
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
@@ -71,6 +75,31 @@ def version_name(field: str, value: str) -> tuple[str, int]:
     return key_name(field, match[1]), int(match[2])
 
 
+def node_id(field: str, value: str) -> str:
+    """A node id: 1 to 63 of [a-z0-9._-], beginning and ending with a letter or digit."""
+    if not _KEY_ID.fullmatch(value):
+        raise InvalidField(
+            field,
+            f"is {value[:80]!r}; a node id is 1 to 63 of a-z 0-9 . _ - and begins and ends with a letter or digit",
+        )
+    return value
+
+
+def address(field: str, value: str) -> str:
+    """host:port, an IPv6 host in brackets, at most 300 characters."""
+    match = _ADDRESS.fullmatch(value) if len(value) <= 300 else None
+    if match is None or not 1 <= int(match[2]) <= 65_535:
+        raise InvalidField(field, f"is {value[:80]!r}; write host:port, an IPv6 address in brackets")
+    return value
+
+
+def sae_id(field: str, value: str) -> str:
+    """An ETSI GS QKD 014 SAE ID: 1 to 128 letters, digits and ._:@/-, a letter or digit first."""
+    if not _SAE_ID.fullmatch(value):
+        raise InvalidField(field, f"is {value[:80]!r}; it is 1 to 128 letters, digits and ._:@/-")
+    return value
+
+
 def context(value: Mapping[str, str]) -> dict[str, str]:
     """An encryption context within its limits."""
     if len(value) > MAX_CONTEXT_PAIRS:
@@ -95,9 +124,17 @@ def labels(value: Mapping[str, str]) -> dict[str, str]:
 
 def aad(value: bytes) -> bytes:
     """Additional authenticated data within its limit."""
-    if len(value) > MAX_AAD_BYTES:
-        raise InvalidField("additional_authenticated_data", f"is {len(value)} bytes, the limit is {MAX_AAD_BYTES}")
-    return value
+    return _bounded("additional_authenticated_data", value, MAX_AAD_BYTES)
+
+
+def message(field: str, value: bytes) -> bytes:
+    """What is signed or authenticated, within its limit."""
+    return _bounded(field, value, MAX_MESSAGE_BYTES)
+
+
+def ciphertext(field: str, value: bytes) -> bytes:
+    """A ciphertext, signature or MAC within its limit."""
+    return _bounded(field, value, MAX_CIPHERTEXT_BYTES)
 
 
 def sized(field: str, value: bytes, size: int) -> bytes:
@@ -143,6 +180,12 @@ def wanted(message: common_pb2.Consistency, present: bool) -> Wanted | None:
     if level is Level.BOUNDED and message.HasField("max_staleness"):
         staleness_ms = milliseconds("consistency.max_staleness", message.max_staleness, 1, 3_600_000)
     return Wanted(level, message.revision, staleness_ms)
+
+
+def _bounded(field: str, value: bytes, limit: int) -> bytes:
+    if len(value) > limit:
+        raise InvalidField(field, f"is {len(value)} bytes, the limit is {limit}")
+    return value
 
 
 def _uuid(field: str, value: str) -> str:

@@ -34,7 +34,8 @@ class KeyServicer(key_pb2_grpc.KeyServiceServicer):
 
     async def CreateKey(self, request: pb.CreateKeyRequest, context: Context) -> pb.CreateKeyResponse:
         if request.algorithm not in pb.KeyAlgorithm.values() or not request.algorithm:
-            raise InvalidField("algorithm", "is missing or unknown; AES_256_GCM is there")
+            known = ", ".join(pb.KeyAlgorithm.keys()[1:])
+            raise InvalidField("algorithm", f"is missing or unknown; there are: {known}")
         staleness_ms = self._limits.default_max_staleness_ms
         if request.HasField("max_staleness"):
             staleness_ms = fields.milliseconds("max_staleness", request.max_staleness, 1, MAX_STALENESS_MS)

@@ -12,7 +12,9 @@ from qkms_node.ledger.records import EpochState, RootRecord
 from qkms_node.ledger.recovery_rules import present_set
 from qkms_node.ledger.rewrap_rules import sessions_by_epoch, versions_by_epoch
 from qkms_node.ledger.state import State
+from qkms_node.service.certificates import Certificates
 from qkms_node.service.links import Links, Observation
+from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
@@ -45,6 +47,9 @@ class NodeView:
     start_s: float
     epoch_uses: list[EpochUse]
     recovery_set: str
+    warnings: tuple[str, ...]
+    certificate_expire_ms: int
+    enrol_address: str
 
 
 class Cluster:
@@ -60,6 +65,8 @@ class Cluster:
         links: Links,
         proposer: Proposer,
         upkeep: Upkeep,
+        members: Members,
+        certificates: Certificates,
     ) -> None:
         self.config = config
         self._guard = guard
@@ -69,6 +76,8 @@ class Cluster:
         self._links = links
         self._proposer = proposer
         self._upkeep = upkeep
+        self._members = members
+        self._certificates = certificates
         self._start_s = time.time()
         self._counted: tuple[int, list[EpochUse]] | None = None
 
@@ -95,6 +104,9 @@ class Cluster:
             start_s=self._start_s,
             epoch_uses=epoch_uses,
             recovery_set=recovery_set,
+            warnings=self._certificates.warnings,
+            certificate_expire_ms=self._certificates.expire_ms,
+            enrol_address=_enrol_address(self.config),
         )
 
     def _epoch_uses(self, state: State) -> list[EpochUse]:
@@ -118,6 +130,17 @@ class Cluster:
         self._guard.require(principal, "links.list")
         return {peer: self._links.observations.get(peer) for peer in sorted(self._links.peers)}
 
+    def sae_ids(self) -> tuple[str, dict[str, str]]:
+        """This node's name towards its KME, and those of its peers by node id."""
+        with self._store.view() as state:
+            peers = self._members.peers(state)
+            return self._members.sae_id(state), {n: m.sae_id for n, m in peers.items()}
+
     def link_problem(self, peer: str) -> str:
         """Why a link would not be used now; empty when it would."""
         return self._links.problem(peer)
+
+
+def _enrol_address(config: Config) -> str:
+    enrol = config.enrol
+    return "" if enrol is None else enrol.address or enrol.listen

@@ -1,18 +1,21 @@
-"""Use cases of CryptoService: use a key version, change nothing.
+"""Use cases of CryptoService with secret keys: use a key version, change nothing.
 
 Encrypting uses the primary version if it is ACTIVE; decrypting the version
-named in the ciphertext if it is ACTIVE or DEACTIVATED. The state of the
-ledger decides each time, the cache only spares unwrapping.
+named in the ciphertext, or for RSA-OAEP in the request, if it is ACTIVE or
+DEACTIVATED. Signatures are in `service.signing`, key encapsulation in
+`service.encapsulating`.
 """
 
 import secrets
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from qkms_node.access.guard import Guard
-from qkms_node.errors import InvalidField, QkmsError
+from qkms_node.errors import InvalidField
+from qkms_node.keys.algorithms import ENCRYPTION, SEALING
 from qkms_node.keys.data import (
+    DERIVED_BYTES,
     CiphertextMalformed,
     CiphertextRejected,
     ciphertext_version,
@@ -21,16 +24,21 @@ from qkms_node.keys.data import (
     open_sealed,
     seal,
 )
-from qkms_node.keys.secret import VersionSecret
-from qkms_node.keys.version import VersionBinding, unwrap_version
-from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
-from qkms_node.ledger.transitions import DECRYPTS, ENCRYPTS
-from qkms_node.service.freshness import Freshness, Level, Wanted
-from qkms_node.service.roots import RootStore
-from qkms_node.service.store import LedgerStore
+from qkms_node.keys.errors import PlaintextTooLong
+from qkms_node.keys.scheme import PublicKeyEncryptionScheme, Scheme, SealingScheme
+from qkms_node.ledger.records import VersionRecord
+from qkms_node.service.freshness import Wanted
+from qkms_node.service.versions import Usable, Versions
 
 MAX_BYTES = 65_536
-CACHED_VERSIONS = 1_024
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What data is encrypted with besides the key, and needed again to decrypt."""
+
+    context: Mapping[str, str]
+    aad: bytes
 
 
 @dataclass(frozen=True)
@@ -42,88 +50,110 @@ class Sealed:
 
 
 class Crypto:
-    """Encrypt, decrypt, data keys, derived keys, random bytes."""
+    """Encrypt, decrypt, rewrap, data keys, derived keys, random bytes."""
 
-    def __init__(self, guard: Guard, store: LedgerStore, roots: RootStore, freshness: Freshness) -> None:
+    def __init__(self, guard: Guard, versions: Versions) -> None:
         self._guard = guard
-        self._store = store
-        self._roots = roots
-        self._freshness = freshness
-        self._opened: OrderedDict[tuple[str, int, bytes], VersionSecret] = OrderedDict()
+        self._versions = versions
 
     async def encrypt(
         self,
         principal: str,
         key_id: str,
         plaintext: bytes,
-        context: Mapping[str, str],
-        aad: bytes,
+        bound: Bound,
         wanted: Wanted | None,
         action: str = "crypto.encrypt",
     ) -> tuple[Sealed, Wanted]:
         """Encrypts under the primary version; says the consistency satisfied. Raises QkmsError."""
         self._guard.require(principal, action, key_id)
         if len(plaintext) > MAX_BYTES:
-            raise InvalidField(
-                "plaintext",
-                f"is {len(plaintext)} bytes, the limit is {MAX_BYTES}; encrypt large data under a data key",
-                code="PLAINTEXT_TOO_LARGE",
-                limit=MAX_BYTES,
-            )
-        effective = await self._fresh(key_id, wanted)
-        key, version, material = self._usable(key_id, None, ENCRYPTS)
-        data_key = encryption_key(material, key.algorithm, key_id, version.version, context)
-        ciphertext = seal(data_key, version.version, plaintext, aad, r=secrets.token_bytes(24))
-        return Sealed(ciphertext, version), effective
+            raise _too_large(len(plaintext), MAX_BYTES)
+        effective = await self._versions.fresh(key_id, wanted)
+        used = self._versions.primary(key_id, ENCRYPTION, "encrypt")
+        if isinstance(used.scheme, PublicKeyEncryptionScheme):
+            _unbound(used.key.algorithm, bound)
+            try:
+                return Sealed(used.scheme.encrypt(used.version.public_key, plaintext), used.version), effective
+            except PlaintextTooLong as error:
+                raise _too_large(len(plaintext), error.limit) from error
+        return Sealed(_seal(used, plaintext, bound), used.version), effective
 
     async def decrypt(
         self,
         principal: str,
         key_id: str,
         ciphertext: bytes,
-        context: Mapping[str, str],
-        aad: bytes,
+        number: int,
+        bound: Bound,
         wanted: Wanted | None,
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """Opens a ciphertext of this key. Raises QkmsError, one code for all that does not verify."""
         self._guard.require(principal, "crypto.decrypt", key_id)
-        effective = await self._fresh(key_id, wanted)
-        try:
-            number = ciphertext_version(ciphertext)
-            key, version, material = self._usable(key_id, number, DECRYPTS)
-            data_key = encryption_key(material, key.algorithm, key_id, number, context)
-            return open_sealed(data_key, ciphertext, aad), version, effective
-        except CiphertextMalformed as error:
-            raise InvalidField("ciphertext", str(error), code="CIPHERTEXT_MALFORMED") from error
-        except CiphertextRejected as error:
-            # Altered data, another context and other authenticated data look alike on purpose:
-            # telling them apart would be an oracle.
-            raise InvalidField(
-                "ciphertext",
-                "does not verify: altered, of another key, or with another context or authenticated data",
-                code="CIPHERTEXT_REJECTED",
-            ) from error
+        effective = await self._versions.fresh(key_id, wanted)
+        with _ciphertext_errors():
+            scheme = self._versions.scheme(key_id, ENCRYPTION, "decrypt")
+            named = ciphertext_version(ciphertext) if isinstance(scheme, SealingScheme) else number
+            if number and number != named:
+                raise InvalidField("version", f"is {number}, the ciphertext is under version {named}")
+            used = self._versions.numbered(key_id, named, ENCRYPTION, "decrypt")
+            if isinstance(used.scheme, PublicKeyEncryptionScheme):
+                _unbound(used.key.algorithm, bound)
+                return used.scheme.decrypt(used.material, ciphertext), used.version, effective
+            return _open(used, ciphertext, bound), used.version, effective
+
+    async def rewrap(
+        self, principal: str, key_id: str, ciphertext: bytes, bound: Bound, wanted: Wanted | None
+    ) -> tuple[Sealed, int, Wanted]:
+        """A ciphertext under the primary version, and the version it was under. Raises QkmsError.
+
+        One that is under the primary version already comes back as it is, so that a caller
+        who rewraps everything writes only what changed.
+        """
+        self._guard.require(principal, "crypto.rewrap", key_id)
+        effective = await self._versions.fresh(key_id, wanted)
+        with _ciphertext_errors():
+            self._versions.scheme(key_id, SEALING, "rewrap")
+            source = self._versions.numbered(key_id, ciphertext_version(ciphertext), SEALING, "rewrap")
+            plaintext = _open(source, ciphertext, bound)
+        target = self._versions.primary(key_id, SEALING, "rewrap")
+        if target.version.version != source.version.version:
+            ciphertext = _seal(target, plaintext, bound)
+        return Sealed(ciphertext, target.version), source.version.version, effective
 
     async def data_key(
         self, principal: str, key_id: str, context: Mapping[str, str], wanted: Wanted | None
     ) -> tuple[bytes, Sealed, Wanted]:
         """A fresh data key of 32 bytes, in clear and encrypted under the key."""
+        self._guard.require(principal, "crypto.data_key", key_id)
+        effective = await self._versions.fresh(key_id, wanted)
+        used = self._versions.primary(key_id, SEALING, "generate data key")
         plaintext = secrets.token_bytes(32)
-        sealed, effective = await self.encrypt(
-            principal, key_id, plaintext, context, b"", wanted, action="crypto.data_key"
-        )
-        return plaintext, sealed, effective
+        return plaintext, Sealed(_seal(used, plaintext, Bound(context, b"")), used.version), effective
 
     async def derive(
-        self, principal: str, key_id: str, number: int, context: Mapping[str, str], wanted: Wanted | None
+        self,
+        principal: str,
+        key_id: str,
+        number: int,
+        context: Mapping[str, str],
+        length: int,
+        wanted: Wanted | None,
     ) -> tuple[bytes, VersionRecord, Wanted]:
-        """The derived key (32 bytes) of a version for a context; `number` 0: the primary version."""
+        """The derived key of a version for a context; `number` 0: the primary version, `length` 0: 32 bytes."""
         self._guard.require(principal, "crypto.derive", key_id)
         if not context:
             raise InvalidField("context", "needs at least one pair: it is what sets derived keys apart")
-        effective = await self._fresh(key_id, wanted)
-        key, version, material = self._usable(key_id, number or None, DECRYPTS if number else ENCRYPTS)
-        derived = derived_key(material, key.algorithm, key_id, version.version, context)
+        length = length or 32
+        if length not in DERIVED_BYTES:
+            raise InvalidField("length", f"is {length}; it must be {DERIVED_BYTES[0]} to {DERIVED_BYTES[-1]}")
+        effective = await self._versions.fresh(key_id, wanted)
+        if number:
+            used = self._versions.numbered(key_id, number, SEALING, "derive")
+        else:
+            used = self._versions.primary(key_id, SEALING, "derive")
+        version = used.version
+        derived = derived_key(used.material, used.key.algorithm, key_id, version.version, context, length)
         return derived, version, effective
 
     def random_bytes(self, principal: str, length: int) -> bytes:
@@ -133,54 +163,45 @@ class Crypto:
             raise InvalidField("length", f"is {length}; it must be 1 to {MAX_BYTES}")
         return secrets.token_bytes(length)
 
-    def sweep(self) -> None:
-        """Wipes cached versions whose material the ledger no longer has: destroyed is destroyed."""
-        with self._store.view() as state:
-            gone = [
-                cached
-                for cached in self._opened
-                if (version := state.versions.get(cached[:2])) is None or version.wrapped != cached[2]
-            ]
-        for cached in gone:
-            self._opened.pop(cached).wipe()
 
-    def wipe(self) -> None:
-        """Wipes every cached key version."""
-        while self._opened:
-            self._opened.popitem()[1].wipe()
+def _seal(used: Usable[Scheme], plaintext: bytes, bound: Bound) -> bytes:
+    key, number = used.key, used.version.version
+    data_key = encryption_key(used.material, key.algorithm, key.key_id, number, bound.context)
+    return seal(data_key, number, plaintext, bound.aad, r=secrets.token_bytes(24))
 
-    async def _fresh(self, key_id: str, wanted: Wanted | None) -> Wanted:
-        """By default a key is used no staler than its own bound allows, so that a revoked
-        version stops being used everywhere within that time, also under a partition."""
-        if wanted is None or (wanted.level is Level.BOUNDED and not wanted.max_staleness_ms):
-            with self._store.view() as state:
-                known = state.keys.get(key_id)
-            # A key this node has never heard of: only a linearizable look can say that it is not there.
-            wanted = Wanted(Level.BOUNDED, 0, known.max_staleness_ms) if known else Wanted(Level.LINEARIZABLE)
-        return await self._freshness.ensure(wanted)
 
-    def _usable(
-        self, key_id: str, number: int | None, states: frozenset[VersionState]
-    ) -> tuple[KeyRecord, VersionRecord, VersionSecret]:
-        with self._store.view() as state:
-            key = state.key(key_id)
-            version = state.version(key_id, key.primary if number is None else number)
-            root = state.roots.get(version.epoch)
-        if version.state not in states:
-            destroyed = version.state in (VersionState.DESTROYED, VersionState.DESTROY_SCHEDULED)
-            raise QkmsError(
-                "VERSION_DESTROYED" if destroyed else "VERSION_DISABLED",
-                f"keys/{key_id}/versions/{version.version} is {version.state.name} and cannot be used so",
-                state=version.state.name,
-            )
-        assert root is not None
-        cached = self._opened.get((key_id, version.version, version.wrapped))
-        if cached is not None:
-            self._opened.move_to_end((key_id, version.version, version.wrapped))
-            return key, version, cached
-        bound = VersionBinding(key_id, version.version, key.algorithm, version.epoch)
-        material = unwrap_version(self._roots.kek(root), version.wrapped, bound)
-        self._opened[key_id, version.version, version.wrapped] = material
-        if len(self._opened) > CACHED_VERSIONS:
-            self._opened.popitem(last=False)[1].wipe()
-        return key, version, material
+def _open(used: Usable[Scheme], ciphertext: bytes, bound: Bound) -> bytes:
+    key, number = used.key, used.version.version
+    data_key = encryption_key(used.material, key.algorithm, key.key_id, number, bound.context)
+    return open_sealed(data_key, ciphertext, bound.aad)
+
+
+def _unbound(algorithm: str, bound: Bound) -> None:
+    for field, given in (("context", bound.context), ("additional_authenticated_data", bound.aad)):
+        if given:
+            raise InvalidField(field, f"cannot be bound by {algorithm}: leave it out, or use a key of AES_256_GCM")
+
+
+def _too_large(size: int, limit: int) -> InvalidField:
+    return InvalidField(
+        "plaintext",
+        f"is {size} bytes, the limit is {limit}; encrypt large data under a data key",
+        code="PLAINTEXT_TOO_LARGE",
+        limit=limit,
+    )
+
+
+@contextmanager
+def _ciphertext_errors() -> Iterator[None]:
+    try:
+        yield
+    except CiphertextMalformed as error:
+        raise InvalidField("ciphertext", str(error), code="CIPHERTEXT_MALFORMED") from error
+    except CiphertextRejected as error:
+        # Altered data, another context and other authenticated data look alike on purpose:
+        # telling them apart would be an oracle.
+        raise InvalidField(
+            "ciphertext",
+            "does not verify: altered, of another key, or with another context or authenticated data",
+            code="CIPHERTEXT_REJECTED",
+        ) from error

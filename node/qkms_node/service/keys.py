@@ -1,25 +1,19 @@
 """Use cases of KeyService: authorise, draw material if needed, propose; or read.
 
-New key material is random, wrapped under the active root epoch, opened again
-and compared before it is proposed: a version that does not open is never
-activated. When the ledger has moved on meanwhile, material is drawn again.
+New key material is drawn and checked (`service.drawing`) before it is proposed.
+When the ledger has moved on meanwhile, material is drawn again.
 """
 
-import hmac
-import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from qkms_node.access.guard import Guard
 from qkms_node.errors import QkmsError
-from qkms_node.keys.secret import VersionSecret
-from qkms_node.keys.version import VersionBinding, check_value, unwrap_version, wrap_version
 from qkms_node.ledger.commands import (
     AnyCommand,
     CreateKey,
     DestroyVersion,
     DisableVersion,
     EnableVersion,
-    NewVersion,
     Outcome,
     Request,
     RestoreVersion,
@@ -28,9 +22,9 @@ from qkms_node.ledger.commands import (
 from qkms_node.ledger.key_rules import PROPOSAL_STALE
 from qkms_node.ledger.records import KeyRecord, VersionRecord
 from qkms_node.ledger.state import State
+from qkms_node.service.drawing import Drawing
 from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
 from qkms_node.service.proposing import Proposer, accepted
-from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
 
 STALE_ATTEMPTS = 5
@@ -47,11 +41,11 @@ class Keys:
     """Creation, rotation, state changes and listings of keys."""
 
     def __init__(
-        self, guard: Guard, store: LedgerStore, roots: RootStore, proposer: Proposer, freshness: Freshness
+        self, guard: Guard, store: LedgerStore, drawing: Drawing, proposer: Proposer, freshness: Freshness
     ) -> None:
         self._guard = guard
         self._store = store
-        self._roots = roots
+        self._drawing = drawing
         self._proposer = proposer
         self._freshness = freshness
 
@@ -67,8 +61,8 @@ class Keys:
         """Creates a key with version 1. Raises QkmsError."""
         self._guard.require(request.principal, "keys.create", key_id)
 
-        def propose() -> CreateKey:
-            new = self._draw(key_id, 1, algorithm)
+        async def propose() -> CreateKey:
+            new = await self._drawing.draw(key_id, 1, algorithm)
             return CreateKey(request, key_id, algorithm, required_grade, max_staleness_ms, labels, new)
 
         return await self._submit_drawn(propose)
@@ -77,10 +71,10 @@ class Keys:
         """Makes a new primary version. Raises QkmsError."""
         self._guard.require(request.principal, "keys.rotate", key_id)
 
-        def propose() -> RotateKey:
+        async def propose() -> RotateKey:
             with self._store.view() as state:
                 key = state.key(key_id)
-            new = self._draw(key_id, key.version_count + 1, key.algorithm)
+            new = await self._drawing.draw(key_id, key.version_count + 1, key.algorithm)
             return RotateKey(request, key_id, expected_primary, new)
 
         return await self._submit_drawn(propose)
@@ -127,24 +121,11 @@ class Keys:
         with self._store.view() as state:
             return provenance(state, version)
 
-    def _draw(self, key_id: str, version: int, algorithm: str) -> NewVersion:
-        with self._store.view() as state:
-            root = state.active_root()
-        kek = self._roots.kek(root)
-        bound = VersionBinding(key_id, version, algorithm, root.epoch)
-        with VersionSecret(secrets.token_bytes(32)) as material:
-            wrapped = wrap_version(kek, material, bound, nonce=secrets.token_bytes(12))
-            check = check_value(material, key_id, version)
-        with unwrap_version(kek, wrapped, bound) as opened:
-            if not hmac.compare_digest(check_value(opened, key_id, version), check):
-                raise QkmsError("INTERNAL", f"the new version of keys/{key_id} did not pass its validation")
-        return NewVersion(version, root.epoch, wrapped, check)
-
-    async def _submit_drawn(self, propose: Callable[[], AnyCommand]) -> Outcome:
+    async def _submit_drawn(self, propose: Callable[[], Awaitable[AnyCommand]]) -> Outcome:
         for _ in range(STALE_ATTEMPTS):
             # Material is drawn for the state as it is now, also on a node that lags behind.
             await self._freshness.ensure(LINEARIZABLE)
-            outcome = await self._proposer.submit(propose())
+            outcome = await self._proposer.submit(await propose())
             if outcome.code != PROPOSAL_STALE:
                 return accepted(outcome)
         raise QkmsError(

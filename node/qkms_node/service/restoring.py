@@ -25,6 +25,7 @@ from qkms_node.keys.root import commitment
 from qkms_node.keys.secret import RootSecret
 from qkms_node.ledger.commands import FinishRestore, Request, RestorePart
 from qkms_node.ledger.restore_rules import require_empty
+from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootId, RootStore
 from qkms_node.service.store import LedgerStore
@@ -71,7 +72,7 @@ class Restoring:
     ) -> None:
         self._cluster_id = config.cluster.id
         self._node_id = config.node.id
-        self._members = tuple(sorted(member.id for member in config.cluster.members))
+        self._members = Members(config)
         self._guard = guard
         self._store = store
         self._roots = roots
@@ -97,13 +98,15 @@ class Restoring:
             await self._pass_on(incoming)
             if not last:
                 return Restored(incoming.offset)
+            with self._store.view() as state:
+                voters = self._members.voters(state)
             await self._proposer.effect(
                 FinishRestore(
                     request=request,
                     restore_id=restore_id,
                     parts=incoming.parts,
                     node_id=self._node_id,
-                    voters=self._members,
+                    voters=voters,
                     same_cluster=incoming.cluster_id == self._cluster_id,
                 )
             )

@@ -62,7 +62,7 @@ class Voter:
         with self._store.view() as state:
             epochs = [root for root in state.roots.values() if root.state not in ENDED]
         for root in epochs:
-            if self._node_id not in root.voters:
+            if self._node_id not in root.voters and self._node_id not in root.shares:
                 continue
             if self._roots.holds(root):
                 # Also after it rejected its share: recovery may have brought the root since.

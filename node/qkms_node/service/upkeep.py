@@ -14,7 +14,9 @@ import structlog
 from qkms_node.consensus.replica import Replica, ReplicaStatus, Role
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import AdvanceTime
-from qkms_node.service.crypto import Crypto
+from qkms_node.service.links import Links
+from qkms_node.service.members import Members
+from qkms_node.service.membership import Membership
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.recovery import Recovery
 from qkms_node.service.rewrapping import Rewrapping
@@ -23,6 +25,7 @@ from qkms_node.service.seeding import Seeder
 from qkms_node.service.shares import Voter
 from qkms_node.service.sharing import Sharing
 from qkms_node.service.store import LedgerStore
+from qkms_node.service.versions import Versions
 
 log = structlog.get_logger(__name__)
 
@@ -46,8 +49,11 @@ class Upkeep:
         recovery: Recovery,
         rewrapping: Rewrapping,
         proposer: Proposer,
-        crypto: Crypto,
+        versions: Versions,
         now_ms: Callable[[], int],
+        members: Members,
+        membership: Membership,
+        links: Links,
     ) -> None:
         self._replica = replica
         self._store = store
@@ -58,8 +64,11 @@ class Upkeep:
         self._recovery = recovery
         self._rewrapping = rewrapping
         self._proposer = proposer
-        self._crypto = crypto
+        self._versions = versions
         self._now_ms = now_ms
+        self._members = members
+        self._membership = membership
+        self._links = links
         self._trouble = ""
 
     @property
@@ -84,31 +93,41 @@ class Upkeep:
             await self._store.wait_applied(seen, PERIOD_S)
 
     async def _pass(self) -> None:
-        self._crypto.sweep()
+        self._versions.sweep()
+        with self._store.view() as state:
+            is_member = self._members.holds_me(state)
+            peers = self._members.peers(state)
+            self._links.follow(self._members.sae_id(state), {n: m.sae_id for n, m in peers.items()})
         status = self._replica.status()
         if status.leader_id is None:
             self._trouble = "there is no leader"
             return
         leads = status.role is Role.LEADER
         if not leads:
+            self._membership.rest()
             self._seeder.waiting = self._rewrapping.waiting = ""
-        if not self._roots.sealed:
-            await self._tend_roots(status, status.leader_id, leads)
+        if not is_member:
+            # What it holds it may use until its reads go stale; it is given nothing more.
+            self._voter.waiting, self._seeder.waiting = "this node was removed from the cluster", ""
+        elif not self._roots.sealed:
+            await self._take_roots(status)
         if leads:
+            await self._membership.step(self._now_ms())
+            if is_member and not self._roots.sealed:
+                await self._seeder.step()
+                await self._rewrapping.step()
             await self._pass_time_on()
 
-    async def _tend_roots(self, status: ReplicaStatus, leader_id: str, leads: bool) -> None:
+    async def _take_roots(self, status: ReplicaStatus) -> None:
+        assert status.leader_id is not None
         if status.staleness_s is not None:
             self._voter.erase_ended()
         await self._voter.register()
         await self._voter.catch_up()
-        await self._recovery.step(leader_id, status.connected)
+        await self._recovery.step(status.leader_id, status.connected)
         with self._store.view() as state:
             peers = self._seeder.peers(state)
-        await self._sharing.share_anew(leader_id, status.connected, peers)
-        if leads:
-            await self._seeder.step()
-            await self._rewrapping.step()
+        await self._sharing.share_anew(status.leader_id, status.connected, peers)
 
     async def _pass_time_on(self) -> None:
         with self._store.view() as state:

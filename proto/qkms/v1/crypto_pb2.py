@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from qkms.v1 import common_pb2 as qkms_dot_v1_dot_common__pb2
+from qkms.v1 import key_pb2 as qkms_dot_v1_dot_key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14qkms/v1/crypto.proto\x12\x07qkms.v1\x1a\x14qkms/v1/common.proto\"\xea\x01\n\x0e\x45ncryptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tplaintext\x18\x02 \x01(\x0c\x12\x35\n\x07\x63ontext\x18\x03 \x03(\x0b\x32$.qkms.v1.EncryptRequest.ContextEntry\x12%\n\x1d\x61\x64\x64itional_authenticated_data\x18\x04 \x01(\x0c\x12)\n\x0b\x63onsistency\x18\x05 \x01(\x0b\x32\x14.qkms.v1.Consistency\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x0f\x45ncryptResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x1d\n\x05grade\x18\x04 \x01(\x0e\x32\x0e.qkms.v1.Grade\"\xeb\x01\n\x0e\x44\x65\x63ryptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x35\n\x07\x63ontext\x18\x03 \x03(\x0b\x32$.qkms.v1.DecryptRequest.ContextEntry\x12%\n\x1d\x61\x64\x64itional_authenticated_data\x18\x04 \x01(\x0c\x12)\n\x0b\x63onsistency\x18\x05 \x01(\x0b\x32\x14.qkms.v1.Consistency\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0f\x44\x65\x63ryptResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x11\n\tplaintext\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\"\xdb\x01\n\x16GenerateDataKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12=\n\x07\x63ontext\x18\x02 \x03(\x0b\x32,.qkms.v1.GenerateDataKeyRequest.ContextEntry\x12)\n\x0b\x63onsistency\x18\x03 \x01(\x0b\x32\x14.qkms.v1.Consistency\x12\x19\n\x11without_plaintext\x18\x04 \x01(\x08\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\x17GenerateDataKeyResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x11\n\tplaintext\x18\x02 \x01(\x0c\x12\x12\n\nciphertext\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\r\x12\x1d\n\x05grade\x18\x05 \x01(\x0e\x32\x0e.qkms.v1.Grade\"\xc5\x01\n\x10\x44\x65riveKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x37\n\x07\x63ontext\x18\x03 \x03(\x0b\x32&.qkms.v1.DeriveKeyRequest.ContextEntry\x12)\n\x0b\x63onsistency\x18\x04 \x01(\x0b\x32\x14.qkms.v1.Consistency\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x81\x01\n\x11\x44\x65riveKeyResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x13\n\x0b\x64\x65rived_key\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x1d\n\x05grade\x18\x04 \x01(\x0e\x32\x0e.qkms.v1.Grade\"$\n\x12RandomBytesRequest\x12\x0e\n\x06length\x18\x01 \x01(\r\"L\n\x13RandomBytesResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xef\x02\n\rCryptoService\x12<\n\x07\x45ncrypt\x12\x17.qkms.v1.EncryptRequest\x1a\x18.qkms.v1.EncryptResponse\x12<\n\x07\x44\x65\x63rypt\x12\x17.qkms.v1.DecryptRequest\x1a\x18.qkms.v1.DecryptResponse\x12T\n\x0fGenerateDataKey\x12\x1f.qkms.v1.GenerateDataKeyRequest\x1a .qkms.v1.GenerateDataKeyResponse\x12\x42\n\tDeriveKey\x12\x19.qkms.v1.DeriveKeyRequest\x1a\x1a.qkms.v1.DeriveKeyResponse\x12H\n\x0bRandomBytes\x12\x1b.qkms.v1.RandomBytesRequest\x1a\x1c.qkms.v1.RandomBytesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14qkms/v1/crypto.proto\x12\x07qkms.v1\x1a\x14qkms/v1/common.proto\x1a\x11qkms/v1/key.proto\"\xea\x01\n\x0e\x45ncryptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tplaintext\x18\x02 \x01(\x0c\x12\x35\n\x07\x63ontext\x18\x03 \x03(\x0b\x32$.qkms.v1.EncryptRequest.ContextEntry\x12%\n\x1d\x61\x64\x64itional_authenticated_data\x18\x04 \x01(\x0c\x12)\n\x0b\x63onsistency\x18\x05 \x01(\x0b\x32\x14.qkms.v1.Consistency\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"~\n\x0f\x45ncryptResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x1d\n\x05grade\x18\x04 \x01(\x0e\x32\x0e.qkms.v1.Grade\"\xfc\x01\n\x0e\x44\x65\x63ryptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x35\n\x07\x63ontext\x18\x03 \x03(\x0b\x32$.qkms.v1.DecryptRequest.ContextEntry\x12%\n\x1d\x61\x64\x64itional_authenticated_data\x18\x04 \x01(\x0c\x12)\n\x0b\x63onsistency\x18\x05 \x01(\x0b\x32\x14.qkms.v1.Consistency\x12\x0f\n\x07version\x18\x06 \x01(\r\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0f\x44\x65\x63ryptResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x11\n\tplaintext\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\"\xe9\x01\n\rRewrapRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x34\n\x07\x63ontext\x18\x03 \x03(\x0b\x32#.qkms.v1.RewrapRequest.ContextEntry\x12%\n\x1d\x61\x64\x64itional_authenticated_data\x18\x04 \x01(\x0c\x12)\n\x0b\x63onsistency\x18\x05 \x01(\x0b\x32\x14.qkms.v1.Consistency\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x95\x01\n\x0eRewrapResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x16\n\x0esource_version\x18\x04 \x01(\r\x12\x1d\n\x05grade\x18\x05 \x01(\x0e\x32\x0e.qkms.v1.Grade\"\xdb\x01\n\x16GenerateDataKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12=\n\x07\x63ontext\x18\x02 \x03(\x0b\x32,.qkms.v1.GenerateDataKeyRequest.ContextEntry\x12)\n\x0b\x63onsistency\x18\x03 \x01(\x0b\x32\x14.qkms.v1.Consistency\x12\x19\n\x11without_plaintext\x18\x04 \x01(\x08\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\x17GenerateDataKeyResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x11\n\tplaintext\x18\x02 \x01(\x0c\x12\x12\n\nciphertext\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\r\x12\x1d\n\x05grade\x18\x05 \x01(\x0e\x32\x0e.qkms.v1.Grade\"\xd5\x01\n\x10\x44\x65riveKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x37\n\x07\x63ontext\x18\x03 \x03(\x0b\x32&.qkms.v1.DeriveKeyRequest.ContextEntry\x12)\n\x0b\x63onsistency\x18\x04 \x01(\x0b\x32\x14.qkms.v1.Consistency\x12\x0e\n\x06length\x18\x05 \x01(\r\x1a.\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x81\x01\n\x11\x44\x65riveKeyResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x13\n\x0b\x64\x65rived_key\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x1d\n\x05grade\x18\x04 \x01(\x0e\x32\x0e.qkms.v1.Grade\"S\n\nMacRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12)\n\x0b\x63onsistency\x18\x03 \x01(\x0b\x32\x14.qkms.v1.Consistency\"s\n\x0bMacResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x0b\n\x03mac\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x1d\n\x05grade\x18\x04 \x01(\x0e\x32\x0e.qkms.v1.Grade\"w\n\x10VerifyMacRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0b\n\x03mac\x18\x04 \x01(\x0c\x12)\n\x0b\x63onsistency\x18\x05 \x01(\x0b\x32\x14.qkms.v1.Consistency\"\\\n\x11VerifyMacResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\r\n\x05valid\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\r\"\xb3\x01\n\x0bSignRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x07message\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06\x64igest\x18\x03 \x01(\x0cH\x00\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\x0c\x12,\n\x08\x65ncoding\x18\x05 \x01(\x0e\x32\x1a.qkms.v1.SignatureEncoding\x12)\n\x0b\x63onsistency\x18\x06 \x01(\x0b\x32\x14.qkms.v1.ConsistencyB\x07\n\x05input\"z\n\x0cSignResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x1d\n\x05grade\x18\x04 \x01(\x0e\x32\x0e.qkms.v1.Grade\"\xd9\x01\n\rVerifyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x11\n\x07message\x18\x03 \x01(\x0cH\x00\x12\x10\n\x06\x64igest\x18\x04 \x01(\x0cH\x00\x12\x0f\n\x07\x63ontext\x18\x05 \x01(\x0c\x12,\n\x08\x65ncoding\x18\x06 \x01(\x0e\x32\x1a.qkms.v1.SignatureEncoding\x12\x11\n\tsignature\x18\x07 \x01(\x0c\x12)\n\x0b\x63onsistency\x18\x08 \x01(\x0b\x32\x14.qkms.v1.ConsistencyB\x07\n\x05input\"Y\n\x0eVerifyResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\r\n\x05valid\x18\x02 \x01(\x08\x12\x0f\n\x07version\x18\x03 \x01(\r\"_\n\x13GetPublicKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12)\n\x0b\x63onsistency\x18\x03 \x01(\x0b\x32\x14.qkms.v1.Consistency\"\xd7\x01\n\x14GetPublicKeyResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x12(\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x18.qkms.v1.PublicKeyFormat\x12(\n\talgorithm\x18\x04 \x01(\x0e\x32\x15.qkms.v1.KeyAlgorithm\x12\x0f\n\x07version\x18\x05 \x01(\r\x12\x1d\n\x05grade\x18\x06 \x01(\x0e\x32\x0e.qkms.v1.Grade\"M\n\x12\x45ncapsulateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x0b\x63onsistency\x18\x02 \x01(\x0b\x32\x14.qkms.v1.Consistency\"\x99\x01\n\x13\x45ncapsulateResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x15\n\rshared_secret\x18\x03 \x01(\x0c\x12\x0f\n\x07version\x18\x04 \x01(\r\x12\x1d\n\x05grade\x18\x05 \x01(\x0e\x32\x0e.qkms.v1.Grade\"r\n\x12\x44\x65\x63\x61psulateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x12\n\nciphertext\x18\x03 \x01(\x0c\x12)\n\x0b\x63onsistency\x18\x04 \x01(\x0b\x32\x14.qkms.v1.Consistency\"f\n\x13\x44\x65\x63\x61psulateResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x15\n\rshared_secret\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\r\"$\n\x12RandomBytesRequest\x12\x0e\n\x06length\x18\x01 \x01(\r\"L\n\x13RandomBytesResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c*B\n\x11SignatureEncoding\x12\"\n\x1eSIGNATURE_ENCODING_UNSPECIFIED\x10\x00\x12\t\n\x05P1363\x10\x01*Y\n\x0fPublicKeyFormat\x12!\n\x1dPUBLIC_KEY_FORMAT_UNSPECIFIED\x10\x00\x12\x0c\n\x08SPKI_DER\x10\x01\x12\x15\n\x11RAW_CONCATENATION\x10\x02\x32\xf1\x06\n\rCryptoService\x12<\n\x07\x45ncrypt\x12\x17.qkms.v1.EncryptRequest\x1a\x18.qkms.v1.EncryptResponse\x12<\n\x07\x44\x65\x63rypt\x12\x17.qkms.v1.DecryptRequest\x1a\x18.qkms.v1.DecryptResponse\x12\x39\n\x06Rewrap\x12\x16.qkms.v1.RewrapRequest\x1a\x17.qkms.v1.RewrapResponse\x12T\n\x0fGenerateDataKey\x12\x1f.qkms.v1.GenerateDataKeyRequest\x1a .qkms.v1.GenerateDataKeyResponse\x12\x42\n\tDeriveKey\x12\x19.qkms.v1.DeriveKeyRequest\x1a\x1a.qkms.v1.DeriveKeyResponse\x12\x30\n\x03Mac\x12\x13.qkms.v1.MacRequest\x1a\x14.qkms.v1.MacResponse\x12\x42\n\tVerifyMac\x12\x19.qkms.v1.VerifyMacRequest\x1a\x1a.qkms.v1.VerifyMacResponse\x12\x33\n\x04Sign\x12\x14.qkms.v1.SignRequest\x1a\x15.qkms.v1.SignResponse\x12\x39\n\x06Verify\x12\x16.qkms.v1.VerifyRequest\x1a\x17.qkms.v1.VerifyResponse\x12K\n\x0cGetPublicKey\x12\x1c.qkms.v1.GetPublicKeyRequest\x1a\x1d.qkms.v1.GetPublicKeyResponse\x12H\n\x0b\x45ncapsulate\x12\x1b.qkms.v1.EncapsulateRequest\x1a\x1c.qkms.v1.EncapsulateResponse\x12H\n\x0b\x44\x65\x63\x61psulate\x12\x1b.qkms.v1.DecapsulateRequest\x1a\x1c.qkms.v1.DecapsulateResponse\x12H\n\x0bRandomBytes\x12\x1b.qkms.v1.RandomBytesRequest\x1a\x1c.qkms.v1.RandomBytesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,38 +37,78 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENCRYPTREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
   _globals['_DECRYPTREQUEST_CONTEXTENTRY']._loaded_options = None
   _globals['_DECRYPTREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
+  _globals['_REWRAPREQUEST_CONTEXTENTRY']._loaded_options = None
+  _globals['_REWRAPREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
   _globals['_GENERATEDATAKEYREQUEST_CONTEXTENTRY']._loaded_options = None
   _globals['_GENERATEDATAKEYREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
   _globals['_DERIVEKEYREQUEST_CONTEXTENTRY']._loaded_options = None
   _globals['_DERIVEKEYREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
-  _globals['_ENCRYPTREQUEST']._serialized_start=56
-  _globals['_ENCRYPTREQUEST']._serialized_end=290
-  _globals['_ENCRYPTREQUEST_CONTEXTENTRY']._serialized_start=244
-  _globals['_ENCRYPTREQUEST_CONTEXTENTRY']._serialized_end=290
-  _globals['_ENCRYPTRESPONSE']._serialized_start=292
-  _globals['_ENCRYPTRESPONSE']._serialized_end=418
-  _globals['_DECRYPTREQUEST']._serialized_start=421
-  _globals['_DECRYPTREQUEST']._serialized_end=656
-  _globals['_DECRYPTREQUEST_CONTEXTENTRY']._serialized_start=244
-  _globals['_DECRYPTREQUEST_CONTEXTENTRY']._serialized_end=290
-  _globals['_DECRYPTRESPONSE']._serialized_start=658
-  _globals['_DECRYPTRESPONSE']._serialized_end=752
-  _globals['_GENERATEDATAKEYREQUEST']._serialized_start=755
-  _globals['_GENERATEDATAKEYREQUEST']._serialized_end=974
-  _globals['_GENERATEDATAKEYREQUEST_CONTEXTENTRY']._serialized_start=244
-  _globals['_GENERATEDATAKEYREQUEST_CONTEXTENTRY']._serialized_end=290
-  _globals['_GENERATEDATAKEYRESPONSE']._serialized_start=977
-  _globals['_GENERATEDATAKEYRESPONSE']._serialized_end=1130
-  _globals['_DERIVEKEYREQUEST']._serialized_start=1133
-  _globals['_DERIVEKEYREQUEST']._serialized_end=1330
-  _globals['_DERIVEKEYREQUEST_CONTEXTENTRY']._serialized_start=244
-  _globals['_DERIVEKEYREQUEST_CONTEXTENTRY']._serialized_end=290
-  _globals['_DERIVEKEYRESPONSE']._serialized_start=1333
-  _globals['_DERIVEKEYRESPONSE']._serialized_end=1462
-  _globals['_RANDOMBYTESREQUEST']._serialized_start=1464
-  _globals['_RANDOMBYTESREQUEST']._serialized_end=1500
-  _globals['_RANDOMBYTESRESPONSE']._serialized_start=1502
-  _globals['_RANDOMBYTESRESPONSE']._serialized_end=1578
-  _globals['_CRYPTOSERVICE']._serialized_start=1581
-  _globals['_CRYPTOSERVICE']._serialized_end=1948
+  _globals['_SIGNATUREENCODING']._serialized_start=3824
+  _globals['_SIGNATUREENCODING']._serialized_end=3890
+  _globals['_PUBLICKEYFORMAT']._serialized_start=3892
+  _globals['_PUBLICKEYFORMAT']._serialized_end=3981
+  _globals['_ENCRYPTREQUEST']._serialized_start=75
+  _globals['_ENCRYPTREQUEST']._serialized_end=309
+  _globals['_ENCRYPTREQUEST_CONTEXTENTRY']._serialized_start=263
+  _globals['_ENCRYPTREQUEST_CONTEXTENTRY']._serialized_end=309
+  _globals['_ENCRYPTRESPONSE']._serialized_start=311
+  _globals['_ENCRYPTRESPONSE']._serialized_end=437
+  _globals['_DECRYPTREQUEST']._serialized_start=440
+  _globals['_DECRYPTREQUEST']._serialized_end=692
+  _globals['_DECRYPTREQUEST_CONTEXTENTRY']._serialized_start=263
+  _globals['_DECRYPTREQUEST_CONTEXTENTRY']._serialized_end=309
+  _globals['_DECRYPTRESPONSE']._serialized_start=694
+  _globals['_DECRYPTRESPONSE']._serialized_end=788
+  _globals['_REWRAPREQUEST']._serialized_start=791
+  _globals['_REWRAPREQUEST']._serialized_end=1024
+  _globals['_REWRAPREQUEST_CONTEXTENTRY']._serialized_start=263
+  _globals['_REWRAPREQUEST_CONTEXTENTRY']._serialized_end=309
+  _globals['_REWRAPRESPONSE']._serialized_start=1027
+  _globals['_REWRAPRESPONSE']._serialized_end=1176
+  _globals['_GENERATEDATAKEYREQUEST']._serialized_start=1179
+  _globals['_GENERATEDATAKEYREQUEST']._serialized_end=1398
+  _globals['_GENERATEDATAKEYREQUEST_CONTEXTENTRY']._serialized_start=263
+  _globals['_GENERATEDATAKEYREQUEST_CONTEXTENTRY']._serialized_end=309
+  _globals['_GENERATEDATAKEYRESPONSE']._serialized_start=1401
+  _globals['_GENERATEDATAKEYRESPONSE']._serialized_end=1554
+  _globals['_DERIVEKEYREQUEST']._serialized_start=1557
+  _globals['_DERIVEKEYREQUEST']._serialized_end=1770
+  _globals['_DERIVEKEYREQUEST_CONTEXTENTRY']._serialized_start=263
+  _globals['_DERIVEKEYREQUEST_CONTEXTENTRY']._serialized_end=309
+  _globals['_DERIVEKEYRESPONSE']._serialized_start=1773
+  _globals['_DERIVEKEYRESPONSE']._serialized_end=1902
+  _globals['_MACREQUEST']._serialized_start=1904
+  _globals['_MACREQUEST']._serialized_end=1987
+  _globals['_MACRESPONSE']._serialized_start=1989
+  _globals['_MACRESPONSE']._serialized_end=2104
+  _globals['_VERIFYMACREQUEST']._serialized_start=2106
+  _globals['_VERIFYMACREQUEST']._serialized_end=2225
+  _globals['_VERIFYMACRESPONSE']._serialized_start=2227
+  _globals['_VERIFYMACRESPONSE']._serialized_end=2319
+  _globals['_SIGNREQUEST']._serialized_start=2322
+  _globals['_SIGNREQUEST']._serialized_end=2501
+  _globals['_SIGNRESPONSE']._serialized_start=2503
+  _globals['_SIGNRESPONSE']._serialized_end=2625
+  _globals['_VERIFYREQUEST']._serialized_start=2628
+  _globals['_VERIFYREQUEST']._serialized_end=2845
+  _globals['_VERIFYRESPONSE']._serialized_start=2847
+  _globals['_VERIFYRESPONSE']._serialized_end=2936
+  _globals['_GETPUBLICKEYREQUEST']._serialized_start=2938
+  _globals['_GETPUBLICKEYREQUEST']._serialized_end=3033
+  _globals['_GETPUBLICKEYRESPONSE']._serialized_start=3036
+  _globals['_GETPUBLICKEYRESPONSE']._serialized_end=3251
+  _globals['_ENCAPSULATEREQUEST']._serialized_start=3253
+  _globals['_ENCAPSULATEREQUEST']._serialized_end=3330
+  _globals['_ENCAPSULATERESPONSE']._serialized_start=3333
+  _globals['_ENCAPSULATERESPONSE']._serialized_end=3486
+  _globals['_DECAPSULATEREQUEST']._serialized_start=3488
+  _globals['_DECAPSULATEREQUEST']._serialized_end=3602
+  _globals['_DECAPSULATERESPONSE']._serialized_start=3604
+  _globals['_DECAPSULATERESPONSE']._serialized_end=3706
+  _globals['_RANDOMBYTESREQUEST']._serialized_start=3708
+  _globals['_RANDOMBYTESREQUEST']._serialized_end=3744
+  _globals['_RANDOMBYTESRESPONSE']._serialized_start=3746
+  _globals['_RANDOMBYTESRESPONSE']._serialized_end=3822
+  _globals['_CRYPTOSERVICE']._serialized_start=3984
+  _globals['_CRYPTOSERVICE']._serialized_end=4865
 # @@protoc_insertion_point(module_scope)

@@ -3,17 +3,29 @@
 isort:skip_file
 Use of keys. Nothing here changes the ledger.
 
+A key has one algorithm and that algorithm has its methods: another one is
+FAILED_PRECONDITION / ALGORITHM_UNSUITABLE with metadata {algorithm,
+operation, operations}. What protects (Encrypt, Sign, Mac, Encapsulate) uses
+the primary version; what processes (Decrypt, Verify, VerifyMac,
+Decapsulate) any version that is ACTIVE or DEACTIVATED. Ciphertexts of
+AES_256_GCM name their version. Signatures, MACs, RSA-OAEP and KEM
+ciphertexts are in the encoding of their standard, which has no place for
+one: keep the version of the response beside them, and send it back.
+
 Default consistency: BOUNDED by the key's max_staleness, so that a node cut
 off from the quorum stops using a revoked version within that time.
-Limits: plaintext 65536 bytes, additional authenticated data 65536 bytes,
-context 32 pairs of at most 256 UTF-8 bytes each side.
+Limits: plaintext, message and data 65536 bytes, additional authenticated
+data 65536 bytes, context 32 pairs of at most 256 UTF-8 bytes each side,
+ciphertexts and signatures 131072 bytes.
 """
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from qkms.v1 import common_pb2 as _common_pb2
+from qkms.v1 import key_pb2 as _key_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -24,6 +36,51 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SignatureEncoding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SignatureEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignatureEncoding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SIGNATURE_ENCODING_UNSPECIFIED: _SignatureEncoding.ValueType  # 0
+    """ECDSA: DER (RFC 3279, 2.2.3). RSA: I2OSP (RFC 8017). Others: as their standard says."""
+    P1363: _SignatureEncoding.ValueType  # 1
+    """ECDSA as r || s, each as long as the curve's order (IEEE P1363, JWS): 64 or 96 bytes."""
+
+class SignatureEncoding(_SignatureEncoding, metaclass=_SignatureEncodingEnumTypeWrapper):
+    """How a signature of ECDSA is written; every other algorithm has one encoding."""
+
+SIGNATURE_ENCODING_UNSPECIFIED: SignatureEncoding.ValueType  # 0
+"""ECDSA: DER (RFC 3279, 2.2.3). RSA: I2OSP (RFC 8017). Others: as their standard says."""
+P1363: SignatureEncoding.ValueType  # 1
+"""ECDSA as r || s, each as long as the curve's order (IEEE P1363, JWS): 64 or 96 bytes."""
+Global___SignatureEncoding: _TypeAlias = SignatureEncoding  # noqa: Y015
+
+class _PublicKeyFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PublicKeyFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PublicKeyFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PUBLIC_KEY_FORMAT_UNSPECIFIED: _PublicKeyFormat.ValueType  # 0
+    SPKI_DER: _PublicKeyFormat.ValueType  # 1
+    """X.509 SubjectPublicKeyInfo in DER."""
+    RAW_CONCATENATION: _PublicKeyFormat.ValueType  # 2
+    """X25519MLKEM768, which has no registered object identifier: the ML-KEM-768
+    encapsulation key (1184 bytes), then the X25519 key (32 bytes), as in TLS.
+    """
+
+class PublicKeyFormat(_PublicKeyFormat, metaclass=_PublicKeyFormatEnumTypeWrapper): ...
+
+PUBLIC_KEY_FORMAT_UNSPECIFIED: PublicKeyFormat.ValueType  # 0
+SPKI_DER: PublicKeyFormat.ValueType  # 1
+"""X.509 SubjectPublicKeyInfo in DER."""
+RAW_CONCATENATION: PublicKeyFormat.ValueType  # 2
+"""X25519MLKEM768, which has no registered object identifier: the ML-KEM-768
+encapsulation key (1184 bytes), then the X25519 key (32 bytes), as in TLS.
+"""
+Global___PublicKeyFormat: _TypeAlias = PublicKeyFormat  # noqa: Y015
 
 @_typing.final
 class EncryptRequest(_message.Message):
@@ -57,10 +114,13 @@ class EncryptRequest(_message.Message):
     name: _builtins.str
     """keys/{key_id}"""
     plaintext: _builtins.bytes
+    """RSA-OAEP takes 318 bytes (3072 bits) or 446 bytes (4096 bits)."""
     additional_authenticated_data: _builtins.bytes
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Bound into the derived key; the same pairs are needed to decrypt. Not secret."""
+        """Bound into the derived key; the same pairs are needed to decrypt. Not secret.
+        RSA-OAEP takes neither context nor additional authenticated data.
+        """
 
     @_builtins.property
     def consistency(self) -> _common_pb2.Consistency: ...
@@ -139,9 +199,14 @@ class DecryptRequest(_message.Message):
     CONTEXT_FIELD_NUMBER: _builtins.int
     ADDITIONAL_AUTHENTICATED_DATA_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     ciphertext: _builtins.bytes
     additional_authenticated_data: _builtins.bytes
+    version: _builtins.int
+    """RSA-OAEP: the version whose public key encrypted, needed. AES_256_GCM: 0,
+    or the version that the ciphertext must be under.
+    """
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -154,10 +219,11 @@ class DecryptRequest(_message.Message):
         context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         additional_authenticated_data: _builtins.bytes = ...,
         consistency: _common_pb2.Consistency | None = ...,
+        version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_authenticated_data", b"additional_authenticated_data", "ciphertext", b"ciphertext", "consistency", b"consistency", "context", b"context", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_authenticated_data", b"additional_authenticated_data", "ciphertext", b"ciphertext", "consistency", b"consistency", "context", b"context", "name", b"name", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -188,6 +254,93 @@ class DecryptResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecryptResponse: _TypeAlias = DecryptResponse  # noqa: Y015
+
+@_typing.final
+class RewrapRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ContextEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CIPHERTEXT_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    ADDITIONAL_AUTHENTICATED_DATA_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    ciphertext: _builtins.bytes
+    additional_authenticated_data: _builtins.bytes
+    @_builtins.property
+    def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    @_builtins.property
+    def consistency(self) -> _common_pb2.Consistency: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        ciphertext: _builtins.bytes = ...,
+        context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        additional_authenticated_data: _builtins.bytes = ...,
+        consistency: _common_pb2.Consistency | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["additional_authenticated_data", b"additional_authenticated_data", "ciphertext", b"ciphertext", "consistency", b"consistency", "context", b"context", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewrapRequest: _TypeAlias = RewrapRequest  # noqa: Y015
+
+@_typing.final
+class RewrapResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CIPHERTEXT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SOURCE_VERSION_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
+    ciphertext: _builtins.bytes
+    version: _builtins.int
+    """The primary version, which the ciphertext is under now."""
+    source_version: _builtins.int
+    """The version it was under before."""
+    grade: _common_pb2.Grade.ValueType
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        ciphertext: _builtins.bytes = ...,
+        version: _builtins.int = ...,
+        source_version: _builtins.int = ...,
+        grade: _common_pb2.Grade.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ciphertext", b"ciphertext", "grade", b"grade", "header", b"header", "source_version", b"source_version", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewrapResponse: _TypeAlias = RewrapResponse  # noqa: Y015
 
 @_typing.final
 class GenerateDataKeyRequest(_message.Message):
@@ -300,9 +453,12 @@ class DeriveKeyRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CONTEXT_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     version: _builtins.int
     """0: the primary version. The response says which was used."""
+    length: _builtins.int
+    """Bytes, 16 to 1024; 0 means 32. Keys of different lengths have nothing in common."""
     @_builtins.property
     def context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """At least one pair."""
@@ -316,10 +472,11 @@ class DeriveKeyRequest(_message.Message):
         version: _builtins.int = ...,
         context: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         consistency: _common_pb2.Consistency | None = ...,
+        length: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "context", b"context", "name", b"name", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "context", b"context", "length", b"length", "name", b"name", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -353,6 +510,444 @@ class DeriveKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeriveKeyResponse: _TypeAlias = DeriveKeyResponse  # noqa: Y015
+
+@_typing.final
+class MacRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    data: _builtins.bytes
+    @_builtins.property
+    def consistency(self) -> _common_pb2.Consistency: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        consistency: _common_pb2.Consistency | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "data", b"data", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MacRequest: _TypeAlias = MacRequest  # noqa: Y015
+
+@_typing.final
+class MacResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
+    mac: _builtins.bytes
+    """32 bytes (HMAC_SHA256) or 64 bytes (HMAC_SHA512)."""
+    version: _builtins.int
+    grade: _common_pb2.Grade.ValueType
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        mac: _builtins.bytes = ...,
+        version: _builtins.int = ...,
+        grade: _common_pb2.Grade.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grade", b"grade", "header", b"header", "mac", b"mac", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MacResponse: _TypeAlias = MacResponse  # noqa: Y015
+
+@_typing.final
+class VerifyMacRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.int
+    """The version that Mac named; needed."""
+    data: _builtins.bytes
+    mac: _builtins.bytes
+    @_builtins.property
+    def consistency(self) -> _common_pb2.Consistency: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        mac: _builtins.bytes = ...,
+        consistency: _common_pb2.Consistency | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "data", b"data", "mac", b"mac", "name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyMacRequest: _TypeAlias = VerifyMacRequest  # noqa: Y015
+
+@_typing.final
+class VerifyMacResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    VALID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    valid: _builtins.bool
+    version: _builtins.int
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        valid: _builtins.bool = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "valid", b"valid", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyMacResponse: _TypeAlias = VerifyMacResponse  # noqa: Y015
+
+@_typing.final
+class SignRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    message: _builtins.bytes
+    digest: _builtins.bytes
+    """What was hashed already, for messages of any length: SHA-256 (ECDSA_P256_SHA256,
+    RSA_*) or SHA-384 (ECDSA_P384_SHA384) of the message, or ML-DSA's
+    message representative mu (FIPS 204, 6.2; 64 bytes, the context is in it).
+    ED25519 and SLH_DSA_* take none.
+    """
+    context: _builtins.bytes
+    """FIPS 204 and 205: ML-DSA and SLH-DSA take up to 255 bytes. Others take none."""
+    encoding: Global___SignatureEncoding.ValueType
+    @_builtins.property
+    def consistency(self) -> _common_pb2.Consistency: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        message: _builtins.bytes = ...,
+        digest: _builtins.bytes = ...,
+        context: _builtins.bytes = ...,
+        encoding: Global___SignatureEncoding.ValueType = ...,
+        consistency: _common_pb2.Consistency | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "digest", b"digest", "input", b"input", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "context", b"context", "digest", b"digest", "encoding", b"encoding", "input", b"input", "message", b"message", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["message", "digest"]  # noqa: Y015
+    _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
+
+Global___SignRequest: _TypeAlias = SignRequest  # noqa: Y015
+
+@_typing.final
+class SignResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
+    signature: _builtins.bytes
+    version: _builtins.int
+    """Keep it beside the signature: Verify needs it."""
+    grade: _common_pb2.Grade.ValueType
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        signature: _builtins.bytes = ...,
+        version: _builtins.int = ...,
+        grade: _common_pb2.Grade.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grade", b"grade", "header", b"header", "signature", b"signature", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignResponse: _TypeAlias = SignResponse  # noqa: Y015
+
+@_typing.final
+class VerifyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.int
+    """The version that Sign named; needed."""
+    message: _builtins.bytes
+    digest: _builtins.bytes
+    context: _builtins.bytes
+    encoding: Global___SignatureEncoding.ValueType
+    signature: _builtins.bytes
+    @_builtins.property
+    def consistency(self) -> _common_pb2.Consistency: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        message: _builtins.bytes = ...,
+        digest: _builtins.bytes = ...,
+        context: _builtins.bytes = ...,
+        encoding: Global___SignatureEncoding.ValueType = ...,
+        signature: _builtins.bytes = ...,
+        consistency: _common_pb2.Consistency | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "digest", b"digest", "input", b"input", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "context", b"context", "digest", b"digest", "encoding", b"encoding", "input", b"input", "message", b"message", "name", b"name", "signature", b"signature", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_input: _TypeAlias = _typing.Literal["message", "digest"]  # noqa: Y015
+    _WhichOneofArgType_input: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_input) -> _WhichOneofReturnType_input | None: ...
+
+Global___VerifyRequest: _TypeAlias = VerifyRequest  # noqa: Y015
+
+@_typing.final
+class VerifyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    VALID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    valid: _builtins.bool
+    """False also for what is no signature of this algorithm at all."""
+    version: _builtins.int
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        valid: _builtins.bool = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "valid", b"valid", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyResponse: _TypeAlias = VerifyResponse  # noqa: Y015
+
+@_typing.final
+class GetPublicKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.int
+    """0: the primary version. The response says which it is."""
+    @_builtins.property
+    def consistency(self) -> _common_pb2.Consistency: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        consistency: _common_pb2.Consistency | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPublicKeyRequest: _TypeAlias = GetPublicKeyRequest  # noqa: Y015
+
+@_typing.final
+class GetPublicKeyResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    ALGORITHM_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
+    public_key: _builtins.bytes
+    format: Global___PublicKeyFormat.ValueType
+    algorithm: _key_pb2.KeyAlgorithm.ValueType
+    version: _builtins.int
+    grade: _common_pb2.Grade.ValueType
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        public_key: _builtins.bytes = ...,
+        format: Global___PublicKeyFormat.ValueType = ...,
+        algorithm: _key_pb2.KeyAlgorithm.ValueType = ...,
+        version: _builtins.int = ...,
+        grade: _common_pb2.Grade.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "format", b"format", "grade", b"grade", "header", b"header", "public_key", b"public_key", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPublicKeyResponse: _TypeAlias = GetPublicKeyResponse  # noqa: Y015
+
+@_typing.final
+class EncapsulateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def consistency(self) -> _common_pb2.Consistency: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        consistency: _common_pb2.Consistency | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EncapsulateRequest: _TypeAlias = EncapsulateRequest  # noqa: Y015
+
+@_typing.final
+class EncapsulateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CIPHERTEXT_FIELD_NUMBER: _builtins.int
+    SHARED_SECRET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
+    ciphertext: _builtins.bytes
+    """1088 bytes (ML_KEM_768), 1568 (ML_KEM_1024) or 1120 (X25519MLKEM768: the
+    ML-KEM-768 ciphertext, then the X25519 key).
+    """
+    shared_secret: _builtins.bytes
+    """32 bytes. X25519MLKEM768: derived from both secrets, both public keys and
+    both ciphertexts; docs/decisions/crypto-hybrid-kem.md has the construction.
+    """
+    version: _builtins.int
+    grade: _common_pb2.Grade.ValueType
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        ciphertext: _builtins.bytes = ...,
+        shared_secret: _builtins.bytes = ...,
+        version: _builtins.int = ...,
+        grade: _common_pb2.Grade.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ciphertext", b"ciphertext", "grade", b"grade", "header", b"header", "shared_secret", b"shared_secret", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EncapsulateResponse: _TypeAlias = EncapsulateResponse  # noqa: Y015
+
+@_typing.final
+class DecapsulateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CIPHERTEXT_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    version: _builtins.int
+    """The version that Encapsulate or GetPublicKey named; needed."""
+    ciphertext: _builtins.bytes
+    @_builtins.property
+    def consistency(self) -> _common_pb2.Consistency: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        ciphertext: _builtins.bytes = ...,
+        consistency: _common_pb2.Consistency | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ciphertext", b"ciphertext", "consistency", b"consistency", "name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecapsulateRequest: _TypeAlias = DecapsulateRequest  # noqa: Y015
+
+@_typing.final
+class DecapsulateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    SHARED_SECRET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    shared_secret: _builtins.bytes
+    version: _builtins.int
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        shared_secret: _builtins.bytes = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "shared_secret", b"shared_secret", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecapsulateResponse: _TypeAlias = DecapsulateResponse  # noqa: Y015
 
 @_typing.final
 class RandomBytesRequest(_message.Message):

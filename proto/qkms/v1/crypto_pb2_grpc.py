@@ -44,6 +44,11 @@ class CryptoServiceStub:
                 request_serializer=qkms_dot_v1_dot_crypto__pb2.DecryptRequest.SerializeToString,
                 response_deserializer=qkms_dot_v1_dot_crypto__pb2.DecryptResponse.FromString,
                 _registered_method=True)
+        self.Rewrap = channel.unary_unary(
+                '/qkms.v1.CryptoService/Rewrap',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.RewrapRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.RewrapResponse.FromString,
+                _registered_method=True)
         self.GenerateDataKey = channel.unary_unary(
                 '/qkms.v1.CryptoService/GenerateDataKey',
                 request_serializer=qkms_dot_v1_dot_crypto__pb2.GenerateDataKeyRequest.SerializeToString,
@@ -53,6 +58,41 @@ class CryptoServiceStub:
                 '/qkms.v1.CryptoService/DeriveKey',
                 request_serializer=qkms_dot_v1_dot_crypto__pb2.DeriveKeyRequest.SerializeToString,
                 response_deserializer=qkms_dot_v1_dot_crypto__pb2.DeriveKeyResponse.FromString,
+                _registered_method=True)
+        self.Mac = channel.unary_unary(
+                '/qkms.v1.CryptoService/Mac',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.MacRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.MacResponse.FromString,
+                _registered_method=True)
+        self.VerifyMac = channel.unary_unary(
+                '/qkms.v1.CryptoService/VerifyMac',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.VerifyMacRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.VerifyMacResponse.FromString,
+                _registered_method=True)
+        self.Sign = channel.unary_unary(
+                '/qkms.v1.CryptoService/Sign',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.SignRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.SignResponse.FromString,
+                _registered_method=True)
+        self.Verify = channel.unary_unary(
+                '/qkms.v1.CryptoService/Verify',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.VerifyRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.VerifyResponse.FromString,
+                _registered_method=True)
+        self.GetPublicKey = channel.unary_unary(
+                '/qkms.v1.CryptoService/GetPublicKey',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.GetPublicKeyRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.GetPublicKeyResponse.FromString,
+                _registered_method=True)
+        self.Encapsulate = channel.unary_unary(
+                '/qkms.v1.CryptoService/Encapsulate',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.EncapsulateRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.EncapsulateResponse.FromString,
+                _registered_method=True)
+        self.Decapsulate = channel.unary_unary(
+                '/qkms.v1.CryptoService/Decapsulate',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.DecapsulateRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.DecapsulateResponse.FromString,
                 _registered_method=True)
         self.RandomBytes = channel.unary_unary(
                 '/qkms.v1.CryptoService/RandomBytes',
@@ -65,28 +105,87 @@ class CryptoServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Encrypt(self, request, context):
-        """Encrypts under the key's primary version.
+        """Encrypts under the key's primary version. AES_256_GCM, RSA_*_OAEP_SHA256.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Decrypt(self, request, context):
-        """Decrypts; the version is in the ciphertext.
+        """Decrypts. AES_256_GCM: the version is in the ciphertext.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rewrap(self, request, context):
+        """Encrypts a ciphertext anew under the primary version, without showing its
+        plaintext. One that is under the primary version already is verified and
+        comes back as it is. AES_256_GCM.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GenerateDataKey(self, request, context):
-        """A fresh 32-byte data key, in clear and encrypted under the key (open it again with Decrypt).
+        """A fresh 32-byte data key, in clear and encrypted under the key (open it again with Decrypt). AES_256_GCM.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeriveKey(self, request, context):
-        """The key derived from a version for a context: the same inputs give the same 32 bytes.
+        """The key derived from a version for a context: the same inputs give the same bytes. AES_256_GCM.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Mac(self, request, context):
+        """Authenticates data: HMAC (RFC 2104), the whole output. HMAC_*.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyMac(self, request, context):
+        """Whether a MAC is that of the data. Constant time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Sign(self, request, context):
+        """Signs a message. ED25519, ECDSA_*, RSA_*_PSS_SHA256, ML_DSA_*, SLH_DSA_*.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Verify(self, request, context):
+        """Whether a signature is that of the message.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPublicKey(self, request, context):
+        """The public half of a version, to verify, encrypt or encapsulate elsewhere.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Encapsulate(self, request, context):
+        """A fresh shared secret, in clear and as a ciphertext for Decapsulate. ML_KEM_*, X25519MLKEM768.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Decapsulate(self, request, context):
+        """The shared secret of a ciphertext. One that was made for another key gives
+        another secret, not an error (FIPS 203, implicit rejection).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,6 +211,11 @@ def add_CryptoServiceServicer_to_server(servicer, server):
                     request_deserializer=qkms_dot_v1_dot_crypto__pb2.DecryptRequest.FromString,
                     response_serializer=qkms_dot_v1_dot_crypto__pb2.DecryptResponse.SerializeToString,
             ),
+            'Rewrap': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rewrap,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.RewrapRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.RewrapResponse.SerializeToString,
+            ),
             'GenerateDataKey': grpc.unary_unary_rpc_method_handler(
                     servicer.GenerateDataKey,
                     request_deserializer=qkms_dot_v1_dot_crypto__pb2.GenerateDataKeyRequest.FromString,
@@ -121,6 +225,41 @@ def add_CryptoServiceServicer_to_server(servicer, server):
                     servicer.DeriveKey,
                     request_deserializer=qkms_dot_v1_dot_crypto__pb2.DeriveKeyRequest.FromString,
                     response_serializer=qkms_dot_v1_dot_crypto__pb2.DeriveKeyResponse.SerializeToString,
+            ),
+            'Mac': grpc.unary_unary_rpc_method_handler(
+                    servicer.Mac,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.MacRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.MacResponse.SerializeToString,
+            ),
+            'VerifyMac': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyMac,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.VerifyMacRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.VerifyMacResponse.SerializeToString,
+            ),
+            'Sign': grpc.unary_unary_rpc_method_handler(
+                    servicer.Sign,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.SignRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.SignResponse.SerializeToString,
+            ),
+            'Verify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Verify,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.VerifyRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.VerifyResponse.SerializeToString,
+            ),
+            'GetPublicKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPublicKey,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.GetPublicKeyRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.GetPublicKeyResponse.SerializeToString,
+            ),
+            'Encapsulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Encapsulate,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.EncapsulateRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.EncapsulateResponse.SerializeToString,
+            ),
+            'Decapsulate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Decapsulate,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.DecapsulateRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.DecapsulateResponse.SerializeToString,
             ),
             'RandomBytes': grpc.unary_unary_rpc_method_handler(
                     servicer.RandomBytes,
@@ -193,6 +332,33 @@ class CryptoService:
             _registered_method=True)
 
     @staticmethod
+    def Rewrap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.CryptoService/Rewrap',
+            qkms_dot_v1_dot_crypto__pb2.RewrapRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.RewrapResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GenerateDataKey(request,
             target,
             options=(),
@@ -236,6 +402,195 @@ class CryptoService:
             '/qkms.v1.CryptoService/DeriveKey',
             qkms_dot_v1_dot_crypto__pb2.DeriveKeyRequest.SerializeToString,
             qkms_dot_v1_dot_crypto__pb2.DeriveKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Mac(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.CryptoService/Mac',
+            qkms_dot_v1_dot_crypto__pb2.MacRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.MacResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyMac(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.CryptoService/VerifyMac',
+            qkms_dot_v1_dot_crypto__pb2.VerifyMacRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.VerifyMacResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Sign(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.CryptoService/Sign',
+            qkms_dot_v1_dot_crypto__pb2.SignRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.SignResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Verify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.CryptoService/Verify',
+            qkms_dot_v1_dot_crypto__pb2.VerifyRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.VerifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPublicKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.CryptoService/GetPublicKey',
+            qkms_dot_v1_dot_crypto__pb2.GetPublicKeyRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.GetPublicKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Encapsulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.CryptoService/Encapsulate',
+            qkms_dot_v1_dot_crypto__pb2.EncapsulateRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.EncapsulateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Decapsulate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.CryptoService/Decapsulate',
+            qkms_dot_v1_dot_crypto__pb2.DecapsulateRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.DecapsulateResponse.FromString,
             options,
             channel_credentials,
             insecure,

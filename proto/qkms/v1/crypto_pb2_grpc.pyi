@@ -3,10 +3,20 @@
 isort:skip_file
 Use of keys. Nothing here changes the ledger.
 
+A key has one algorithm and that algorithm has its methods: another one is
+FAILED_PRECONDITION / ALGORITHM_UNSUITABLE with metadata {algorithm,
+operation, operations}. What protects (Encrypt, Sign, Mac, Encapsulate) uses
+the primary version; what processes (Decrypt, Verify, VerifyMac,
+Decapsulate) any version that is ACTIVE or DEACTIVATED. Ciphertexts of
+AES_256_GCM name their version. Signatures, MACs, RSA-OAEP and KEM
+ciphertexts are in the encoding of their standard, which has no place for
+one: keep the version of the response beside them, and send it back.
+
 Default consistency: BOUNDED by the key's max_staleness, so that a node cut
 off from the quorum stops using a revoked version within that time.
-Limits: plaintext 65536 bytes, additional authenticated data 65536 bytes,
-context 32 pairs of at most 256 UTF-8 bytes each side.
+Limits: plaintext, message and data 65536 bytes, additional authenticated
+data 65536 bytes, context 32 pairs of at most 256 UTF-8 bytes each side,
+ciphertexts and signatures 131072 bytes.
 """
 
 from collections import abc as _abc
@@ -38,13 +48,34 @@ class CryptoServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CryptoServiceAsyncStub: ...
     Encrypt: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.EncryptRequest, _crypto_pb2.EncryptResponse]
-    """Encrypts under the key's primary version."""
+    """Encrypts under the key's primary version. AES_256_GCM, RSA_*_OAEP_SHA256."""
     Decrypt: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.DecryptRequest, _crypto_pb2.DecryptResponse]
-    """Decrypts; the version is in the ciphertext."""
+    """Decrypts. AES_256_GCM: the version is in the ciphertext."""
+    Rewrap: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.RewrapRequest, _crypto_pb2.RewrapResponse]
+    """Encrypts a ciphertext anew under the primary version, without showing its
+    plaintext. One that is under the primary version already is verified and
+    comes back as it is. AES_256_GCM.
+    """
     GenerateDataKey: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.GenerateDataKeyRequest, _crypto_pb2.GenerateDataKeyResponse]
-    """A fresh 32-byte data key, in clear and encrypted under the key (open it again with Decrypt)."""
+    """A fresh 32-byte data key, in clear and encrypted under the key (open it again with Decrypt). AES_256_GCM."""
     DeriveKey: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.DeriveKeyRequest, _crypto_pb2.DeriveKeyResponse]
-    """The key derived from a version for a context: the same inputs give the same 32 bytes."""
+    """The key derived from a version for a context: the same inputs give the same bytes. AES_256_GCM."""
+    Mac: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.MacRequest, _crypto_pb2.MacResponse]
+    """Authenticates data: HMAC (RFC 2104), the whole output. HMAC_*."""
+    VerifyMac: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.VerifyMacRequest, _crypto_pb2.VerifyMacResponse]
+    """Whether a MAC is that of the data. Constant time."""
+    Sign: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.SignRequest, _crypto_pb2.SignResponse]
+    """Signs a message. ED25519, ECDSA_*, RSA_*_PSS_SHA256, ML_DSA_*, SLH_DSA_*."""
+    Verify: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.VerifyRequest, _crypto_pb2.VerifyResponse]
+    """Whether a signature is that of the message."""
+    GetPublicKey: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.GetPublicKeyRequest, _crypto_pb2.GetPublicKeyResponse]
+    """The public half of a version, to verify, encrypt or encapsulate elsewhere."""
+    Encapsulate: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.EncapsulateRequest, _crypto_pb2.EncapsulateResponse]
+    """A fresh shared secret, in clear and as a ciphertext for Decapsulate. ML_KEM_*, X25519MLKEM768."""
+    Decapsulate: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.DecapsulateRequest, _crypto_pb2.DecapsulateResponse]
+    """The shared secret of a ciphertext. One that was made for another key gives
+    another secret, not an error (FIPS 203, implicit rejection).
+    """
     RandomBytes: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.RandomBytesRequest, _crypto_pb2.RandomBytesResponse]
     """Random bytes from the node's operating system generator."""
 
@@ -52,13 +83,34 @@ class CryptoServiceStub:
 class CryptoServiceAsyncStub(CryptoServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Encrypt: _aio.UnaryUnaryMultiCallable[_crypto_pb2.EncryptRequest, _crypto_pb2.EncryptResponse]  # type: ignore[assignment]
-    """Encrypts under the key's primary version."""
+    """Encrypts under the key's primary version. AES_256_GCM, RSA_*_OAEP_SHA256."""
     Decrypt: _aio.UnaryUnaryMultiCallable[_crypto_pb2.DecryptRequest, _crypto_pb2.DecryptResponse]  # type: ignore[assignment]
-    """Decrypts; the version is in the ciphertext."""
+    """Decrypts. AES_256_GCM: the version is in the ciphertext."""
+    Rewrap: _aio.UnaryUnaryMultiCallable[_crypto_pb2.RewrapRequest, _crypto_pb2.RewrapResponse]  # type: ignore[assignment]
+    """Encrypts a ciphertext anew under the primary version, without showing its
+    plaintext. One that is under the primary version already is verified and
+    comes back as it is. AES_256_GCM.
+    """
     GenerateDataKey: _aio.UnaryUnaryMultiCallable[_crypto_pb2.GenerateDataKeyRequest, _crypto_pb2.GenerateDataKeyResponse]  # type: ignore[assignment]
-    """A fresh 32-byte data key, in clear and encrypted under the key (open it again with Decrypt)."""
+    """A fresh 32-byte data key, in clear and encrypted under the key (open it again with Decrypt). AES_256_GCM."""
     DeriveKey: _aio.UnaryUnaryMultiCallable[_crypto_pb2.DeriveKeyRequest, _crypto_pb2.DeriveKeyResponse]  # type: ignore[assignment]
-    """The key derived from a version for a context: the same inputs give the same 32 bytes."""
+    """The key derived from a version for a context: the same inputs give the same bytes. AES_256_GCM."""
+    Mac: _aio.UnaryUnaryMultiCallable[_crypto_pb2.MacRequest, _crypto_pb2.MacResponse]  # type: ignore[assignment]
+    """Authenticates data: HMAC (RFC 2104), the whole output. HMAC_*."""
+    VerifyMac: _aio.UnaryUnaryMultiCallable[_crypto_pb2.VerifyMacRequest, _crypto_pb2.VerifyMacResponse]  # type: ignore[assignment]
+    """Whether a MAC is that of the data. Constant time."""
+    Sign: _aio.UnaryUnaryMultiCallable[_crypto_pb2.SignRequest, _crypto_pb2.SignResponse]  # type: ignore[assignment]
+    """Signs a message. ED25519, ECDSA_*, RSA_*_PSS_SHA256, ML_DSA_*, SLH_DSA_*."""
+    Verify: _aio.UnaryUnaryMultiCallable[_crypto_pb2.VerifyRequest, _crypto_pb2.VerifyResponse]  # type: ignore[assignment]
+    """Whether a signature is that of the message."""
+    GetPublicKey: _aio.UnaryUnaryMultiCallable[_crypto_pb2.GetPublicKeyRequest, _crypto_pb2.GetPublicKeyResponse]  # type: ignore[assignment]
+    """The public half of a version, to verify, encrypt or encapsulate elsewhere."""
+    Encapsulate: _aio.UnaryUnaryMultiCallable[_crypto_pb2.EncapsulateRequest, _crypto_pb2.EncapsulateResponse]  # type: ignore[assignment]
+    """A fresh shared secret, in clear and as a ciphertext for Decapsulate. ML_KEM_*, X25519MLKEM768."""
+    Decapsulate: _aio.UnaryUnaryMultiCallable[_crypto_pb2.DecapsulateRequest, _crypto_pb2.DecapsulateResponse]  # type: ignore[assignment]
+    """The shared secret of a ciphertext. One that was made for another key gives
+    another secret, not an error (FIPS 203, implicit rejection).
+    """
     RandomBytes: _aio.UnaryUnaryMultiCallable[_crypto_pb2.RandomBytesRequest, _crypto_pb2.RandomBytesResponse]  # type: ignore[assignment]
     """Random bytes from the node's operating system generator."""
 
@@ -69,7 +121,7 @@ class CryptoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crypto_pb2.EncryptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crypto_pb2.EncryptResponse, _abc.Awaitable[_crypto_pb2.EncryptResponse]]:
-        """Encrypts under the key's primary version."""
+        """Encrypts under the key's primary version. AES_256_GCM, RSA_*_OAEP_SHA256."""
 
     @_abc_1.abstractmethod
     def Decrypt(
@@ -77,7 +129,18 @@ class CryptoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crypto_pb2.DecryptRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crypto_pb2.DecryptResponse, _abc.Awaitable[_crypto_pb2.DecryptResponse]]:
-        """Decrypts; the version is in the ciphertext."""
+        """Decrypts. AES_256_GCM: the version is in the ciphertext."""
+
+    @_abc_1.abstractmethod
+    def Rewrap(
+        self,
+        request: _crypto_pb2.RewrapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crypto_pb2.RewrapResponse, _abc.Awaitable[_crypto_pb2.RewrapResponse]]:
+        """Encrypts a ciphertext anew under the primary version, without showing its
+        plaintext. One that is under the primary version already is verified and
+        comes back as it is. AES_256_GCM.
+        """
 
     @_abc_1.abstractmethod
     def GenerateDataKey(
@@ -85,7 +148,7 @@ class CryptoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crypto_pb2.GenerateDataKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crypto_pb2.GenerateDataKeyResponse, _abc.Awaitable[_crypto_pb2.GenerateDataKeyResponse]]:
-        """A fresh 32-byte data key, in clear and encrypted under the key (open it again with Decrypt)."""
+        """A fresh 32-byte data key, in clear and encrypted under the key (open it again with Decrypt). AES_256_GCM."""
 
     @_abc_1.abstractmethod
     def DeriveKey(
@@ -93,7 +156,65 @@ class CryptoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crypto_pb2.DeriveKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crypto_pb2.DeriveKeyResponse, _abc.Awaitable[_crypto_pb2.DeriveKeyResponse]]:
-        """The key derived from a version for a context: the same inputs give the same 32 bytes."""
+        """The key derived from a version for a context: the same inputs give the same bytes. AES_256_GCM."""
+
+    @_abc_1.abstractmethod
+    def Mac(
+        self,
+        request: _crypto_pb2.MacRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crypto_pb2.MacResponse, _abc.Awaitable[_crypto_pb2.MacResponse]]:
+        """Authenticates data: HMAC (RFC 2104), the whole output. HMAC_*."""
+
+    @_abc_1.abstractmethod
+    def VerifyMac(
+        self,
+        request: _crypto_pb2.VerifyMacRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crypto_pb2.VerifyMacResponse, _abc.Awaitable[_crypto_pb2.VerifyMacResponse]]:
+        """Whether a MAC is that of the data. Constant time."""
+
+    @_abc_1.abstractmethod
+    def Sign(
+        self,
+        request: _crypto_pb2.SignRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crypto_pb2.SignResponse, _abc.Awaitable[_crypto_pb2.SignResponse]]:
+        """Signs a message. ED25519, ECDSA_*, RSA_*_PSS_SHA256, ML_DSA_*, SLH_DSA_*."""
+
+    @_abc_1.abstractmethod
+    def Verify(
+        self,
+        request: _crypto_pb2.VerifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crypto_pb2.VerifyResponse, _abc.Awaitable[_crypto_pb2.VerifyResponse]]:
+        """Whether a signature is that of the message."""
+
+    @_abc_1.abstractmethod
+    def GetPublicKey(
+        self,
+        request: _crypto_pb2.GetPublicKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crypto_pb2.GetPublicKeyResponse, _abc.Awaitable[_crypto_pb2.GetPublicKeyResponse]]:
+        """The public half of a version, to verify, encrypt or encapsulate elsewhere."""
+
+    @_abc_1.abstractmethod
+    def Encapsulate(
+        self,
+        request: _crypto_pb2.EncapsulateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crypto_pb2.EncapsulateResponse, _abc.Awaitable[_crypto_pb2.EncapsulateResponse]]:
+        """A fresh shared secret, in clear and as a ciphertext for Decapsulate. ML_KEM_*, X25519MLKEM768."""
+
+    @_abc_1.abstractmethod
+    def Decapsulate(
+        self,
+        request: _crypto_pb2.DecapsulateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crypto_pb2.DecapsulateResponse, _abc.Awaitable[_crypto_pb2.DecapsulateResponse]]:
+        """The shared secret of a ciphertext. One that was made for another key gives
+        another secret, not an error (FIPS 203, implicit rejection).
+        """
 
     @_abc_1.abstractmethod
     def RandomBytes(

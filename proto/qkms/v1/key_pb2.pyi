@@ -38,12 +38,64 @@ class _KeyAlgorithmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyAlgor
     KEY_ALGORITHM_UNSPECIFIED: _KeyAlgorithm.ValueType  # 0
     AES_256_GCM: _KeyAlgorithm.ValueType  # 1
     """AES-256-GCM with a fresh derived key per message and a key commitment."""
+    HMAC_SHA256: _KeyAlgorithm.ValueType  # 2
+    """RFC 2104, FIPS 198-1. Keys of 32 and 64 bytes."""
+    HMAC_SHA512: _KeyAlgorithm.ValueType  # 3
+    ED25519: _KeyAlgorithm.ValueType  # 4
+    """RFC 8032, pure."""
+    ECDSA_P256_SHA256: _KeyAlgorithm.ValueType  # 5
+    """FIPS 186-5."""
+    ECDSA_P384_SHA384: _KeyAlgorithm.ValueType  # 6
+    RSA_3072_PSS_SHA256: _KeyAlgorithm.ValueType  # 7
+    """RFC 8017: PSS with MGF1, both with SHA-256, salt 32 bytes; e = 65537."""
+    RSA_4096_PSS_SHA256: _KeyAlgorithm.ValueType  # 8
+    RSA_3072_OAEP_SHA256: _KeyAlgorithm.ValueType  # 9
+    """RFC 8017: OAEP with MGF1, both with SHA-256, empty label; e = 65537."""
+    RSA_4096_OAEP_SHA256: _KeyAlgorithm.ValueType  # 10
+    ML_DSA_44: _KeyAlgorithm.ValueType  # 11
+    """FIPS 204, pure, hedged."""
+    ML_DSA_65: _KeyAlgorithm.ValueType  # 12
+    ML_DSA_87: _KeyAlgorithm.ValueType  # 13
+    SLH_DSA_SHA2_128F: _KeyAlgorithm.ValueType  # 14
+    """FIPS 205, pure, hedged. Experimental: by a library that calls itself unaudited."""
+    SLH_DSA_SHA2_192F: _KeyAlgorithm.ValueType  # 15
+    ML_KEM_768: _KeyAlgorithm.ValueType  # 16
+    """FIPS 203."""
+    ML_KEM_1024: _KeyAlgorithm.ValueType  # 17
+    X25519MLKEM768: _KeyAlgorithm.ValueType  # 18
+    """ML-KEM-768 and X25519 at once: secret while either holds."""
 
 class KeyAlgorithm(_KeyAlgorithm, metaclass=_KeyAlgorithmEnumTypeWrapper): ...
 
 KEY_ALGORITHM_UNSPECIFIED: KeyAlgorithm.ValueType  # 0
 AES_256_GCM: KeyAlgorithm.ValueType  # 1
 """AES-256-GCM with a fresh derived key per message and a key commitment."""
+HMAC_SHA256: KeyAlgorithm.ValueType  # 2
+"""RFC 2104, FIPS 198-1. Keys of 32 and 64 bytes."""
+HMAC_SHA512: KeyAlgorithm.ValueType  # 3
+ED25519: KeyAlgorithm.ValueType  # 4
+"""RFC 8032, pure."""
+ECDSA_P256_SHA256: KeyAlgorithm.ValueType  # 5
+"""FIPS 186-5."""
+ECDSA_P384_SHA384: KeyAlgorithm.ValueType  # 6
+RSA_3072_PSS_SHA256: KeyAlgorithm.ValueType  # 7
+"""RFC 8017: PSS with MGF1, both with SHA-256, salt 32 bytes; e = 65537."""
+RSA_4096_PSS_SHA256: KeyAlgorithm.ValueType  # 8
+RSA_3072_OAEP_SHA256: KeyAlgorithm.ValueType  # 9
+"""RFC 8017: OAEP with MGF1, both with SHA-256, empty label; e = 65537."""
+RSA_4096_OAEP_SHA256: KeyAlgorithm.ValueType  # 10
+ML_DSA_44: KeyAlgorithm.ValueType  # 11
+"""FIPS 204, pure, hedged."""
+ML_DSA_65: KeyAlgorithm.ValueType  # 12
+ML_DSA_87: KeyAlgorithm.ValueType  # 13
+SLH_DSA_SHA2_128F: KeyAlgorithm.ValueType  # 14
+"""FIPS 205, pure, hedged. Experimental: by a library that calls itself unaudited."""
+SLH_DSA_SHA2_192F: KeyAlgorithm.ValueType  # 15
+ML_KEM_768: KeyAlgorithm.ValueType  # 16
+"""FIPS 203."""
+ML_KEM_1024: KeyAlgorithm.ValueType  # 17
+X25519MLKEM768: KeyAlgorithm.ValueType  # 18
+"""ML-KEM-768 and X25519 at once: secret while either holds."""
 Global___KeyAlgorithm: _TypeAlias = KeyAlgorithm  # noqa: Y015
 
 class _VersionState:
@@ -102,6 +154,8 @@ class _KeyEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyEvent
     """A version changed state."""
     ROOT_ACTIVATED: _KeyEventType.ValueType  # 4
     """Root epoch activated (name is `rootEpochs/{n}`)."""
+    MEMBER_CHANGED: _KeyEventType.ValueType  # 20
+    """A member was added, promoted or removed (`name` is members/{node_id})."""
 
 class KeyEventType(_KeyEventType, metaclass=_KeyEventTypeEnumTypeWrapper): ...
 
@@ -113,6 +167,8 @@ VERSION_STATE_CHANGED: KeyEventType.ValueType  # 3
 """A version changed state."""
 ROOT_ACTIVATED: KeyEventType.ValueType  # 4
 """Root epoch activated (name is `rootEpochs/{n}`)."""
+MEMBER_CHANGED: KeyEventType.ValueType  # 20
+"""A member was added, promoted or removed (`name` is members/{node_id})."""
 Global___KeyEventType: _TypeAlias = KeyEventType  # noqa: Y015
 
 @_typing.final

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pqcrypto.kem import ml_kem_768
 
+from qkms.hybrid import hybrid_encapsulate, hybrid_public_bytes
 from qkms.kem import HybridCiphertext, HybridPrivateKey, HybridPublicKey, KemRejected, encapsulate
 
 PRIVATE = HybridPrivateKey.from_bytes(bytes(range(96)))
@@ -106,6 +107,20 @@ def test_round_trip_and_fresh_secrets() -> None:
     assert again.x25519 != ciphertext.x25519
     assert others.mlkem != secrets.mlkem
     assert others.x25519 != secrets.x25519
+
+
+@pytest.mark.parametrize("size", [0, 1215, 1217])
+def test_a_hybrid_public_key_of_another_size_is_refused(size: int) -> None:
+    with pytest.raises(KemRejected, match="it must be 1216"):
+        hybrid_encapsulate(bytes(size))
+
+
+def test_a_hybrid_public_key_that_is_none_is_refused_by_its_part() -> None:
+    public = hybrid_public_bytes(PRIVATE.public)
+    with pytest.raises(KemRejected, match=r"FIPS 203, 7\.2"):
+        hybrid_encapsulate(b"\xff" * 1184 + public[1184:])
+    with pytest.raises(KemRejected, match="small order"):
+        hybrid_encapsulate(public[:1184] + bytes(32))
 
 
 @given(st.binary(min_size=96, max_size=96))

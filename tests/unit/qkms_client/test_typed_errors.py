@@ -41,6 +41,22 @@ WIRE_REASONS = {
     "REVISION_NOT_REACHED": errors.RevisionNotReached,
     "HISTORY_COMPACTED": errors.HistoryCompacted,
     "INTERNAL": errors.InternalError,
+    "SEALED": errors.Sealed,
+    "UNSEAL_REJECTED": errors.UnsealRejected,
+    "SEAL_UNUSABLE": errors.SealUnusable,
+    "LAST_HOLDER": errors.LastHolder,
+    "RECOVERY_CONFLICT": errors.RecoveryConflict,
+    "RECOVERY_REJECTED": errors.RecoveryRejected,
+    "RESTORE_CONFLICT": errors.RestoreConflict,
+    "BACKUP_REJECTED": errors.BackupNotAccepted,
+    "CLUSTER_NOT_EMPTY": errors.ClusterNotEmpty,
+    "EPOCH_NOT_FOUND": errors.EpochNotFound,
+    "MEMBER_NOT_FOUND": errors.MemberNotFound,
+    "MEMBER_EXISTS": errors.MemberExists,
+    "MEMBER_NOT_READY": errors.MemberNotReady,
+    "MEMBER_LIMIT": errors.MemberLimit,
+    "LAST_VOTER": errors.LastVoter,
+    "NOT_FOUNDED": errors.NotFounded,
 }
 
 

@@ -32,6 +32,13 @@ def test_a_leaf_names_its_principal_and_its_sae(tmp_path: Path) -> None:
     assert set(usage) == {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
 
 
+def test_nobody_but_a_node_has_an_sae_id_for_a_common_name(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    assert leaf(authority.issue(Identity("service", "node-1"))).subject.rfc4514_string() == "CN=service node-1"
+    longest = leaf(authority.issue(Identity("operator", "o" * 63))).subject.rfc4514_string()
+    assert longest == "CN=operator " + "o" * 55
+
+
 def test_a_service_has_no_server_name(tmp_path: Path) -> None:
     names = leaf(Authority(tmp_path).issue(SERVICE)).extensions.get_extension_for_class(
         x509.SubjectAlternativeName

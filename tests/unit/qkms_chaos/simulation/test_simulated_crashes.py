@@ -52,19 +52,19 @@ def test_what_a_journal_flushed_survives_a_kill_and_then_a_power_loss(world: Wor
     assert _journal(root)[-1][1] >= flushed
 
 
-@pytest.mark.parametrize("changes", range(1, 12))
+@pytest.mark.parametrize("changes", range(1, 13))
 def test_a_snapshot_that_was_loaded_survives_a_power_loss(world: World, changes: int) -> None:
     disk, root = world.disks["node-1"], path_on(world.calls, "node-1")
     meta = Meta(cluster_id="cluster", index=7, term=1, time_ms=0)
     disk.changes_left = changes
     try:
-        SnapshotStore(root, "cluster").write(meta, [b"state"])
+        SnapshotStore(root / "snapshots", "cluster").write(meta, [b"state"])
     except Killed:
         disk.dead = False
     disk.changes_left = None
-    loaded = SnapshotStore(root, "cluster").open_newest()
+    loaded = SnapshotStore(root / "snapshots", "cluster").open_newest()
     disk.lose_power(random.Random(0))
-    reader = SnapshotStore(root, "cluster").open_newest()
+    reader = SnapshotStore(root / "snapshots", "cluster").open_newest()
     assert (loaded is None) == (reader is None)
     if reader is not None:
         assert reader.finish().meta == meta

@@ -1,9 +1,10 @@
-"""A small certificate authority and free ports for the tests of consensus."""
+"""A small certificate authority, free ports, toy clusters, cuttable networks and failing disks."""
 
 import datetime
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.unit.qkms_node.consensus.toy_cluster import ToyCluster, ToyMember
 
+from faulty_disk import CompilerMissing, FaultyDisk, build_shim
 from qkms_chaos.cluster.ports import free_ports
 from qkms_node.consensus.settings import Tls
+from relays import Relays
 
 MakeCluster = Callable[..., ToyCluster]
 
@@ -93,28 +96,59 @@ def three_members() -> dict[str, str]:
 
 
 @pytest_asyncio.fixture
+async def relays(three_members: dict[str, str]) -> AsyncIterator[Relays]:
+    """A network of relays between the three members."""
+    network = Relays(three_members)
+    await network.start()
+    yield network
+    await network.close()
+
+
+@pytest.fixture(scope="session")
+def disk_shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shim of `FaultyDisk`, compiled."""
+    try:
+        return build_shim(tmp_path_factory.mktemp("shim"))
+    except CompilerMissing as missing:
+        # As root `make test` installs one, so then its absence is a fault.
+        (pytest.fail if os.geteuid() == 0 else pytest.skip)(str(missing))
+
+
+@pytest_asyncio.fixture
 async def make_cluster(
     tmp_path: Path, authority: Authority, three_members: dict[str, str]
 ) -> AsyncIterator[MakeCluster]:
-    """Configures three toy members, each a process to be; `limits` as for `Limits`."""
+    """Configures toy members, three by default, each a process to be; `limits` as for `Limits`.
+
+    `relays`: the network between them. `shim`: stands between each and its disk.
+    """
     made: list[ToyCluster] = []
 
-    def make(**limits: Any) -> ToyCluster:
+    def make(
+        *,
+        addresses: Mapping[str, str] = three_members,
+        relays: Relays | None = None,
+        shim: Path | None = None,
+        timing: Mapping[str, float] | None = None,
+        **limits: Any,
+    ) -> ToyCluster:
         members = []
-        for node_id, address in three_members.items():
+        for node_id, address in addresses.items():
             tls = authority.node(node_id)
-            config = tmp_path / f"{node_id}.json"
+            config, folder = tmp_path / f"{node_id}.json", tmp_path / node_id
+            folder.mkdir()
             settings = {
                 "node_id": node_id,
-                "members": three_members,
+                "members": relays.members if relays else addresses,
+                "hosts": relays.hosts(node_id) if relays else {},
                 "listen": address,
                 "tls": [str(tls.ca), str(tls.certificate), str(tls.private_key)],
-                "data_dir": str(tmp_path / node_id),
-                "timing": {},
+                "data_dir": str(folder / "data"),
+                "timing": timing or {},
                 "limits": limits,
             }
             config.write_text(json.dumps(settings))
-            members.append(ToyMember(config, node_id))
+            members.append(ToyMember(config, node_id, FaultyDisk(shim, folder) if shim else None))
         made.append(ToyCluster(members))
         return made[-1]
 

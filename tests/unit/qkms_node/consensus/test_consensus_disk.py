@@ -163,6 +163,7 @@ def replica(authority: Any, members: dict[str, str], data: Path, machine: Comman
 def journal_up_to(data: Path, last: int) -> None:
     journal = DurableJournal(data / "journal", "qkms", "node-1", 1 << 20)
     journal.setCurrentTerm(1, None)
+    journal.newcomer.founded()
     fill(journal, 2, last)
     journal._destroy()
 

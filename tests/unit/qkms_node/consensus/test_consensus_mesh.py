@@ -3,6 +3,7 @@
 import pickle
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from qkms_node.consensus.identity import PeerRefused, node_id
 from qkms_node.consensus.mesh import Mesh
 from qkms_node.consensus.messages import Forward, Hello, Message, Probe, frame
 from qkms_node.consensus.settings import Limits, Timing, Tls
+from qkms_node.consensus.sockets import Sockets
 
 TIMING = Timing(handshake_s=1.0, reconnect_max_s=0.2)
 
@@ -210,6 +212,21 @@ def test_an_unresolvable_name_does_not_block(authority: Any, three_members: dict
     with closing(one, two):
         run([one, two], lambda: "node-2" in one.up)
         run([one, two], lambda: any(e == "consensus.dial_failed" and f["peer"] == "node-3" for e, f in reports))
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.2])
+def test_a_wake_ends_the_wait_whether_it_has_begun_or_not(delay_s: float) -> None:
+    sockets = Sockets(Recorder.__new__(Recorder), 1, 1, 1.0)  # type: ignore[arg-type]  # nothing connects
+    for _ in range(2):
+        waker = threading.Timer(delay_s, sockets.wake)
+        waker.start()
+        if not delay_s:
+            waker.join()
+        begun = time.monotonic()
+        sockets.poll(20)
+        waker.join()
+        assert time.monotonic() - begun < 10
+    sockets.close()
 
 
 def test_a_foreign_trust_domain_is_no_member() -> None:

@@ -3,72 +3,13 @@
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable
 
 import pytest
 from tests.unit.qkms_node.consensus.conftest import MakeCluster
-from tests.unit.qkms_node.consensus.toy_cluster import Refused, ToyCluster, ToyMember, eventually
+from tests.unit.qkms_node.consensus.toy_cluster import ToyMember, eventually
+from tests.unit.qkms_node.consensus.toy_load import Load, check_truth, code_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
-
-ENDINGS = {"NOT_COMMITTED", "OUTCOME_UNKNOWN", "NO_QUORUM", "GONE"}
-
-
-async def code_of(call: Awaitable[object]) -> str:
-    """How a call was refused; OK when it was not."""
-    try:
-        await call
-    except Refused as refused:
-        return str(refused.args[0])
-    return "OK"
-
-
-class Load:
-    """Clients that propose different commands one after the other and remember how each ended."""
-
-    def __init__(self, cluster: ToyCluster) -> None:
-        self._cluster = cluster
-        self._stop = False
-        self.ended: dict[str, str] = {}
-
-    async def run(self, clients: int) -> None:
-        await asyncio.gather(*(self._client(number) for number in range(clients)))
-
-    def stop(self) -> None:
-        self._stop = True
-
-    async def _client(self, number: int) -> None:
-        members = list(self._cluster.members.values())
-        for turn in range(1_000_000):
-            if self._stop:
-                return
-            name = f"client-{number}-{turn}"
-            member = members[(number + turn) % len(members)]
-            self.ended[name] = await code_of(member.propose(name, within_s=5))
-            if self.ended[name] != "OK":
-                await asyncio.sleep(0.02)
-
-
-async def check_truth(cluster: ToyCluster, load: Load) -> None:
-    """Acknowledged means applied once; certainly refused means never; nothing is applied twice."""
-    await cluster.agreed()
-    counts = await cluster.alive[0].call("counts")
-    endings = {ending: [n for n, e in load.ended.items() if e == ending] for ending in {"OK", *ENDINGS}}
-    assert set(load.ended.values()) <= {"OK", *ENDINGS}
-    assert endings["OK"], "the load did nothing"
-    assert [n for n in endings["OK"] if counts.get(n) != 1] == []
-    assert [n for n in endings["NOT_COMMITTED"] + endings["NO_QUORUM"] if n in counts] == []
-    assert [n for n, count in counts.items() if count != 1] == []
-
-
-async def acknowledged(load: Load, more: int) -> None:
-    """Waits until the load had `more` further acknowledgements."""
-    goal = sum(ending == "OK" for ending in load.ended.values()) + more
-
-    async def enough() -> bool:
-        return sum(ending == "OK" for ending in load.ended.values()) >= goal
-
-    await eventually(enough)
 
 
 async def test_every_member_takes_proposals_and_reads_its_own_writes(make_cluster: MakeCluster) -> None:
@@ -106,11 +47,11 @@ async def test_leader_killed_under_load_loses_nothing_and_repeats_nothing(make_c
     load = Load(cluster)
     running = asyncio.create_task(load.run(clients=12))
     for _ in range(4):
-        await acknowledged(load, 150)
+        await load.acknowledged(150)
         leader = await cluster.leader()
         await leader.kill()
         await cluster.leader(besides=leader.id)
-        await acknowledged(load, 50)
+        await load.acknowledged(50)
         await leader.start()
     load.stop()
     await running
@@ -123,7 +64,7 @@ async def test_all_killed_at_once_and_restarted_have_the_same_state(make_cluster
     load = Load(cluster)
     running = asyncio.create_task(load.run(clients=12))
     for _ in range(2):
-        await acknowledged(load, 150)
+        await load.acknowledged(150)
         await asyncio.gather(*(member.kill() for member in cluster.members.values()))
         await cluster.start()
     load.stop()
@@ -186,20 +127,6 @@ async def test_a_leader_that_slept_does_not_speak_for_the_past(make_cluster: Mak
     assert "meanwhile" in await sleeper.call("counts")
 
 
-async def test_a_member_behind_a_backlog_catches_up_from_the_log(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster()
-    await cluster.start()
-    away = next(m for m in cluster.members.values() if m is not cluster.alive[0])
-    await away.kill()
-    size = 1000 * "x"
-    for start in range(0, 3000, 500):
-        await asyncio.gather(*(cluster.alive[0].propose(f"c{n}|{size}", 30) for n in range(start, start + 500)))
-    await away.start()
-    await cluster.agreed()
-    assert len(await away.call("counts")) == 3000
-    assert "snapshot_installed" not in away.log()
-
-
 async def test_a_member_that_was_away_too_long_gets_a_snapshot(make_cluster: MakeCluster) -> None:
     cluster = make_cluster(
         snapshot_after_entries=40, keep_entries=10, snapshot_chunk_bytes=1000, segment_bytes=20_000
@@ -220,35 +147,17 @@ async def test_a_member_that_was_away_too_long_gets_a_snapshot(make_cluster: Mak
     assert len(await away.call("counts")) == 201
 
 
-async def test_load_kills_and_small_snapshots_together(make_cluster: MakeCluster) -> None:
-    cluster = make_cluster(
-        snapshot_after_entries=30, keep_entries=5, snapshot_chunk_bytes=2000, segment_bytes=10_000
-    )
-    await cluster.start()
-    load = Load(cluster)
-    running = asyncio.create_task(load.run(clients=8))
-    for turn in range(6):
-        victim = list(cluster.members.values())[turn % 3]
-        await acknowledged(load, 60)
-        await victim.kill()
-        await acknowledged(load, 60)
-        await victim.start()
-    load.stop()
-    await running
-    await check_truth(cluster, load)
-
-
 async def test_leadership_is_handed_over(make_cluster: MakeCluster) -> None:
     cluster = make_cluster()
     await cluster.start()
     load = Load(cluster)
     running = asyncio.create_task(load.run(clients=8))
-    await acknowledged(load, 50)
+    await load.acknowledged(50)
     leader = await cluster.leader()
     heir = next(member for member in cluster.members.values() if member is not leader)
     assert await leader.call("transfer", target=heir.id, within_s=5)
     assert await cluster.leader(besides=leader.id) is heir
-    await acknowledged(load, 50)
+    await load.acknowledged(50)
     load.stop()
     await running
     await check_truth(cluster, load)
@@ -260,7 +169,8 @@ async def test_a_fault_in_apply_stops_the_member(make_cluster: MakeCluster) -> N
     await cluster.start()
     leader = await cluster.leader()
     assert await code_of(leader.propose("fault")) in {"OUTCOME_UNKNOWN", "GONE"}
-    assert "RuntimeError" in await asyncio.wait_for(leader.fatal, 10)
+    code, text = await asyncio.wait_for(leader.fatal, 10)
+    assert (code, "RuntimeError" in text) == ("APPLY_FAILED", True)
     assert await code_of(leader.propose("after")) == "NOT_COMMITTED"
     assert await code_of(leader.barrier()) == "NO_QUORUM"
 

@@ -2,14 +2,20 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from faulty_disk import FaultyDisk
+
 T = TypeVar("T")
 MEMBER = Path(__file__).with_name("toy_member.py")
+# structlog imports rich where it is installed, which takes half of a member's start.
+START = "import runpy, sys; sys.modules['rich'] = None; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 
 
 class Refused(Exception):
@@ -17,12 +23,17 @@ class Refused(Exception):
 
 
 class ToyMember:
-    """One process; `start` after `kill` begins it anew on the same data."""
+    """One process; `start` after `kill` begins it anew on the same data.
 
-    def __init__(self, config: Path, node_id: str) -> None:
+    `disk`: what stands between the process and its data, if anything does.
+    `fatal`: the code and text with which the engine of this process stopped itself.
+    """
+
+    def __init__(self, config: Path, node_id: str, disk: FaultyDisk | None = None) -> None:
         self.config = config
         self.id = node_id
-        self.fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._disk = disk
+        self.fatal: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
         self._process: asyncio.subprocess.Process | None = None
         self._calls: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
@@ -32,17 +43,37 @@ class ToyMember:
     def alive(self) -> bool:
         return self._process is not None
 
+    @property
+    def disk(self) -> FaultyDisk:
+        assert self._disk is not None
+        return self._disk
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         message = await self.try_start()
         assert message == {"started": True}, message
 
     async def try_start(self) -> dict[str, Any]:
-        """The first line of a new process: started, or why not."""
+        """The first line of a new process: started, or why not; nothing when it died before it said one."""
+        environment = {**os.environ, **(self._disk.environment if self._disk else {})}
+        self.fatal = asyncio.get_running_loop().create_future()
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, str(MEMBER), str(self.config), stdin=-1, stdout=-1, limit=2**24
+            sys.executable,
+            "-c",
+            START,
+            str(MEMBER),
+            str(self.config),
+            stdin=-1,
+            stdout=-1,
+            limit=2**26,
+            env=environment,
         )
         assert self._process.stdout is not None
-        message: dict[str, Any] = json.loads(await self._process.stdout.readline())
+        message: dict[str, Any] = json.loads(await self._process.stdout.readline() or "{}")
         self._reader = asyncio.create_task(self._read(self._process))
         return message
 
@@ -51,7 +82,7 @@ class ToyMember:
         while line := await process.stdout.readline():
             message = json.loads(line)
             if "fatal" in message:
-                self.fatal.set_result(message["fatal"])
+                self.fatal.set_result((message["fatal"], message["text"]))
                 continue
             call = self._calls.pop(message["call"])
             if call.done():
@@ -66,7 +97,7 @@ class ToyMember:
         self._calls.clear()
 
     async def call(self, do: str, **arguments: Any) -> Any:
-        if self._process is None or self._process.stdin is None:
+        if self._process is None or self._process.stdin is None or self._reader is None or self._reader.done():
             raise Refused("GONE", self.id)
         self._number += 1
         future = self._calls[self._number] = asyncio.get_running_loop().create_future()
@@ -107,8 +138,19 @@ class ToyMember:
     async def kill(self) -> None:
         """kill -9, as if the process had never a chance to do anything more."""
         if self._process is not None:
-            self._process.kill()
+            with suppress(ProcessLookupError):  # it ended by itself meanwhile
+                self._process.kill()
             await self._gone()
+
+    async def died(self, within_s: float) -> bool:
+        """Whether the process ended by itself in this time; then it is as after `kill`."""
+        assert self._process is not None
+        try:
+            await asyncio.wait_for(self._process.wait(), within_s)
+        except TimeoutError:
+            return False
+        await self._gone()
+        return True
 
     async def stop(self) -> None:
         """Ends the process the regular way."""
@@ -120,9 +162,9 @@ class ToyMember:
     async def _gone(self) -> None:
         process, self._process = self._process, None
         assert process is not None
-        assert self._reader is not None
         await process.wait()
-        await self._reader
+        if self._reader is not None:
+            await self._reader
 
 
 class ToyCluster:
@@ -136,6 +178,10 @@ class ToyCluster:
         has not cannot take part in electing another (a newcomer votes only to found)."""
         await asyncio.gather(*(member.start() for member in self.members.values()))
         await asyncio.gather(*(member.barrier(within_s=60) for member in self.members.values()))
+
+    def besides(self, *members: ToyMember) -> list[ToyMember]:
+        """The others."""
+        return [member for member in self.members.values() if member not in members]
 
     @property
     def alive(self) -> list[ToyMember]:

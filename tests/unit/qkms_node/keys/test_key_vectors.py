@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from qkms.errors import CryptoError
+from qkms.hybrid import hybrid_decapsulate, hybrid_encapsulate, hybrid_public_bytes
 from qkms.kem import HybridCiphertext, HybridPrivateKey
 from qkms_node.keys import data
 from qkms_node.keys.local import open_local, seal_local
@@ -22,7 +23,14 @@ from qkms_node.keys.secret import (
     VersionSecret,
 )
 from qkms_node.keys.share import Binding, SealedShare, open_share
-from qkms_node.keys.version import VersionBinding, check_value, unwrap_version, wrap_version
+from qkms_node.keys.version import (
+    CheckValueMismatch,
+    VersionBinding,
+    check_value,
+    check_version,
+    unwrap_version,
+    wrap_version,
+)
 
 Case = dict[str, Any]
 hexed = bytes.fromhex
@@ -75,7 +83,13 @@ def version_holds(case: Case) -> None:
     kek = KeyEncryptionKey(hexed(case["kek"]))
     assert wrap_version(kek, material, bound_version(case), hexed(case["nonce"])).hex() == case["wrapped"]
     assert unwrap(case).reveal().hex() == case["material"]
-    assert check_value(material, case["key_id"], case["version"]).hex() == case["check_value"]
+    name, public = (case["key_id"], case["version"]), hexed(case["public_key"])
+    assert check_value(material, *name).hex() == case["check_value"]
+    assert check_value(material, *name, public).hex() == case["check_value_of_both"]
+    check_version(material, *name, b"", hexed(case["check_value"]))
+    check_version(material, *name, public, hexed(case["check_value_of_both"]))
+    with pytest.raises(CheckValueMismatch, match=r"keys/orders/versions/3: .* check value"):
+        check_version(material, *name, public + b"x", hexed(case["check_value_of_both"]))
 
 
 def key_inputs(case: Case) -> tuple[VersionSecret, str, str, int, dict[str, str]]:
@@ -94,6 +108,8 @@ def data_holds(case: Case) -> None:
     assert data.context_hash(case["context"]).hex() == case["context_hash"]
     assert key.reveal().hex() == case["encryption_key"]
     assert data.derived_key(*key_inputs(case)).hex() == case["derived_key"]
+    lengths = [data.derived_key(*key_inputs(case), length).hex() for length in (16, 33, 1024)]
+    assert lengths == case["derived_keys"]
     plaintext, aad = hexed(case["plaintext"]), hexed(case["aad"])
     assert data.seal(key, case["version"], plaintext, aad, hexed(case["r"])).hex() == case["ciphertext"]
     assert open_data(case) == plaintext
@@ -113,6 +129,17 @@ def local_holds(case: Case) -> None:
     assert open_store(case).hex() == case["payload"]
 
 
+def open_hybrid(case: Case) -> bytes:
+    return hybrid_decapsulate(HybridPrivateKey.from_bytes(hexed(case["private"])), hexed(case["ciphertext"]))
+
+
+def hybrid_holds(case: Case) -> None:
+    assert hybrid_public_bytes(HybridPrivateKey.from_bytes(hexed(case["private"])).public).hex() == case["public"]
+    assert open_hybrid(case).hex() == case["secret"]
+    ciphertext, secret = hybrid_encapsulate(hexed(case["public"]))
+    assert open_hybrid({**case, "ciphertext": ciphertext.hex()}) == secret
+
+
 # File: what must hold for its good cases, what must be refused for its failing ones.
 FILES: dict[str, tuple[Callable[[Case], None], Callable[[Case], object]]] = {
     "root.json": (root_holds, mix_and_check),
@@ -120,6 +147,7 @@ FILES: dict[str, tuple[Callable[[Case], None], Callable[[Case], object]]] = {
     "version.json": (version_holds, unwrap),
     "data.json": (data_holds, open_data),
     "local.json": (local_holds, open_store),
+    "hybrid.json": (hybrid_holds, open_hybrid),
 }
 ALL = [(name, case) for name in FILES for case in cases(name)]
 HOLDING = [(name, case) for name, case in ALL if "fails" not in case]

@@ -150,6 +150,12 @@ def test_keys_depend_on_everything_and_a_derived_key_is_never_an_encryption_key(
     assert len(keys) == 18
 
 
+@pytest.mark.parametrize("length", [0, 15, 1025])
+def test_derived_keys_have_16_to_1024_bytes(length: int) -> None:
+    with pytest.raises(InvalidInput, match=f"16 to 1024 bytes, not {length}"):
+        derived_key(MATERIAL, "AES_256_GCM", "orders", 3, {}, length)
+
+
 def test_data_sealed_twice_shares_nothing() -> None:
     one, other = (seal(KEY, 3, b"plain", b"", r * 24) for r in (b"1", b"2"))
     assert one[29:61] != other[29:61]

@@ -50,9 +50,26 @@ def test_reveals_what_it_holds(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 31, 33])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not VersionSecret])
 def test_other_lengths_are_refused(kind: type[Secret], size: int) -> None:
     with pytest.raises(InvalidInput, match=f"{kind.__name__} has 32 bytes, not {size}"):
         kind(bytes(size))
+    with pytest.raises(InvalidInput, match=f"{kind.__name__} has 32 bytes, not {size}"):
+        kind.filled(len, size)
+
+
+@pytest.mark.parametrize("size", [0, 31, 4097])
+def test_version_material_has_32_to_4096_bytes(size: int) -> None:
+    for fitting in (32, 64, 4096):
+        secret = VersionSecret.filled(len, fitting)
+        window = secret.reveal()
+        assert window == bytes(fitting)
+        longer = VersionSecret(b"x" * fitting)
+        window = longer.reveal()
+        longer.wipe()
+        assert window == bytes(fitting)
+    with pytest.raises(InvalidInput, match=f"VersionSecret has 32 to 4096 bytes, not {size}"):
+        VersionSecret(bytes(size))
 
 
 def test_it_is_a_copy_and_read_only() -> None:

@@ -1,0 +1,139 @@
+"""Which version of a key may be used for what, and its material, opened.
+
+The ledger's state decides each time; the cache of opened versions only spares
+unwrapping. It is the one place where version material of any kind stays in
+memory, and it wipes what may not be used any more (suspended, destroyed),
+what was wrapped anew, what is crowded out, and all of it at the end.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from qkms_node.errors import InvalidField, QkmsError
+from qkms_node.keys.algorithms import ALGORITHMS
+from qkms_node.keys.scheme import Scheme
+from qkms_node.keys.secret import VersionSecret
+from qkms_node.keys.version import VersionBinding, check_version, unwrap_version
+from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
+from qkms_node.ledger.transitions import DECRYPTS, ENCRYPTS
+from qkms_node.service.freshness import Freshness, Level, Wanted
+from qkms_node.service.roots import RootStore
+from qkms_node.service.store import LedgerStore
+
+CACHED_VERSIONS = 1_024
+
+S = TypeVar("S", bound=Scheme)
+S_co = TypeVar("S_co", bound=Scheme, covariant=True)
+
+
+@dataclass(frozen=True)
+class Usable(Generic[S_co]):
+    """A version that may be used. `material` belongs to the cache: used before the next await, not kept."""
+
+    key: KeyRecord
+    version: VersionRecord
+    scheme: S_co
+    material: VersionSecret
+
+
+class Versions:
+    """Finds and opens the versions that calls use."""
+
+    def __init__(self, store: LedgerStore, roots: RootStore, freshness: Freshness) -> None:
+        self._store = store
+        self._roots = roots
+        self._freshness = freshness
+        self._opened: OrderedDict[tuple[str, int, bytes], VersionSecret] = OrderedDict()
+
+    async def fresh(self, key_id: str, wanted: Wanted | None) -> Wanted:
+        """Waits until the ledger is as fresh as asked for; says the level that holds.
+
+        By default a key is used no staler than its own bound allows, so that a revoked
+        version stops being used everywhere within that time, also under a partition.
+        """
+        if wanted is None or (wanted.level is Level.BOUNDED and not wanted.max_staleness_ms):
+            with self._store.view() as state:
+                known = state.keys.get(key_id)
+            # A key this node has never heard of: only a linearizable look can say that it is not there.
+            wanted = Wanted(Level.BOUNDED, 0, known.max_staleness_ms) if known else Wanted(Level.LINEARIZABLE)
+        return await self._freshness.ensure(wanted)
+
+    def scheme(self, key_id: str, family: Mapping[str, S], operation: str) -> S:
+        """The key's algorithm as one of `family`, which is what has `operation`.
+
+        Raises QkmsError KEY_NOT_FOUND, ALGORITHM_UNSUITABLE.
+        """
+        with self._store.view() as state:
+            algorithm = state.key(key_id).algorithm
+        scheme = family.get(algorithm)
+        if scheme is None:
+            operations = ", ".join(ALGORITHMS[algorithm].operations)
+            raise QkmsError(
+                "ALGORITHM_UNSUITABLE",
+                f"keys/{key_id} has algorithm {algorithm}, which cannot {operation}; it can: {operations}",
+                algorithm=algorithm,
+                operation=operation,
+                operations=operations,
+            )
+        return scheme
+
+    def primary_number(self, key_id: str) -> int:
+        """The number of the primary version. Raises QkmsError KEY_NOT_FOUND."""
+        with self._store.view() as state:
+            return state.key(key_id).primary
+
+    def primary(self, key_id: str, family: Mapping[str, S], operation: str) -> Usable[S]:
+        """The primary version, to protect something with. Raises QkmsError."""
+        return self._usable(key_id, None, self.scheme(key_id, family, operation), ENCRYPTS)
+
+    def numbered(self, key_id: str, number: int, family: Mapping[str, S], operation: str) -> Usable[S]:
+        """A version, to process what it protected; the number is the caller's. Raises QkmsError."""
+        scheme = self.scheme(key_id, family, operation)
+        if not number:
+            raise InvalidField("version", "is needed: the version that the protecting call named")
+        return self._usable(key_id, number, scheme, DECRYPTS)
+
+    def sweep(self) -> None:
+        """Wipes cached versions that the ledger no longer has, has wrapped anew, or lets nobody use."""
+        with self._store.view() as state:
+            gone = [
+                cached
+                for cached in self._opened
+                if (version := state.versions.get(cached[:2])) is None
+                or version.wrapped != cached[2]
+                or version.state not in DECRYPTS
+            ]
+        for cached in gone:
+            self._opened.pop(cached).wipe()
+
+    def wipe(self) -> None:
+        """Wipes every cached key version."""
+        while self._opened:
+            self._opened.popitem()[1].wipe()
+
+    def _usable(self, key_id: str, number: int | None, scheme: S, states: frozenset[VersionState]) -> Usable[S]:
+        with self._store.view() as state:
+            key = state.key(key_id)
+            version = state.version(key_id, key.primary if number is None else number)
+            root = state.roots.get(version.epoch)
+        if version.state not in states:
+            destroyed = version.state in (VersionState.DESTROYED, VersionState.DESTROY_SCHEDULED)
+            raise QkmsError(
+                "VERSION_DESTROYED" if destroyed else "VERSION_DISABLED",
+                f"keys/{key_id}/versions/{version.version} is {version.state.name} and cannot be used so",
+                state=version.state.name,
+            )
+        cached = (key_id, version.version, version.wrapped)
+        material = self._opened.get(cached)
+        if material is None:
+            assert root is not None
+            bound = VersionBinding(key_id, version.version, key.algorithm, version.epoch)
+            material = unwrap_version(self._roots.kek(root), version.wrapped, bound)
+            check_version(material, key_id, version.version, version.public_key, version.check_value)
+            self._opened[cached] = material
+            if len(self._opened) > CACHED_VERSIONS:
+                self._opened.popitem(last=False)[1].wipe()
+        self._opened.move_to_end(cached)
+        return Usable(key, version, scheme, material)

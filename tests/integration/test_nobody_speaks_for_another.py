@@ -1,0 +1,160 @@
+"""A valid certificate of the cluster's CA opens the listeners meant for its owner, and no others.
+
+What a stranger is given is in test_strangers_get_nothing.py, with who is greeted at a
+Raft listener; here everybody is known to the CA and knocks at somebody else's door.
+"""
+
+import ssl
+import uuid
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from qkms.v1 import key_pb2 as keys
+from qkms.v1 import session_pb2 as sessions
+from qkms_chaos.cluster.world import World
+from qkms_chaos.refusal import refusal_of
+from qkms_client.errors import PermissionDenied
+from qkms_node.node import SERVICES
+from qkms_node.pki import Identity
+
+pytestmark = pytest.mark.cluster
+
+TIMEOUT_S = 5.0
+VERSION_METHODS = ("DisableVersion", "EnableVersion", "DestroyVersion", "RestoreVersion")
+
+# Members are no clients: not the others, not the node itself, and not the devices.
+NO_CLIENTS = (Identity("node", "node-2"), Identity("node", "node-1"), Identity("kme", "kme-1"))
+
+
+def methods() -> Iterator[Any]:
+    """The descriptor of each method of the API."""
+    pool: Any = descriptor_pool.Default()
+    for service in SERVICES:
+        yield from pool.FindServiceByName(service).methods
+
+
+def acceptable_request(method: Any) -> Message:
+    """One whose fields have the right form, so that only who asks can be at fault."""
+    name = "keys/payments"
+    if method.containing_service.name == "SessionService":
+        name = f"sessions/{uuid.uuid4()}"
+    elif method.name in VERSION_METHODS:
+        name = f"{name}/versions/1"
+    filling: dict[str, Any] = {
+        "name": name,
+        "parent": "keys/payments",
+        "key_id": "payments",
+        "request_id": str(uuid.uuid4()),
+        "algorithm": keys.AES_256_GCM,
+        "suite": sessions.MLKEM768_X25519_SHA256,
+        "session_id": str(uuid.uuid4()),
+        "offer": sessions.SessionOffer(mlkem_public_key=bytes(1184), x25519_public_key=bytes(32), nonce=bytes(32)),
+        "tag": bytes(32),
+        "responder": "spiffe://qkms.dev/service/ledger",
+        "expected_primary_version": 1,
+    }
+    fields = method.input_type.fields_by_name
+    request: Message = GetMessageClass(method.input_type)(**{f: v for f, v in filling.items() if f in fields})
+    return request
+
+
+def stub_of(channel: grpc.Channel, method: Any) -> Any:
+    kind: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
+    return kind(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+
+
+def answer_to(stub: Any, request: Message) -> Any:
+    """The answer, or the first of a stream."""
+    answer = stub(request, timeout=TIMEOUT_S)
+    return next(answer) if isinstance(answer, Iterator) else answer
+
+
+@pytest.mark.parametrize("who", NO_CLIENTS, ids=lambda who: f"{who.kind} {who.name}")
+def test_no_method_serves_a_member(healthy: World, who: Identity) -> None:
+    files = healthy.cluster.authority.issue(who)
+    credentials = grpc.ssl_channel_credentials(
+        files.ca.read_bytes(), files.private_key.read_bytes(), files.certificate.read_bytes()
+    )
+    refused = {}
+    with grpc.secure_channel(healthy.cluster.network.rpc("node-1"), credentials) as channel:
+        for method in methods():
+            stub = stub_of(channel, method)
+            refused[method.full_name] = refusal_of(partial(answer_to, stub, acceptable_request(method)))
+    assert {name: str(error) for name, error in refused.items() if not isinstance(error, PermissionDenied)} == {}
+    assert len(refused) > 20
+
+
+def knock(world: World, who: Identity, url: str, body: dict[str, str] | None = None) -> httpx.Response:
+    """The answer of a KME's face to `who`: a GET, or a POST of `body`."""
+    files = world.cluster.authority.issue(who)
+    tls = ssl.create_default_context(cafile=str(files.ca))
+    tls.load_cert_chain(files.certificate, files.private_key)
+    with httpx.Client(verify=tls, timeout=TIMEOUT_S, trust_env=False) as http:
+        return http.get(url) if body is None else http.post(url, json=body)
+
+
+@pytest.mark.parametrize("path", ["status", "enc_keys", "dec_keys?key_ID=" + str(uuid.UUID(int=7))])
+@pytest.mark.parametrize(
+    "who",
+    [
+        Identity("node", "node-2"),
+        Identity("node", "node-9"),
+        Identity("kme", "kme-1"),
+        Identity("kme", "kme-2"),
+        Identity("operator", "admin"),
+        Identity("service", "payments"),
+        # The name of the SAE, but not its owner.
+        Identity("service", "node-1"),
+        Identity("kme", "node-1"),
+    ],
+    ids=lambda who: f"{who.kind} {who.name}",
+)
+def test_a_kme_gives_keys_to_its_own_node_only(healthy: World, who: Identity, path: str) -> None:
+    port = healthy.cluster.layout.site("node-1").etsi014_port
+    answer = knock(healthy, who, f"https://127.0.0.1:{port}/api/v1/keys/node-2/{path}")
+    assert (answer.status_code, answer.content) == (401, b"")
+
+
+def test_its_own_node_is_answered(healthy: World) -> None:
+    port = healthy.cluster.layout.site("node-1").etsi014_port
+    answer = knock(healthy, Identity("node", "node-1"), f"https://127.0.0.1:{port}/api/v1/keys/node-2/status")
+    assert (answer.status_code, answer.json()["master_SAE_ID"]) == (200, "node-1")
+
+
+@pytest.mark.parametrize("operation", ["hello", "offer", "assign", "discard", "faults"])
+@pytest.mark.parametrize(
+    "who",
+    [
+        Identity("node", "node-1"),
+        Identity("node", "node-2"),
+        Identity("operator", "admin"),
+        Identity("service", "payments"),
+        Identity("kme", "kme-1"),
+        Identity("service", "kme-2"),
+        Identity("node", "kme-2"),
+    ],
+    ids=lambda who: f"{who.kind} {who.name}",
+)
+def test_a_kmes_link_is_for_the_kmes_at_its_other_ends(healthy: World, who: Identity, operation: str) -> None:
+    port = healthy.cluster.layout.site("node-1").link_port
+    answer = knock(healthy, who, f"https://127.0.0.1:{port}/link/v1/{operation}", {})
+    assert (answer.status_code, answer.content) == (403, b"")
+
+
+def test_a_kme_at_the_other_end_is_answered(healthy: World) -> None:
+    """With a refusal of the empty request, not of the caller."""
+    port = healthy.cluster.layout.site("node-1").link_port
+    answer = knock(healthy, Identity("kme", "kme-2"), f"https://127.0.0.1:{port}/link/v1/discard", {})
+    assert answer.status_code == 400
