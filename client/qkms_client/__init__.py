@@ -26,6 +26,7 @@ from qkms_client.aio.client import AsyncClient
 from qkms_client.aio.watch import AsyncKeyWatch
 from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, linearizable
 from qkms_client.errors import OutcomeUnknown, QkmsError
+from qkms_client.invitation import Invitation
 from qkms_client.pending import PendingSession
 from qkms_client.profile import Profile, load_profile
 from qkms_client.secret import (
@@ -49,6 +50,9 @@ from qkms_client.types import (
     KeyVersion,
     Link,
     Mac,
+    Member,
+    MemberChange,
+    MemberRole,
     NodeStatus,
     PublicKey,
     PublicKeyFormat,
@@ -85,12 +89,16 @@ __all__ = [
     "Grade",
     "Grant",
     "Header",
+    "Invitation",
     "Key",
     "KeyEvent",
     "KeyVersion",
     "KeyWatch",
     "Link",
     "Mac",
+    "Member",
+    "MemberChange",
+    "MemberRole",
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",

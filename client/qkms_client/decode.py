@@ -191,12 +191,34 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
         root=_root(message.root) if message.HasField("root") else None,
         open_epochs=tuple(message.open_epochs),
         seeding=message.seeding,
-        members=tuple(t.Member(m.id, m.rpc_address, m.connected) for m in message.members),
+        members=tuple(member(m) for m in message.members),
         key_count=message.key_count,
         version=message.version,
         start_time=_time(message.start_time),
+        certificate_expire_time=_time(message.certificate_expire_time),
+        warnings=tuple(message.warnings),
+        enrol_address=message.enrol_address,
         audit=message.audit,
         header=head,
+    )
+
+
+def member(message: cluster_pb2.Member) -> t.Member:
+    """A member as the answering node sees it."""
+    return t.Member(
+        id=message.id,
+        rpc_address=message.rpc_address,
+        connected=message.connected,
+        raft_address=message.raft_address,
+        sae_id=message.sae_id,
+        role=t.MemberRole(message.role),
+        acting_role=t.MemberRole(message.acting_role),
+        joined=message.joined,
+        holds_root=message.holds_root,
+        added_by=message.added_by,
+        add_time=_time(message.add_time),
+        behind=message.behind if message.HasField("behind") else None,
+        trouble=message.trouble,
     )
 
 

@@ -102,6 +102,7 @@ class EventType(_Number):
     KEY_ROTATED = 2
     VERSION_STATE_CHANGED = 3
     ROOT_ACTIVATED = 4
+    MEMBER_CHANGED = 20
 
 
 class SessionState(_Number):
@@ -122,6 +123,14 @@ class Role(_Number):
     FOLLOWER = 1
     CANDIDATE = 2
     LEADER = 3
+
+
+class MemberRole(_Number):
+    """What a member is: a learner gets everything and counts for no quorum."""
+
+    UNSPECIFIED = 0
+    LEARNER = 1
+    VOTER = 2
 
 
 class EpochState(_Number):

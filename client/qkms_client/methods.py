@@ -101,6 +101,21 @@ GET_STATUS = _read(
     "ClusterService/GetStatus", cluster_pb2.GetStatusRequest, cluster_pb2.GetStatusResponse, Fresh.OWN
 )
 ROTATE_ROOT = _mutation("ClusterService/RotateRoot", cluster_pb2.RotateRootRequest, cluster_pb2.RotateRootResponse)
+LIST_MEMBERS = _read(
+    "ClusterService/ListMembers", cluster_pb2.ListMembersRequest, cluster_pb2.ListMembersResponse, Fresh.OWN
+)
+ADD_MEMBER = _mutation("ClusterService/AddMember", cluster_pb2.AddMemberRequest, cluster_pb2.AddMemberResponse)
+PROMOTE_MEMBER = _mutation(
+    "ClusterService/PromoteMember", cluster_pb2.PromoteMemberRequest, cluster_pb2.PromoteMemberResponse
+)
+REMOVE_MEMBER = _mutation(
+    "ClusterService/RemoveMember", cluster_pb2.RemoveMemberRequest, cluster_pb2.RemoveMemberResponse
+)
+TRANSFER_LEADERSHIP = _mutation(
+    "ClusterService/TransferLeadership",
+    cluster_pb2.TransferLeadershipRequest,
+    cluster_pb2.TransferLeadershipResponse,
+)
 LIST_LINKS = _read("QkdService/ListLinks", qkd_pb2.ListLinksRequest, qkd_pb2.ListLinksResponse, Fresh.OWN)
 
 _p, _a = policy_pb2, audit_pb2

@@ -26,6 +26,7 @@ _NOT_APPLIED: tuple[type[e.QkmsError], ...] = (
     NotSent,
     e.NoQuorum,
     e.NotCommitted,
+    e.NotFounded,
     e.RootNotReady,
     e.TooStale,
     e.RevisionNotReached,

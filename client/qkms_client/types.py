@@ -16,6 +16,7 @@ from qkms_client.enums import (
     Grade,
     Level,
     LinkState,
+    MemberRole,
     PublicKeyFormat,
     Role,
     SessionState,
@@ -136,11 +137,39 @@ class Link:
 
 @dataclass(frozen=True)
 class Member:
-    """A member of the cluster, and whether the answering node has a connection to it."""
+    """A member of the cluster, and what the answering node sees of it.
+
+    `role` is what it is meant to be (UNSPECIFIED: it is to go), `acting_role` what it is by that node's log.
+    `joined`: its public keys are known. `behind`: log entries it lacks, and `trouble`: why its change has
+    not been made, are known to the leader only.
+    """
 
     id: str
     rpc_address: str
     connected: bool
+    raft_address: str = ""
+    sae_id: str = ""
+    role: MemberRole = MemberRole.UNSPECIFIED
+    acting_role: MemberRole = MemberRole.UNSPECIFIED
+    joined: bool = False
+    holds_root: bool = False
+    added_by: str = ""
+    add_time: datetime | None = None
+    behind: int | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class MemberChange:
+    """A recorded change of a member, or of the leader, which the leader carries out: see list_members.
+
+    `replayed`: this very request had taken effect before.
+    """
+
+    node_id: str
+    replayed: bool
+    request_id: str
+    header: Header | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -176,6 +205,9 @@ class NodeStatus:
     key_count: int
     version: str
     start_time: datetime | None
+    certificate_expire_time: datetime | None = None
+    warnings: tuple[str, ...] = ()
+    enrol_address: str = ""
     audit: str = ""
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -205,6 +237,8 @@ __all__ = [
     "LinkState",
     "Mac",
     "Member",
+    "MemberChange",
+    "MemberRole",
     "NodeStatus",
     "PublicKey",
     "PublicKeyFormat",

@@ -45,10 +45,15 @@ class Member(_Section, frozen=True):
 
 
 class ClusterSection(_Section, frozen=True):
-    """[cluster] `id` is bound into the root's commitment and seals: clusters do not mix."""
+    """[cluster] `id` is bound into the root's commitment and seals: clusters do not mix.
+
+    `members` found the cluster, and then the ledger's records decide. A node that is `joining` founds
+    nothing: it waits at its address until one of `members` lets it in.
+    """
 
     id: Name
-    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=9)]
+    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=32)]
+    joining: bool = False
 
 
 class RaftSection(_Section, frozen=True):
@@ -81,6 +86,23 @@ class TlsSection(_Section, frozen=True):
     certificate: Path
     private_key: Path
     trust_domain: str = "qkms.dev"
+
+
+class CaSection(_Section, frozen=True):
+    """[ca] at nodes that may sign with the key of `tls.ca`. `key_file`: PKCS#8 PEM, EC P-256, encrypted under
+    the passphrase in `passphrase_file` (mode 0600). `leaf_lifetime_s`: of the certificates it signs."""
+
+    key_file: Path
+    passphrase_file: Path
+    leaf_lifetime_s: Annotated[int, msgspec.Meta(ge=5, le=825 * 86_400)] = 90 * 86_400
+
+
+class EnrolSection(_Section, frozen=True):
+    """[enrol] the listener where new nodes exchange a one-time token for a certificate: the only one that asks
+    for no client certificate. `address`: where they are sent, by default `listen`."""
+
+    listen: Address
+    address: str = ""
 
 
 class SealSection(_Section, frozen=True):
@@ -176,6 +198,8 @@ class Config(_Section, frozen=True):
     tls: TlsSection
     seal: SealSection
     qkd: QkdSection | None = None
+    ca: CaSection | None = None
+    enrol: EnrolSection | None = None
     root: RootSection = RootSection()
     access: AccessSection = AccessSection()
     audit: AuditSection = AuditSection()

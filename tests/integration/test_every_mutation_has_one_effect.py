@@ -5,6 +5,8 @@ restarted, and to a node that lost its disk and was rebuilt from a snapshot. A n
 scenario here fails the test by its name.
 """
 
+import hashlib
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
 from qkms_client import PendingSession
 from qkms_client.relayed import answer_message, offer_message
+from qkms_client.types import NodeStatus
+from qkms_node.csr import make_csr
 from qkms_node.node import SERVICES
 from qkms_node.pki import Identity
 
@@ -262,6 +266,44 @@ def _(api: Api) -> dict[str, Any]:
     return {"node_id": api.world.observer.wait_leader()}
 
 
+def _add_member(api: Api, number: int, token: bytes = b"") -> dict[str, Any]:
+    """A member that never comes; its addresses are nobody's."""
+    return {
+        "node_id": f"node-{number}",
+        "raft_address": f"127.0.0.1:{number}",
+        "rpc_address": f"127.0.0.1:{number + 100}",
+        "token_hash": hashlib.sha256(token).digest() if token else b"",
+    }
+
+
+@scenario("ClusterService/AddMember")
+def _(api: Api) -> dict[str, Any]:
+    return _add_member(api, 11)
+
+
+@scenario("ClusterService/RemoveMember")
+def _(api: Api) -> dict[str, Any]:
+    api.do("ClusterService/AddMember", **_add_member(api, 12))
+    return {"node_id": "node-12"}
+
+
+@scenario("ClusterService/PromoteMember")
+def _(api: Api) -> dict[str, Any]:
+    return {"node_id": "node-2"}
+
+
+@scenario("ClusterService/TransferLeadership")
+def _(api: Api) -> dict[str, Any]:
+    return {"target": api.world.others(api.world.observer.wait_leader())[0]}
+
+
+@scenario("EnrolService/Enrol")
+def _(api: Api) -> dict[str, Any]:
+    token = bytes(range(32))
+    api.do("ClusterService/AddMember", **_add_member(api, 13, token))
+    return {"node_id": "node-13", "token": token, "csr": make_csr("qkms.dev", "node-13")[1]}
+
+
 def _offer(pending: PendingSession) -> dict[str, Any]:
     return {
         "session_id": pending.session_id,
@@ -321,6 +363,20 @@ def content(response: Message) -> Message:
     return copy
 
 
+def at_rest(world: World) -> NodeStatus:
+    """The nodes' common state once the leader has carried out what was recorded: a second without a change."""
+
+    def unchanged() -> NodeStatus:
+        first = world.observer.wait_agreement()
+        time.sleep(1.0)
+        last = world.observer.wait_agreement()
+        if last.revision != first.revision:
+            raise NotYet(f"revision {first.revision}, then {last.revision}")
+        return last
+
+    return wait_for("the cluster to come to rest", unchanged, 30)
+
+
 @dataclass
 class Sent:
     """A request and what it was answered."""
@@ -352,7 +408,7 @@ def test_a_repeated_request_has_one_effect_and_one_answer(make_world: Callable[.
             request, principal = make(api)
             sent.append(Sent(method, request, principal, content(api.call(method, request, principal))))
         world.observer.wait_root(2)  # asked for by RotateRoot: nothing else changes by itself from here on
-        before = world.observer.wait_agreement()
+        before = at_rest(world)
 
         wrong = [problem for node in world.nodes for problem in repeat(api, sent, node, f"at {node}")]
         assert wrong == []

@@ -14,8 +14,10 @@ from qkms_chaos.cluster.ports import free_ports
 from qkms_node.config import (
     AccessSection,
     AuditSection,
+    CaSection,
     ClusterSection,
     Config,
+    EnrolSection,
     Member,
     MetricsSection,
     NodeSection,
@@ -68,6 +70,8 @@ def config(
     audit: AuditSection | None = None,
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> Config:
     raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
@@ -83,6 +87,8 @@ def config(
         audit=audit or AuditSection(),
         metrics=metrics,
         tracing=tracing,
+        ca=ca,
+        enrol=enrol,
     )
 
 
@@ -94,11 +100,13 @@ async def local_node(
     audit: AuditSection | None = None,
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> AsyncIterator[LocalNode]:
     """Starts the node and stops it; the root is seeded by the node itself, grade PQC."""
     authority = Authority(folder / "pki")
     material = authority.issue(Identity("node", "node-1"))
-    settings = config(folder, material, rules, admin, audit, metrics, tracing)
+    settings = config(folder, material, rules, admin, audit, metrics, tracing, ca, enrol)
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []
 

@@ -9,6 +9,7 @@ from qkms_client.aio.audit import AsyncAuditCalls
 from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
+from qkms_client.aio.members import AsyncMemberCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
 from qkms_client.aio.signing import AsyncSigningCalls
 from qkms_client.aio.tenants import AsyncTenantCalls
@@ -21,6 +22,7 @@ class AsyncClient(
     AsyncSigningCalls,
     AsyncSessionCalls,
     AsyncClusterCalls,
+    AsyncMemberCalls,
     AsyncAccessCalls,
     AsyncTenantCalls,
     AsyncAuditCalls,

@@ -10,6 +10,7 @@ from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random, re
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
 from qkms_client.cli.kem import decapsulate, encapsulate
 from qkms_client.cli.keys import keys
+from qkms_client.cli.members import cluster
 from qkms_client.cli.policy import policy
 from qkms_client.cli.role import role
 from qkms_client.cli.session import session
@@ -48,23 +49,9 @@ def main() -> None:
     """
 
 
-for command in (
-    status,
-    keys,
-    encrypt,
-    decrypt,
-    datakey,
-    derive,
-    random,
-    session,
-    links,
-    root,
-    policy,
-    role,
-    tenant,
-    grant,
-    audit,
-):
+for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root, cluster):
+    main.add_command(command)
+for command in (policy, role, tenant, grant, audit):
     main.add_command(command)
 for command in (rewrap, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
     main.add_command(command)

@@ -21,6 +21,14 @@ from qkms_client.errors.local import (
     SessionNotEstablished,
     SessionRejected,
 )
+from qkms_client.errors.members import (
+    LastVoter,
+    MemberExists,
+    MemberLimit,
+    MemberNotFound,
+    MemberNotReady,
+    NotFounded,
+)
 from qkms_client.errors.refusals import (
     AlgorithmUnsuitable,
     AuditBroken,
@@ -109,8 +117,14 @@ __all__ = [
     "InvalidField",
     "KeyExists",
     "KeyNotFound",
+    "LastVoter",
+    "MemberExists",
+    "MemberLimit",
+    "MemberNotFound",
+    "MemberNotReady",
     "NoQuorum",
     "NotCommitted",
+    "NotFounded",
     "OutcomeUnknown",
     "Overloaded",
     "PermissionDenied",

@@ -10,13 +10,22 @@ from qkms_client.sync.audit import AuditCalls
 from qkms_client.sync.cluster import ClusterCalls
 from qkms_client.sync.crypto import CryptoCalls
 from qkms_client.sync.keys import KeyCalls
+from qkms_client.sync.members import MemberCalls
 from qkms_client.sync.sessions import SessionCalls
 from qkms_client.sync.signing import SigningCalls
 from qkms_client.sync.tenants import TenantCalls
 
 
 class Client(
-    KeyCalls, CryptoCalls, SigningCalls, SessionCalls, ClusterCalls, AccessCalls, TenantCalls, AuditCalls
+    KeyCalls,
+    CryptoCalls,
+    SigningCalls,
+    SessionCalls,
+    ClusterCalls,
+    MemberCalls,
+    AccessCalls,
+    TenantCalls,
+    AuditCalls,
 ):
     """A connection to the cluster as one principal. Safe for use by several threads.
 

@@ -12,7 +12,16 @@ import heapq
 
 from msgspec.structs import replace
 
-from qkms_node.ledger import access_rules, audit_rules, key_rules, quota_rules, root_rules, session_rules
+from qkms_node.ledger import (
+    access_rules,
+    audit_rules,
+    join_rules,
+    key_rules,
+    member_rules,
+    quota_rules,
+    root_rules,
+    session_rules,
+)
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.records import RequestRecord
 from qkms_node.ledger.state import REQUEST_MEMORY_MS, Refusal, State
@@ -68,6 +77,8 @@ def _do_due(state: State, kind: str, name: str, number: int, due_ms: int) -> boo
             return session_rules.forget_due(state, name)
         case access_rules.EXPIRE_GRANT:
             return access_rules.expire_grant_due(state, name, due_ms)
+        case join_rules.FORGET:
+            return join_rules.forget_due(state, name, due_ms)
         case _:
             raise c.UnknownCommand(f"scheduled {kind} of {name}; upgrade this node")
 
@@ -149,5 +160,19 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return root_rules.activate_root(state, command)
         case c.AbortRoot():
             return root_rules.abort_root(state, command)
+        case c.AddMember():
+            return member_rules.add_member(state, command)
+        case c.PromoteMember():
+            return member_rules.promote_member(state, command)
+        case c.RemoveMember():
+            return member_rules.remove_member(state, command)
+        case c.TransferLeadership():
+            return member_rules.transfer_leadership(state, command)
+        case c.RedeemToken():
+            return join_rules.redeem_token(state, command)
+        case c.FoundMembers():
+            return member_rules.found_members(state, command)
+        case c.SettleHandover():
+            return member_rules.settle_handover(state, command)
         case c.AdvanceTime():
             return c.Outcome(state.revision)

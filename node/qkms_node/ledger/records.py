@@ -52,6 +52,7 @@ class EventType(IntEnum):
     KEY_ROTATED = 2
     VERSION_STATE_CHANGED = 3
     ROOT_ACTIVATED = 4
+    MEMBER_CHANGED = 20
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,6 +22,7 @@ from qkms_node.ledger.access_records import (
     RoleRecord,
     TenantRecord,
 )
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord
 from qkms_node.ledger.records import (
     EventRecord,
     KeyRecord,
@@ -61,6 +62,9 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "grants": (str, GrantRecord),
     "audit_keys": (str, AuditKeyRecord),
     "anchors": (tuple[str, int], AnchorRecord),
+    "members": (str, MemberRecord),
+    "join_tokens": (str, JoinTokenRecord),
+    "handovers": (str, HandoverRecord),
 }
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -19,6 +19,7 @@ from qkms_node.ledger.access_records import (
     RoleRecord,
     TenantRecord,
 )
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord, MemberRole
 from qkms_node.ledger.records import (
     EventRecord,
     EventType,
@@ -75,6 +76,9 @@ class State:
     audit: deque[bytes] = field(default_factory=deque)
     audit_keys: dict[str, AuditKeyRecord] = field(default_factory=dict)
     anchors: dict[tuple[str, int], AnchorRecord] = field(default_factory=dict)
+    members: dict[str, MemberRecord] = field(default_factory=dict)
+    join_tokens: dict[str, JoinTokenRecord] = field(default_factory=dict)
+    handovers: dict[str, HandoverRecord] = field(default_factory=dict)
     events: deque[EventRecord] = field(default_factory=deque)
     due: list[tuple[int, str, str, int]] = field(default_factory=list)
 
@@ -125,3 +129,8 @@ class State:
     def next_due_ms(self) -> int | None:
         """When the next scheduled thing is due, if anything is."""
         return self.due[0][0] if self.due else None
+
+
+def voters(state: State) -> set[str]:
+    """Ids of the members that are meant to vote."""
+    return {m.node_id for m in state.members.values() if m.role is MemberRole.VOTER}

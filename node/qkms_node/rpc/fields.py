@@ -12,6 +12,8 @@ from qkms_node.keys.grade import Grade
 from qkms_node.service.freshness import Level, Wanted
 
 _KEY_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_SAE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}")
 _VERSION_NAME = re.compile(r"(keys/[^/]+)/versions/([1-9][0-9]{0,8})")
 
 MAX_CONTEXT_PAIRS = 32
@@ -71,6 +73,31 @@ def version_name(field: str, value: str) -> tuple[str, int]:
     if match is None:
         raise InvalidField(field, f"is {value[:80]!r}; a version's name is keys/{{key_id}}/versions/{{n}}")
     return key_name(field, match[1]), int(match[2])
+
+
+def node_id(field: str, value: str) -> str:
+    """A node id: 1 to 63 of [a-z0-9._-], beginning and ending with a letter or digit."""
+    if not _KEY_ID.fullmatch(value):
+        raise InvalidField(
+            field,
+            f"is {value[:80]!r}; a node id is 1 to 63 of a-z 0-9 . _ - and begins and ends with a letter or digit",
+        )
+    return value
+
+
+def address(field: str, value: str) -> str:
+    """host:port, an IPv6 host in brackets, at most 300 characters."""
+    match = _ADDRESS.fullmatch(value) if len(value) <= 300 else None
+    if match is None or not 1 <= int(match[2]) <= 65_535:
+        raise InvalidField(field, f"is {value[:80]!r}; write host:port, an IPv6 address in brackets")
+    return value
+
+
+def sae_id(field: str, value: str) -> str:
+    """An ETSI GS QKD 014 SAE ID: 1 to 128 letters, digits and ._:@/-, a letter or digit first."""
+    if not _SAE_ID.fullmatch(value):
+        raise InvalidField(field, f"is {value[:80]!r}; it is 1 to 128 letters, digits and ._:@/-")
+    return value
 
 
 def context(value: Mapping[str, str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ import grpc
 import grpc.aio
 import structlog
 
+from qkms_node import tls_files
 from qkms_node.access.identity import principal as principal_of
 from qkms_node.access.trail import Trail, trail
 from qkms_node.config import Config
@@ -36,8 +37,14 @@ log = structlog.get_logger(__name__)
 caller: contextvars.ContextVar[str] = contextvars.ContextVar("caller")
 """The principal of the call in hand."""
 
+ANONYMOUS = "anonymous"
+"""The caller at the enrolment listener, which asks for no certificate."""
+
 # Requests are bounded: the largest is a plaintext and its authenticated data, 64 KiB each.
 MAX_MESSAGE_BYTES = 512 * 1024
+
+ENROL_MESSAGE_BYTES = 16 * 1024
+ENROL_CALLS = 16
 
 # No principal needed: liveness and the description of the API.
 OPEN_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
@@ -54,8 +61,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: Metrics,
         spans: Spans,
         audit: CallAudit,
+        *,
+        anonymous: bool = False,
     ) -> None:
         self._hint = hint
+        self._anonymous = anonymous
         self._metrics = metrics
         self._spans = spans
         self._no_spans = NoSpans()
@@ -142,7 +152,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             structlog.contextvars.bound_contextvars(trace_id=trace_id, **ids),
             self._metrics.calls_in_flight.track_inprogress(),
         ):
-            yield _Call(name, request, self._metrics, self._audit)
+            yield _Call(name, request, self._metrics, self._audit, self._anonymous)
 
     async def _abort(self, call: _Call, context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
         try:
@@ -159,9 +169,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 class _Call:
     """One call: its log line, its counts and its audit record."""
 
-    def __init__(self, method: str, request: Any, metrics: Metrics, audit: CallAudit) -> None:
+    def __init__(self, method: str, request: Any, metrics: Metrics, audit: CallAudit, anonymous: bool) -> None:
         self._method = method
         self._request = request
+        self._anonymous = anonymous
         self._metrics = metrics
         self._audit = audit
         self._trail = Trail()
@@ -170,7 +181,7 @@ class _Call:
 
     def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Names the caller; raises QkmsError when there is none, or when the audit admits no call."""
-        self._principal = principal_of(context.auth_context())
+        self._principal = ANONYMOUS if self._anonymous else principal_of(context.auth_context())
         caller.set(self._principal)
         trail.set(self._trail)
         self._audit.admit(self._method)
@@ -212,15 +223,31 @@ def _consistency(response: Any) -> str:
     return Level(header.consistency).name if header is not None and header.consistency else "none"
 
 
-def credentials(config: Config) -> grpc.ServerCredentials:
-    """Mutual TLS from files read anew for each handshake, so that renewed ones need no restart."""
+def credentials(config: Config, *, mutual: bool = True) -> grpc.ServerCredentials:
+    """TLS from files read anew for each handshake, so that renewed ones need no restart.
+
+    Files that do not fit together, as half-way through a renewal, leave in force what was read before.
+    Not `mutual`: no client certificate is asked for, and the CA is sent along, for callers who know its
+    fingerprint only. Raises TlsFilesInvalid.
+    """
 
     def current() -> grpc.ServerCertificateConfiguration:
-        tls = config.tls
-        pair = (tls.private_key.read_bytes(), tls.certificate.read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=tls.ca.read_bytes())
+        pem = tls_files.read(config.tls)
+        chain = pem.certificate if mutual else pem.certificate + pem.ca
+        roots = pem.ca if mutual else None
+        return grpc.ssl_server_certificate_configuration([(pem.private_key, chain)], root_certificates=roots)
 
-    return grpc.dynamic_ssl_server_credentials(current(), lambda: current(), require_client_authentication=True)
+    in_force = current()
+
+    def renewed() -> grpc.ServerCertificateConfiguration:
+        nonlocal in_force
+        try:
+            in_force = current()
+        except tls_files.TlsFilesInvalid as problem:
+            log.warning("rpc.certificate_unusable", problem=str(problem))
+        return in_force
+
+    return grpc.dynamic_ssl_server_credentials(in_force, renewed, require_client_authentication=mutual)
 
 
 def make_server(
@@ -242,8 +269,33 @@ def make_server(
         ],
         maximum_concurrent_rpcs=config.limits.max_concurrent_calls,
     )
-    try:
-        server.add_secure_port(config.rpc.listen, credentials(config))
-    except RuntimeError as error:
-        raise OSError(f"rpc.listen: {config.rpc.listen} cannot be bound; is another process using it?") from error
+    _bind(server, "rpc.listen", config.rpc.listen, credentials(config))
     return server
+
+
+def make_enrol_server(
+    config: Config,
+    listen: str,
+    hint: Callable[[QkmsError], dict[str, str]],
+    metrics: Metrics,
+    spans: Spans,
+    audit: CallAudit,
+) -> grpc.aio.Server:
+    """The enrolment listener: whoever reaches it may speak to it, so it takes little and few at once.
+
+    Raises OSError when the address is taken.
+    """
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(hint, metrics, spans, audit, anonymous=True)],
+        options=[("grpc.max_receive_message_length", ENROL_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
+        maximum_concurrent_rpcs=ENROL_CALLS,
+    )
+    _bind(server, "enrol.listen", listen, credentials(config, mutual=False))
+    return server
+
+
+def _bind(server: grpc.aio.Server, field: str, listen: str, tls: grpc.ServerCredentials) -> None:
+    try:
+        server.add_secure_port(listen, tls)
+    except RuntimeError as error:
+        raise OSError(f"{field}: {listen} cannot be bound; is another process using it?") from error

@@ -10,7 +10,9 @@ from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, ReplicaStatus
 from qkms_node.ledger.commands import Outcome, Request, RequestRoot
 from qkms_node.ledger.records import RootRecord
+from qkms_node.service.certificates import Certificates
 from qkms_node.service.links import Links, Observation
+from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
@@ -31,6 +33,9 @@ class NodeView:
     key_count: int
     version: str
     start_s: float
+    warnings: tuple[str, ...]
+    certificate_expire_ms: int
+    enrol_address: str
     audit: str = ""
 
 
@@ -47,6 +52,8 @@ class Cluster:
         links: Links,
         proposer: Proposer,
         upkeep: Upkeep,
+        members: Members,
+        certificates: Certificates,
         audit_failure: Callable[[], str] = str,
     ) -> None:
         self.config = config
@@ -57,6 +64,8 @@ class Cluster:
         self._links = links
         self._proposer = proposer
         self._upkeep = upkeep
+        self._members = members
+        self._certificates = certificates
         self._audit_failure = audit_failure
         self._start_s = time.time()
 
@@ -79,6 +88,9 @@ class Cluster:
             key_count=key_count,
             version=version("qkms-node"),
             start_s=self._start_s,
+            warnings=self._certificates.warnings,
+            certificate_expire_ms=self._certificates.expire_ms,
+            enrol_address=_enrol_address(self.config),
             audit=self._audit_failure(),
         )
 
@@ -92,6 +104,17 @@ class Cluster:
         self._guard.require(principal, "links.list")
         return {peer: self._links.observations.get(peer) for peer in sorted(self._links.peers)}
 
+    def sae_ids(self) -> tuple[str, dict[str, str]]:
+        """This node's name towards its KME, and those of its peers by node id."""
+        with self._store.view() as state:
+            peers = self._members.peers(state)
+            return self._members.sae_id(state), {n: m.sae_id for n, m in peers.items()}
+
     def link_problem(self, peer: str) -> str:
         """Why a link would not be used now; empty when it would."""
         return self._links.problem(peer)
+
+
+def _enrol_address(config: Config) -> str:
+    enrol = config.enrol
+    return "" if enrol is None else enrol.address or enrol.listen

@@ -154,6 +154,8 @@ class _KeyEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyEvent
     """A version changed state."""
     ROOT_ACTIVATED: _KeyEventType.ValueType  # 4
     """Root epoch activated (name is `rootEpochs/{n}`)."""
+    MEMBER_CHANGED: _KeyEventType.ValueType  # 20
+    """A member was added, promoted or removed (`name` is members/{node_id})."""
 
 class KeyEventType(_KeyEventType, metaclass=_KeyEventTypeEnumTypeWrapper): ...
 
@@ -165,6 +167,8 @@ VERSION_STATE_CHANGED: KeyEventType.ValueType  # 3
 """A version changed state."""
 ROOT_ACTIVATED: KeyEventType.ValueType  # 4
 """Root epoch activated (name is `rootEpochs/{n}`)."""
+MEMBER_CHANGED: KeyEventType.ValueType  # 20
+"""A member was added, promoted or removed (`name` is members/{node_id})."""
 Global___KeyEventType: _TypeAlias = KeyEventType  # noqa: Y015
 
 @_typing.final

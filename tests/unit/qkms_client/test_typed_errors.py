@@ -56,6 +56,12 @@ WIRE_REASONS = {
     "RATE_LIMITED": errors.RateLimited,
     "AUDIT_UNAVAILABLE": errors.AuditUnavailable,
     "INTERNAL": errors.InternalError,
+    "MEMBER_NOT_FOUND": errors.MemberNotFound,
+    "MEMBER_EXISTS": errors.MemberExists,
+    "MEMBER_NOT_READY": errors.MemberNotReady,
+    "MEMBER_LIMIT": errors.MemberLimit,
+    "LAST_VOTER": errors.LastVoter,
+    "NOT_FOUNDED": errors.NotFounded,
 }
 
 

@@ -112,7 +112,7 @@ async def test_health_over_http_tells_reads_from_writes(tmp_path: Path, metrics:
         node.replica.cut()
         await healthy(metrics, "write", 503)
         status, body = await get(metrics, "/health/read")
-        assert (status, json.loads(body)) == (200, {"read": True, "write": False})
+        assert (status, json.loads(body)) == (200, {"read": True, "write": False, "certificate": True})
         assert (await get(metrics, "/health/live"))[0] == 200
         assert (await get(metrics, "/health/other"))[0] == 404
         assert (await get(metrics, "/metrics", "POST"))[0] == 405
