@@ -1,9 +1,11 @@
-"""What a node does unasked: register, open shares, lead the seeding, pass time on.
+"""What a node does unasked: register, open shares and staged versions, lead the seeding, pass time on.
 
 One loop. It wakes when the ledger changes or a short period ends, wipes what
-was destroyed, and calls the voter's and, while this node leads, the seeder's
-next step. All are idempotent, so waking too often or failing half-way does no
-harm; an error is logged, shown in the status, and tried again.
+was destroyed, and calls the next step of the voter and the witness and, while
+this node leads, of the seeder. All are idempotent, so waking too often or
+failing half-way does no harm; an error is logged, shown in the status, and
+tried again. Keys are rotated by a loop of its own (`rotation`): drawing some
+kinds of them takes seconds.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ import structlog
 from qkms_node.consensus.replica import Replica, Role
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import AdvanceTime
+from qkms_node.service.evidence import Witness
 from qkms_node.service.links import Links
 from qkms_node.service.members import Members
 from qkms_node.service.membership import Membership
@@ -46,6 +49,7 @@ class Upkeep:
         members: Members,
         membership: Membership,
         links: Links,
+        witness: Witness,
     ) -> None:
         self._replica = replica
         self._store = store
@@ -57,6 +61,7 @@ class Upkeep:
         self._members = members
         self._membership = membership
         self._links = links
+        self._witness = witness
         self._trouble = ""
 
     @property
@@ -96,6 +101,7 @@ class Upkeep:
         else:
             await self._voter.register()
             await self._voter.catch_up()
+            await self._witness.step()
         if not leads:
             return
         await self._membership.step(self._now_ms())
