@@ -11,6 +11,7 @@ from qkms_client.cli.kem import decapsulate, encapsulate
 from qkms_client.cli.keys import keys
 from qkms_client.cli.lifecycle import LIFECYCLE
 from qkms_client.cli.members import cluster
+from qkms_client.cli.rewrap_file import rewrap_file
 from qkms_client.cli.session import session
 from qkms_client.cli.signing import mac, public_key, sign, verify, verify_mac
 from qkms_client.cli.transport import TRANSPORT
@@ -51,5 +52,5 @@ for command in (*LIFECYCLE, *TRANSPORT):
     keys.add_command(command)
 for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root, cluster):
     main.add_command(command)
-for command in (rewrap, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
+for command in (rewrap, rewrap_file, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
     main.add_command(command)
