@@ -9,6 +9,19 @@
 in `qkms_client.errors`, records in `qkms_client.types`.
 """
 
+from qkms_client.access_types import (
+    AccessRole,
+    AuditAnchor,
+    AuditChain,
+    AuditRecord,
+    AuditVerdict,
+    Explanation,
+    Grant,
+    Policy,
+    RateLimit,
+    Rule,
+    Tenant,
+)
 from qkms_client.aio.client import AsyncClient
 from qkms_client.aio.watch import AsyncKeyWatch
 from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, linearizable
@@ -59,10 +72,15 @@ from qkms_client.types import (
 
 __all__ = [
     "STALE_OK",
+    "AccessRole",
     "Activation",
     "Algorithm",
     "AsyncClient",
     "AsyncKeyWatch",
+    "AuditAnchor",
+    "AuditChain",
+    "AuditRecord",
+    "AuditVerdict",
     "Client",
     "Consistency",
     "DataKey",
@@ -73,8 +91,10 @@ __all__ = [
     "Encrypted",
     "EstablishedSession",
     "EventType",
+    "Explanation",
     "ExportedMaterial",
     "Grade",
+    "Grant",
     "Header",
     "ImportParameters",
     "Invitation",
@@ -91,16 +111,20 @@ __all__ = [
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",
+    "Policy",
     "Profile",
     "PublicKey",
     "PublicKeyFormat",
     "QkmsError",
+    "RateLimit",
     "Rewrapped",
     "RootRotation",
     "Rotation",
+    "Rule",
     "Session",
     "Signature",
     "Staging",
+    "Tenant",
     "Verification",
     "VersionState",
     "at_least",

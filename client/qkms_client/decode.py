@@ -235,6 +235,7 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
         certificate_expire_time=_time(message.certificate_expire_time),
         warnings=tuple(message.warnings),
         enrol_address=message.enrol_address,
+        audit=message.audit,
         header=head,
     )
 
@@ -269,6 +270,11 @@ def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
         activate_time=_time(message.activate_time),
         reason=message.reason,
     )
+
+
+def moment(message: Timestamp) -> datetime | None:
+    """A timestamp; None when it is absent."""
+    return _time(message)
 
 
 def _time(message: Timestamp) -> datetime | None:

@@ -268,6 +268,7 @@ class NodeStatus:
     certificate_expire_time: datetime | None = None
     warnings: tuple[str, ...] = ()
     enrol_address: str = ""
+    audit: str = ""
     header: Header | None = field(default=None, compare=False, repr=False)
 
 

@@ -35,6 +35,12 @@ SESSION_TRANSCRIPT = b"qkms/session-transcript/v1"
 SESSION_KEYS = b"qkms/session-keys/v1"
 SESSION_CONFIRM = b"qkms/session-confirm/v1"
 SESSION_FINGERPRINT = b"qkms/session-fingerprint/v1"
+# Audit (qkms.audit)
+AUDIT_MUTATIONS = b"qkms/audit-mutations/v1"
+AUDIT_CALLS = b"qkms/audit-calls/v1"
+AUDIT_LINK = b"qkms/audit-link/v1"
+AUDIT_KEY = b"qkms/audit-key/v1"
+AUDIT_ANCHOR = b"qkms/audit-anchor/v1"
 
 MAX_PART = 0xFFFF
 MAX_NUMBER = 0xFFFF_FFFF_FFFF_FFFF

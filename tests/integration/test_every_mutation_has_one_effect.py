@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from qkms.v1 import key_pb2 as keys
+from qkms.v1 import policy_pb2 as policies
 from qkms.v1 import session_pb2 as sessions
 from qkms.wrapping import Method, wrap
 from qkms_chaos.cluster.waits import NotYet, wait_for
@@ -37,7 +38,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 OPERATOR = Identity("operator", "operator")
 PAYMENTS, LEDGER = Identity("service", "payments"), Identity("service", "ledger")
 RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
-SETTINGS = {"node": {"raft": {"snapshot_after_entries": 10, "keep_entries": 2}}}
+# An anchor of the audit is a write: none but the one asked for may come between two looks at the revision.
+SETTINGS = {
+    "node": {"raft": {"snapshot_after_entries": 10, "keep_entries": 2}, "audit": {"anchor_every_ms": 3_600_000}}
+}
 
 
 def methods() -> Iterator[tuple[str, Any]]:
@@ -273,6 +277,104 @@ def _(api: Api) -> dict[str, Any]:
     token = bytes(range(32))
     api.do("ClusterService/AddMember", **_add_member(api, 13, token))
     return {"node_id": "node-13", "token": token, "csr": make_csr("qkms.dev", "node-13")[1]}
+
+
+RULES = [policies.Rule(effect=policies.ALLOW, actions=["crypto.*"])]
+
+
+def _fresh() -> str:
+    return f"n-{uuid.uuid4().hex[:12]}"
+
+
+def _policy(api: Api) -> str:
+    """A new policy's id."""
+    policy_id = _fresh()
+    api.do("PolicyService/CreatePolicy", policy_id=policy_id, rules=RULES)
+    return policy_id
+
+
+def _role(api: Api) -> tuple[str, str]:
+    """The ids of a new role and of its policy."""
+    role_id, policy_id = _fresh(), _policy(api)
+    named = [f"policies/{policy_id}"]
+    api.do("PolicyService/CreateRole", role_id=role_id, principals=["nobody"], policies=named)
+    return role_id, policy_id
+
+
+def _tenant(api: Api) -> str:
+    """A new tenant's id."""
+    tenant_id = _fresh()
+    api.do("PolicyService/CreateTenant", tenant_id=tenant_id, max_keys=1)
+    return tenant_id
+
+
+def _grant(api: Api) -> dict[str, Any]:
+    """What a new grant is made of."""
+    made = {"grantee": PAYMENTS.uri, "actions": ["keys.get"], "keys": [api.key()], "ttl": {"seconds": 3600}}
+    return {"grant_id": str(uuid.uuid4()), **made}
+
+
+@scenario("PolicyService/CreatePolicy")
+def _(api: Api) -> dict[str, Any]:
+    return {"policy_id": _fresh(), "rules": RULES}
+
+
+@scenario("PolicyService/UpdatePolicy")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"policies/{_policy(api)}", "rules": RULES, "description": "changed"}
+
+
+@scenario("PolicyService/DeletePolicy")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"policies/{_policy(api)}"}
+
+
+@scenario("PolicyService/CreateRole")
+def _(api: Api) -> dict[str, Any]:
+    return {"role_id": _fresh(), "principals": ["nobody"], "policies": [f"policies/{_policy(api)}"]}
+
+
+@scenario("PolicyService/UpdateRole")
+def _(api: Api) -> dict[str, Any]:
+    role_id, policy_id = _role(api)
+    return {"name": f"roles/{role_id}", "principals": ["none"], "policies": [f"policies/{policy_id}"]}
+
+
+@scenario("PolicyService/DeleteRole")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"roles/{_role(api)[0]}"}
+
+
+@scenario("PolicyService/CreateTenant")
+def _(api: Api) -> dict[str, Any]:
+    return {"tenant_id": _fresh(), "max_keys": 1}
+
+
+@scenario("PolicyService/UpdateTenant")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"tenants/{_tenant(api)}", "max_versions": 5}
+
+
+@scenario("PolicyService/DeleteTenant")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"tenants/{_tenant(api)}"}
+
+
+@scenario("PolicyService/CreateGrant")
+def _(api: Api) -> dict[str, Any]:
+    return _grant(api)
+
+
+@scenario("PolicyService/RevokeGrant")
+def _(api: Api) -> dict[str, Any]:
+    made = _grant(api)
+    api.do("PolicyService/CreateGrant", **made)
+    return {"name": f"grants/{made['grant_id']}"}
+
+
+@scenario("AuditService/AnchorAudit")
+def _(api: Api) -> dict[str, Any]:
+    return {"node_id": api.world.observer.wait_leader()}
 
 
 def _offer(pending: PendingSession) -> dict[str, Any]:

@@ -168,3 +168,8 @@ def input_file(command: Command) -> Command:
 def output_file(command: Command) -> Command:
     """Adds --out."""
     return click.option("--out", "target", default="-", help="New file to write. Default: stdout.")(command)
+
+
+def etag(command: Command) -> Command:
+    """Adds --etag."""
+    return click.option("--etag", help="Refuse when the record has another one.")(command)

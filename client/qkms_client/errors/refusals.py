@@ -205,10 +205,10 @@ class DeletionProtected(QkmsError):
 
 
 class EtagMismatch(Conflict):
-    """The key has changed since it was read."""
+    """What is to be changed was changed since its etag was read."""
 
     default_reason = "ETAG_MISMATCH"
-    advice = "read the key again and decide whether the change is still wanted"
+    advice = "read it again and decide whether the change is still wanted"
 
 
 class NotExportable(QkmsError):
@@ -277,3 +277,87 @@ class InternalError(QkmsError):
 
     default_reason = "INTERNAL"
     advice = "give the incident number to the operator of the node"
+
+
+class PolicyNotFound(QkmsError):
+    """There is no such policy."""
+
+    default_reason = "POLICY_NOT_FOUND"
+    advice = "check the name, or create the policy"
+
+
+class RoleNotFound(QkmsError):
+    """There is no such role."""
+
+    default_reason = "ROLE_NOT_FOUND"
+    advice = "check the name, or create the role"
+
+
+class TenantNotFound(QkmsError):
+    """There is no such tenant."""
+
+    default_reason = "TENANT_NOT_FOUND"
+    advice = "check the name, or create the tenant"
+
+
+class GrantNotFound(QkmsError):
+    """There is no such grant; it may have expired."""
+
+    default_reason = "GRANT_NOT_FOUND"
+    advice = "list the grants"
+
+
+class PolicyExists(QkmsError):
+    """The policy exists already."""
+
+    default_reason = "POLICY_EXISTS"
+    advice = "update the existing policy, or choose another id"
+
+
+class RoleExists(QkmsError):
+    """The role exists already."""
+
+    default_reason = "ROLE_EXISTS"
+    advice = "update the existing role, or choose another id"
+
+
+class TenantExists(QkmsError):
+    """The tenant exists already."""
+
+    default_reason = "TENANT_EXISTS"
+    advice = "update the existing tenant, or choose another id"
+
+
+class GrantExists(QkmsError):
+    """The grant exists already."""
+
+    default_reason = "GRANT_EXISTS"
+    advice = "choose another grant id"
+
+
+class PolicyInUse(QkmsError):
+    """A role names the policy."""
+
+    default_reason = "POLICY_IN_USE"
+    advice = "take the policy out of the roles first"
+
+
+class QuotaExceeded(QkmsError):
+    """A quota is used up; the metadata say whose and which."""
+
+    default_reason = "QUOTA_EXCEEDED"
+    advice = "destroy or close what is not needed, or ask for a higher quota"
+
+
+class AuditKeyUnknown(QkmsError):
+    """The node's audit key cannot be opened, or is not registered."""
+
+    default_reason = "AUDIT_KEY_UNKNOWN"
+    advice = "see the node's status; restore its key file"
+
+
+class AuditBroken(QkmsError):
+    """A node's audit was altered, or cut off behind an anchor."""
+
+    default_reason = "AUDIT_BROKEN"
+    advice = "verify the audit of that node, and keep its files as they are"

@@ -8,6 +8,22 @@ node rather than letting it diverge.
 
 import msgspec
 
+from qkms_node.ledger.access_commands import (
+    AnchorAudit,
+    CreateGrant,
+    CreatePolicy,
+    CreateRole,
+    CreateTenant,
+    DeletePolicy,
+    DeleteRole,
+    DeleteTenant,
+    RegisterAuditKey,
+    RevokeGrant,
+    UpdatePolicy,
+    UpdateRole,
+    UpdateTenant,
+)
+from qkms_node.ledger.access_records import AnchorRecord, GrantRecord, PolicyRecord, RoleRecord, TenantRecord
 from qkms_node.ledger.command import Command, Mutation, Request
 from qkms_node.ledger.key_commands import (
     AbortVersion,
@@ -68,6 +84,7 @@ __all__ = [
     "ActivateVersion",
     "AddMember",
     "AdvanceTime",
+    "AnchorAudit",
     "AnswerSession",
     "AnyCommand",
     "CloseSession",
@@ -76,8 +93,15 @@ __all__ = [
     "ConfirmRoot",
     "ConfirmSession",
     "ConfirmVersion",
+    "CreateGrant",
     "CreateKey",
+    "CreatePolicy",
+    "CreateRole",
+    "CreateTenant",
     "DeleteKey",
+    "DeletePolicy",
+    "DeleteRole",
+    "DeleteTenant",
     "DestroyVersion",
     "DisableKey",
     "DisableVersion",
@@ -93,6 +117,7 @@ __all__ = [
     "Outcome",
     "PromoteMember",
     "RedeemToken",
+    "RegisterAuditKey",
     "RegisterNode",
     "RejectShare",
     "RejectVersion",
@@ -101,6 +126,7 @@ __all__ = [
     "Request",
     "RequestRoot",
     "RestoreVersion",
+    "RevokeGrant",
     "RotateKey",
     "SettleHandover",
     "StageRoot",
@@ -108,6 +134,9 @@ __all__ = [
     "TransferLeadership",
     "UnknownCommand",
     "UpdateKey",
+    "UpdatePolicy",
+    "UpdateRole",
+    "UpdateTenant",
     "ValidateVersion",
     "decode_command",
     "decode_outcome",
@@ -151,6 +180,19 @@ AnyCommand = (
     | AnswerSession
     | ConfirmSession
     | CloseSession
+    | CreatePolicy
+    | UpdatePolicy
+    | DeletePolicy
+    | CreateRole
+    | UpdateRole
+    | DeleteRole
+    | CreateTenant
+    | UpdateTenant
+    | DeleteTenant
+    | CreateGrant
+    | RevokeGrant
+    | AnchorAudit
+    | RegisterAuditKey
     | RegisterNode
     | StageRoot
     | ConfirmRoot
@@ -191,6 +233,11 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     wrapping: WrappingRecord | None = None
     member: MemberRecord | None = None
     certificate: bytes = b""
+    policy: PolicyRecord | None = None
+    role: RoleRecord | None = None
+    tenant: TenantRecord | None = None
+    grant: GrantRecord | None = None
+    anchor: AnchorRecord | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -48,6 +48,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             key_count=view.key_count,
             version=view.version,
             start_time=messages.timestamp(int(view.start_s * 1000)),
+            audit=view.audit,
             members=[member_messages.member(view) for view in self._roster.seen()],
             warnings=view.warnings,
             certificate_expire_time=messages.timestamp(view.certificate_expire_ms),

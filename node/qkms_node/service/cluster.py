@@ -1,6 +1,7 @@
 """Use cases of ClusterService and QkdService: what this node is and sees."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -35,6 +36,7 @@ class NodeView:
     warnings: tuple[str, ...]
     certificate_expire_ms: int
     enrol_address: str
+    audit: str = ""
 
 
 class Cluster:
@@ -52,6 +54,7 @@ class Cluster:
         upkeep: Upkeep,
         members: Members,
         certificates: Certificates,
+        audit_failure: Callable[[], str] = str,
     ) -> None:
         self.config = config
         self._guard = guard
@@ -63,6 +66,7 @@ class Cluster:
         self._upkeep = upkeep
         self._members = members
         self._certificates = certificates
+        self._audit_failure = audit_failure
         self._start_s = time.time()
 
     def status(self, principal: str) -> NodeView:
@@ -87,6 +91,7 @@ class Cluster:
             warnings=self._certificates.warnings,
             certificate_expire_ms=self._certificates.expire_ms,
             enrol_address=_enrol_address(self.config),
+            audit=self._audit_failure(),
         )
 
     async def rotate_root(self, request: Request, expected_epoch: int) -> Outcome:

@@ -80,6 +80,13 @@ class Versions:
             )
         return scheme
 
+    def grade(self, key_id: str, number: int = 0) -> int:
+        """The grade of a version, `number` 0: the primary one; 0 when there is no such version here."""
+        with self._store.view() as state:
+            key = state.keys.get(key_id)
+            version = state.versions.get((key_id, number or key.primary)) if key else None
+        return int(version.grade) if version else 0
+
     def primary_number(self, key_id: str) -> int:
         """The number of the primary version. Raises QkmsError KEY_NOT_FOUND, NO_PRIMARY_VERSION and the like."""
         with self._store.view() as state:

@@ -7,7 +7,18 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 MODULES = sorted([*(ROOT / "proto" / "qkms").glob("*.py"), *(ROOT / "node" / "qkms_node" / "keys").glob("*.py")])
-ALLOWED = {"abc", "cryptography", "hashlib", "hmac", "dataclasses", "enum", "typing", "types", "collections"}
+ALLOWED = {
+    "abc",
+    "collections",
+    "cryptography",
+    "dataclasses",
+    "enum",
+    "hashlib",
+    "hmac",
+    "json",
+    "types",
+    "typing",
+}
 OWN = ("qkms.", "qkms_node.keys.")
 
 

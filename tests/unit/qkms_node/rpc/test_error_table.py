@@ -35,7 +35,12 @@ def raised_codes() -> set[str]:
     named = re.findall(r'code="([A-Z_]+)"', source)
     chosen = re.findall(r'"(VERSION_[A-Z]+)" if ', source) + re.findall(r'else "(VERSION_[A-Z]+)"', source)
     classes = ["CSR_REFUSED"] if "CsrRefused.code" in source else []
-    return {*direct, *named, *chosen, *classes}
+    # access_rules makes a code of a collection's name and of what happened.
+    collections = re.findall(r'"(POLICY|ROLE|TENANT|GRANT)"', source)
+    made = [
+        f"{c}_{end}" for c in collections for end in re.findall(r'f"{_SINGULAR\[collection\]}_([A-Z_]+)"', source)
+    ]
+    return {*direct, *named, *chosen, *classes, *made}
 
 
 def test_the_table_and_the_code_agree() -> None:
