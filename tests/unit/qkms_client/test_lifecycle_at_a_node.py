@@ -16,6 +16,7 @@ from qkms.wrapping import Method, wrap
 from qkms_client import AsyncClient, Grade, KeyState, VersionState, linearizable
 from qkms_client import errors as e
 from qkms_client.testing import MemoryServer
+from qkms_node.config import Rule
 
 NOW = timedelta(0)
 MATERIAL = bytes(range(32))
@@ -309,3 +310,18 @@ async def test_many_ciphertexts_are_rewrapped_in_their_order_until_one_fails(kms
     with pytest.raises(e.CiphertextRejected):
         await rewrapped([*sealed[:5], sealed[5][:-1] + bytes([sealed[5][-1] ^ 1]), *sealed[6:]])
     assert len(given) == 5
+
+
+async def test_what_a_caller_may_not_see_takes_no_room_in_a_page(kind: str) -> None:
+    rules = (
+        Rule(principals=("*",), actions=("*",)),
+        Rule(principals=("*service/reader",), actions=("*",), keys=("hidden-*",), effect="deny"),
+    )
+    with MemoryServer(rules) as server:
+        owner, reader = (Sdk(server.profile(name), kind) for name in ("payments", "reader"))
+        for name in ("a", "hidden-1", "hidden-2", "hidden-3", "z"):
+            await owner("create_key", name)
+        assert await listed(reader) == ["a", "z"]
+        assert await listed(owner) == ["a", "hidden-1", "hidden-2", "hidden-3", "z"]
+        await owner.close()
+        await reader.close()
