@@ -9,6 +9,19 @@
 in `qkms_client.errors`, records in `qkms_client.types`.
 """
 
+from qkms_client.access_types import (
+    AccessRole,
+    AuditAnchor,
+    AuditChain,
+    AuditRecord,
+    AuditVerdict,
+    Explanation,
+    Grant,
+    Policy,
+    RateLimit,
+    Rule,
+    Tenant,
+)
 from qkms_client.aio.client import AsyncClient
 from qkms_client.aio.watch import AsyncKeyWatch
 from qkms_client.consistency import STALE_OK, Consistency, at_least, bounded, linearizable
@@ -23,17 +36,21 @@ from qkms_client.secret import (
     DerivedKey,
     Encapsulated,
     EstablishedSession,
+    ExportedMaterial,
 )
 from qkms_client.sync.client import Client
 from qkms_client.sync.watch import KeyWatch
 from qkms_client.types import (
+    Activation,
     Algorithm,
     Encrypted,
     EventType,
     Grade,
     Header,
+    ImportParameters,
     Key,
     KeyEvent,
+    KeyState,
     KeyVersion,
     Link,
     Mac,
@@ -48,15 +65,22 @@ from qkms_client.types import (
     Rotation,
     Session,
     Signature,
+    Staging,
     Verification,
     VersionState,
 )
 
 __all__ = [
     "STALE_OK",
+    "AccessRole",
+    "Activation",
     "Algorithm",
     "AsyncClient",
     "AsyncKeyWatch",
+    "AuditAnchor",
+    "AuditChain",
+    "AuditRecord",
+    "AuditVerdict",
     "Client",
     "Consistency",
     "DataKey",
@@ -67,11 +91,16 @@ __all__ = [
     "Encrypted",
     "EstablishedSession",
     "EventType",
+    "Explanation",
+    "ExportedMaterial",
     "Grade",
+    "Grant",
     "Header",
+    "ImportParameters",
     "Invitation",
     "Key",
     "KeyEvent",
+    "KeyState",
     "KeyVersion",
     "KeyWatch",
     "Link",
@@ -82,15 +111,20 @@ __all__ = [
     "NodeStatus",
     "OutcomeUnknown",
     "PendingSession",
+    "Policy",
     "Profile",
     "PublicKey",
     "PublicKeyFormat",
     "QkmsError",
+    "RateLimit",
     "Rewrapped",
     "RootRotation",
     "Rotation",
+    "Rule",
     "Session",
     "Signature",
+    "Staging",
+    "Tenant",
     "Verification",
     "VersionState",
     "at_least",

@@ -35,6 +35,16 @@ def key(message: key_pb2.Key, head: t.Header, replayed: bool = False) -> t.Key:
         labels=dict(message.labels),
         etag=message.etag,
         revision=message.revision,
+        state=t.KeyState(message.state),
+        staged_version=message.staged_version,
+        rotation_period=message.rotation_period.ToTimedelta() if message.HasField("rotation_period") else None,
+        next_rotation_time=time(message.next_rotation_time),
+        min_decrypt_version=message.min_decrypt_version,
+        min_encrypt_version=message.min_encrypt_version,
+        deletion_protection=message.deletion_protection,
+        exportable=message.exportable,
+        allow_compromised_decrypt=message.allow_compromised_decrypt,
+        delete_time=time(message.delete_time),
         replayed=replayed,
         header=head,
     )
@@ -52,6 +62,33 @@ def version(message: key_pb2.KeyVersion, head: t.Header, replayed: bool = False)
         activate_time=time(message.activate_time),
         destroy_time=time(message.destroy_time),
         qkd_key_ids=tuple(message.qkd_key_ids),
+        staging=_staging(message.staging) if message.HasField("staging") else None,
+        compromise_time=time(message.compromise_time),
+        reason=message.reason,
+        replayed=replayed,
+        header=head,
+    )
+
+
+def _staging(message: key_pb2.Staging) -> t.Staging:
+    return t.Staging(
+        revision=message.revision,
+        stage_time=time(message.stage_time),
+        activate_after_time=time(message.activate_after_time),
+        voters=tuple(message.voters),
+        confirmed=dict(message.confirmed),
+        validate_time=time(message.validate_time),
+        rejected=dict(message.rejected),
+    )
+
+
+def import_parameters(message: key_pb2.ImportParameters, head: t.Header, replayed: bool) -> t.ImportParameters:
+    """The public side of an import."""
+    return t.ImportParameters(
+        name=message.name,
+        method=message.method,
+        public_key=message.public_key,
+        expire_time=time(message.expire_time),
         replayed=replayed,
         header=head,
     )
@@ -206,6 +243,7 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
         certificate_expire_time=time(message.certificate_expire_time),
         warnings=tuple(message.warnings),
         enrol_address=message.enrol_address,
+        audit=message.audit,
         header=head,
     )
 

@@ -14,6 +14,7 @@ from qkms_client.enums import (
     EpochState,
     EventType,
     Grade,
+    KeyState,
     Level,
     LinkState,
     MemberRole,
@@ -39,6 +40,16 @@ class Key:
     labels: dict[str, str]
     etag: str
     revision: int
+    state: KeyState = KeyState.ENABLED
+    staged_version: int = 0
+    rotation_period: timedelta | None = None
+    next_rotation_time: datetime | None = None
+    min_decrypt_version: int = 0
+    min_encrypt_version: int = 0
+    deletion_protection: bool = False
+    exportable: bool = False
+    allow_compromised_decrypt: bool = False
+    delete_time: datetime | None = None
     replayed: bool = field(default=False, compare=False)
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -46,6 +57,22 @@ class Key:
     def key_id(self) -> str:
         """The name without its collection."""
         return self.name.removeprefix("keys/")
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The evidence that a staged version is sound: voters that opened it, and the revision each had applied.
+
+    `rejected`: voters that could not open it when it was active already, and why.
+    """
+
+    revision: int
+    stage_time: datetime | None
+    activate_after_time: datetime | None
+    voters: tuple[str, ...]
+    confirmed: dict[str, int]
+    validate_time: datetime | None
+    rejected: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,6 +88,39 @@ class KeyVersion:
     activate_time: datetime | None
     destroy_time: datetime | None
     qkd_key_ids: tuple[str, ...]
+    staging: Staging | None = None
+    compromise_time: datetime | None = None
+    reason: str = ""
+    replayed: bool = field(default=False, compare=False)
+    header: Header | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation: the key after it, and its new primary version.
+
+    `already_active`: the version was primary before; nothing changed.
+    """
+
+    key: Key
+    version: KeyVersion
+    replayed: bool
+    already_active: bool
+    request_id: str
+    header: Header | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ImportParameters:
+    """A one-time public key (RSA: DER SubjectPublicKeyInfo; ML-KEM: 1184 bytes) to wrap material under.
+
+    `name` is passed back with the wrapped material, and is the purpose that it is wrapped for.
+    """
+
+    name: str
+    method: int
+    public_key: bytes
+    expire_time: datetime | None
     replayed: bool = field(default=False, compare=False)
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -234,6 +294,7 @@ class NodeStatus:
     certificate_expire_time: datetime | None = None
     warnings: tuple[str, ...] = ()
     enrol_address: str = ""
+    audit: str = ""
     header: Header | None = field(default=None, compare=False, repr=False)
 
 
@@ -248,6 +309,7 @@ class RootRotation:
 
 
 __all__ = [
+    "Activation",
     "Algorithm",
     "Encrypted",
     "EpochState",
@@ -255,8 +317,10 @@ __all__ = [
     "EventType",
     "Grade",
     "Header",
+    "ImportParameters",
     "Key",
     "KeyEvent",
+    "KeyState",
     "KeyVersion",
     "Level",
     "Link",
@@ -277,6 +341,7 @@ __all__ = [
     "Session",
     "SessionState",
     "Signature",
+    "Staging",
     "Verification",
     "VersionState",
 ]

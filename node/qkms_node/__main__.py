@@ -111,7 +111,6 @@ def _add_join(commands: Any) -> None:
         command.add_argument(f"--{name}", default="", metavar="HOST:PORT", help=what)
     command.add_argument("--kme-id", default="", help="this site's KME, for messages")
     command.add_argument("--kme-url", default="", metavar="URL", help="https://host:port of this site's KME")
-    command.add_argument("--trust-domain", default="qkms.dev", help="of the cluster's SPIFFE ids")
 
 
 def _join(arguments: argparse.Namespace) -> None:
@@ -124,7 +123,6 @@ def _join(arguments: argparse.Namespace) -> None:
         enrol_listen=arguments.enrol_listen,
         kme_id=arguments.kme_id,
         kme_url=arguments.kme_url,
-        trust_domain=arguments.trust_domain,
     )
     try:
         config = join(token, arguments.server, arguments.ca_fingerprint, place)

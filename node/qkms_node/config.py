@@ -159,9 +159,20 @@ class Rule(_Section, frozen=True):
 
 
 class AccessSection(_Section, frozen=True):
-    """[access] what no rule allows is refused."""
+    """[access] what no rule allows is refused. `admin`: principals (patterns) that may always manage
+    policies, roles, tenants and grants, whatever the ledger says, so that nobody is locked out."""
 
     rules: tuple[Rule, ...] = ()
+    admin: tuple[str, ...] = ()
+
+
+class AuditSection(_Section, frozen=True):
+    """[audit] `on_failure`: what a node does while it cannot write its audit. `rotate_bytes`: when a
+    file of calls is followed by the next. `anchor_every_ms`: how often its head goes into the ledger."""
+
+    on_failure: Literal["refuse", "warn"] = "refuse"
+    rotate_bytes: Annotated[int, msgspec.Meta(ge=4_096)] = 16 * 1024 * 1024
+    anchor_every_ms: Milliseconds = 60_000
 
 
 class LimitsSection(_Section, frozen=True):
@@ -206,6 +217,7 @@ class Config(_Section, frozen=True):
     enrol: EnrolSection | None = None
     root: RootSection = RootSection()
     access: AccessSection = AccessSection()
+    audit: AuditSection = AuditSection()
     limits: LimitsSection = LimitsSection()
     metrics: MetricsSection | None = None
     tracing: TracingSection | None = None

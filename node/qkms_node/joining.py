@@ -15,6 +15,7 @@ only CA and pair are replaced: so a node whose certificate has expired returns.
 
 import base64
 import binascii
+import re
 import socket
 import ssl
 import tomllib
@@ -27,6 +28,7 @@ import grpc
 import msgspec
 import tomli_w
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 
 from qkms.v1 import enrol_pb2 as pb
@@ -56,7 +58,6 @@ class Place:
     enrol_listen: str = ""
     kme_id: str = ""
     kme_url: str = ""
-    trust_domain: str = "qkms.dev"
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ def join(token: str, server: str, fingerprint: str, place: Place) -> Path:
     """Makes the folder, or renews its certificate; returns its node.toml. Raises JoinFailed."""
     node_id, secret = parse_token(token)
     _check_folder(place.folder / "node.toml", node_id)
-    ca = trusted_ca(server, fingerprint)
+    ca, trust_domain = trusted_ca(server, fingerprint)
     place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pending = _pending(place, node_id)
+    pending = _pending(place, node_id, trust_domain)
     response = _enrol(server, ca, pending, secret)
-    return _settle(place, pending, response, ca)
+    return _settle(place, pending, response, ca, trust_domain)
 
 
 def _check_folder(config: Path, node_id: str) -> None:
@@ -110,19 +111,37 @@ def parse_token(token: str) -> tuple[str, bytes]:
     return node_id, secret
 
 
-def trusted_ca(server: str, fingerprint: str) -> bytes:
-    """The CA (PEM) of this fingerprint, from the certificates that the server shows. Raises JoinFailed."""
+def trusted_ca(server: str, fingerprint: str) -> tuple[bytes, str]:
+    """The CA (PEM) of this fingerprint, from the certificates that the server shows, and the trust domain of
+    the node that it is. Raises JoinFailed.
+    """
     wanted = fingerprint.replace(":", "").strip().lower()
     if len(wanted) != 64:
         raise JoinFailed("--ca-fingerprint: it is SHA-256, 64 hexadecimal digits, as qkms cluster add printed it")
-    for der in _shown(server):
-        certificate = x509.load_der_x509_certificate(der)
+    shown = [x509.load_der_x509_certificate(der) for der in _shown(server)]
+    for certificate in shown:
         if certificate.fingerprint(hashes.SHA256()).hex() == wanted:
-            return certificate.public_bytes(serialization.Encoding.PEM)
+            return certificate.public_bytes(serialization.Encoding.PEM), _trust_domain(
+                server, shown[0], certificate
+            )
     raise JoinFailed(
         f"{server} shows no CA with this fingerprint: it is not of this cluster, or somebody stands in between. "
         "Nothing was sent to it"
     )
+
+
+def _trust_domain(server: str, leaf: x509.Certificate, ca: x509.Certificate) -> str:
+    """The host part of a node's SPIFFE id. Raises JoinFailed for a server that is no node of the CA."""
+    try:
+        leaf.verify_directly_issued_by(ca)
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        [uri] = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        uri = ""
+    match = re.fullmatch(r"spiffe://([^/]+)/node/[^/]+", uri)
+    if match is None:
+        raise JoinFailed(f"{server} is no node of this cluster; nothing was sent to it")
+    return match[1]
 
 
 def _shown(server: str) -> list[bytes]:
@@ -151,7 +170,7 @@ def _chain(tls: ssl.SSLSocket) -> list[bytes]:
     return [certificate.public_bytes(_ssl.ENCODING_DER) for certificate in inner.get_unverified_chain()]
 
 
-def _pending(place: Place, node_id: str) -> _Pending:
+def _pending(place: Place, node_id: str, trust_domain: str) -> _Pending:
     """The request under way for this node, or a new one, written down."""
     path = place.folder / "join.json"
     if path.exists():
@@ -162,7 +181,7 @@ def _pending(place: Place, node_id: str) -> _Pending:
         if known.node_id != node_id:
             raise JoinFailed(f"{path} is of {known.node_id}; name another folder with --dir for {node_id}")
         return known
-    private_key, csr = make_csr(place.trust_domain, node_id)
+    private_key, csr = make_csr(trust_domain, node_id)
     pending = _Pending(str(uuid.uuid4()), node_id, csr, private_key)
     write_durably(path, msgspec.json.encode(pending), 0o600)
     return pending
@@ -181,7 +200,7 @@ def _enrol(server: str, ca: bytes, pending: _Pending, secret: bytes) -> pb.Enrol
             raise JoinFailed(f"{server}: {failed.details()}") from None
 
 
-def _settle(place: Place, pending: _Pending, response: pb.EnrolResponse, ca: bytes) -> Path:
+def _settle(place: Place, pending: _Pending, response: pb.EnrolResponse, ca: bytes, trust_domain: str) -> Path:
     folder = place.folder.resolve()
     files = _Files(folder / "ca.pem", folder / "node.pem", folder / "node.key")
     certificate = x509.load_der_x509_certificate(response.certificate)
@@ -192,7 +211,9 @@ def _settle(place: Place, pending: _Pending, response: pb.EnrolResponse, ca: byt
     config = folder / "node.toml"
     if not config.exists():
         write_durably(
-            config, tomli_w.dumps(_table(place, pending.node_id, response.shared_config)).encode(), 0o600
+            config,
+            tomli_w.dumps(_table(place, pending.node_id, trust_domain, response.shared_config)).encode(),
+            0o600,
         )
     try:
         load(config)
@@ -202,7 +223,7 @@ def _settle(place: Place, pending: _Pending, response: pb.EnrolResponse, ca: byt
     return config
 
 
-def _table(place: Place, node_id: str, shared: str) -> dict[str, Any]:
+def _table(place: Place, node_id: str, trust_domain: str, shared: str) -> dict[str, Any]:
     """The shared sections, with this machine's own added."""
     table = tomllib.loads(shared)
     me = next(m for m in table["cluster"]["members"] if m["id"] == node_id)
@@ -214,7 +235,7 @@ def _table(place: Place, node_id: str, shared: str) -> dict[str, Any]:
             "ca": "ca.pem",
             "certificate": "node.pem",
             "private_key": "node.key",
-            "trust_domain": place.trust_domain,
+            "trust_domain": trust_domain,
         },
         "seal": {"mode": "keyfile", "key_file": "seal.key"},
     }

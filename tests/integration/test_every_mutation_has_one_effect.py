@@ -15,11 +15,15 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import descriptor_pool
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from qkms.v1 import key_pb2 as keys
+from qkms.v1 import policy_pb2 as policies
 from qkms.v1 import session_pb2 as sessions
+from qkms.wrapping import Method, wrap
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
 from qkms_client import PendingSession
@@ -34,7 +38,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 OPERATOR = Identity("operator", "operator")
 PAYMENTS, LEDGER = Identity("service", "payments"), Identity("service", "ledger")
 RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
-SETTINGS = {"node": {"raft": {"snapshot_after_entries": 10, "keep_entries": 2}}}
+# An anchor of the audit is a write: none but the one asked for may come between two looks at the revision.
+SETTINGS = {
+    "node": {"raft": {"snapshot_after_entries": 10, "keep_entries": 2}, "audit": {"anchor_every_ms": 3_600_000}}
+}
 
 
 def methods() -> Iterator[tuple[str, Any]]:
@@ -74,14 +81,14 @@ class Api:
 
         return wait_for(f"an answer to {method} at {node}", answered, 60, 0.2)
 
-    def do(self, method: str, principal: Identity = OPERATOR, **fields: Any) -> Any:
+    def do(self, method: str, principal: Identity = OPERATOR, /, **fields: Any) -> Any:
         """A call of its own, not one that is repeated later."""
         return self.call(method, request_of(method, **fields), principal)
 
-    def key(self, versions: int = 1) -> str:
+    def key(self, versions: int = 1, **settings: Any) -> str:
         """A new key's name."""
         key_id = f"key-{uuid.uuid4().hex[:12]}"
-        self.do("KeyService/CreateKey", key_id=key_id, algorithm=keys.AES_256_GCM)
+        self.do("KeyService/CreateKey", key_id=key_id, algorithm=keys.AES_256_GCM, **settings)
         for version in range(1, versions):
             self.do("KeyService/RotateKey", name=f"keys/{key_id}", expected_primary_version=version)
         return f"keys/{key_id}"
@@ -102,7 +109,7 @@ class Api:
             channel.close()
 
 
-def request_of(method: str, **fields: Any) -> Message:
+def request_of(method: str, /, **fields: Any) -> Message:
     """A request with a fresh request id."""
     request: Message = GetMessageClass(MUTATIONS[method].input_type)(request_id=str(uuid.uuid4()), **fields)
     return request
@@ -157,6 +164,76 @@ def _(api: Api) -> dict[str, Any]:
     return {"name": name}
 
 
+@scenario("KeyService/CompromiseVersion")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"{api.key(2)}/versions/1", "reason": "lost"}
+
+
+@scenario("KeyService/UpdateKey")
+def _(api: Api) -> dict[str, Any]:
+    key = keys.Key(name=api.key(), labels={"team": "b"})
+    return {"key": key, "update_mask": FieldMask(paths=["labels"])}
+
+
+@scenario("KeyService/DisableKey")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": api.key()}
+
+
+@scenario("KeyService/EnableKey")
+def _(api: Api) -> dict[str, Any]:
+    name = api.key()
+    api.do("KeyService/DisableKey", name=name)
+    return {"name": name}
+
+
+@scenario("KeyService/DeleteKey")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": api.key(skip_initial_version=True)}
+
+
+@scenario("KeyService/StageVersion")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": api.key()}
+
+
+def _staged(api: Api) -> str:
+    """The name of a staged version of a key that does not wait for caches."""
+    return str(api.do("KeyService/StageVersion", name=api.key(max_staleness=Duration())).version.name)
+
+
+@scenario("KeyService/ValidateVersion")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": _staged(api)}
+
+
+@scenario("KeyService/ActivateVersion")
+def _(api: Api) -> dict[str, Any]:
+    name = _staged(api)
+    api.do("KeyService/ValidateVersion", name=name)
+    return {"name": name, "expected_primary_version": 1}
+
+
+@scenario("KeyService/AbortVersion")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": _staged(api), "reason": "a drill"}
+
+
+@scenario("KeyService/GetImportParameters")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": api.key(), "method": keys.MLKEM768_AES_KWP}
+
+
+@scenario("KeyService/ImportVersion")
+def _(api: Api) -> dict[str, Any]:
+    method = Method.MLKEM768_AES_KWP
+    parameters = api.do("KeyService/GetImportParameters", name=api.key(), method=int(method)).parameters
+    return {
+        "name": parameters.name,
+        "wrapped_material": wrap(method, parameters.public_key, bytes(range(32)), parameters.name),
+    }
+
+
 @scenario("ClusterService/RotateRoot")
 def _(api: Api) -> dict[str, Any]:
     (status, *_) = api.world.observer.wait_root(1).values()
@@ -200,6 +277,104 @@ def _(api: Api) -> dict[str, Any]:
     token = bytes(range(32))
     api.do("ClusterService/AddMember", **_add_member(api, 13, token))
     return {"node_id": "node-13", "token": token, "csr": make_csr("qkms.dev", "node-13")[1]}
+
+
+RULES = [policies.Rule(effect=policies.ALLOW, actions=["crypto.*"])]
+
+
+def _fresh() -> str:
+    return f"n-{uuid.uuid4().hex[:12]}"
+
+
+def _policy(api: Api) -> str:
+    """A new policy's id."""
+    policy_id = _fresh()
+    api.do("PolicyService/CreatePolicy", policy_id=policy_id, rules=RULES)
+    return policy_id
+
+
+def _role(api: Api) -> tuple[str, str]:
+    """The ids of a new role and of its policy."""
+    role_id, policy_id = _fresh(), _policy(api)
+    named = [f"policies/{policy_id}"]
+    api.do("PolicyService/CreateRole", role_id=role_id, principals=["nobody"], policies=named)
+    return role_id, policy_id
+
+
+def _tenant(api: Api) -> str:
+    """A new tenant's id."""
+    tenant_id = _fresh()
+    api.do("PolicyService/CreateTenant", tenant_id=tenant_id, max_keys=1)
+    return tenant_id
+
+
+def _grant(api: Api) -> dict[str, Any]:
+    """What a new grant is made of."""
+    made = {"grantee": PAYMENTS.uri, "actions": ["keys.get"], "keys": [api.key()], "ttl": {"seconds": 3600}}
+    return {"grant_id": str(uuid.uuid4()), **made}
+
+
+@scenario("PolicyService/CreatePolicy")
+def _(api: Api) -> dict[str, Any]:
+    return {"policy_id": _fresh(), "rules": RULES}
+
+
+@scenario("PolicyService/UpdatePolicy")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"policies/{_policy(api)}", "rules": RULES, "description": "changed"}
+
+
+@scenario("PolicyService/DeletePolicy")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"policies/{_policy(api)}"}
+
+
+@scenario("PolicyService/CreateRole")
+def _(api: Api) -> dict[str, Any]:
+    return {"role_id": _fresh(), "principals": ["nobody"], "policies": [f"policies/{_policy(api)}"]}
+
+
+@scenario("PolicyService/UpdateRole")
+def _(api: Api) -> dict[str, Any]:
+    role_id, policy_id = _role(api)
+    return {"name": f"roles/{role_id}", "principals": ["none"], "policies": [f"policies/{policy_id}"]}
+
+
+@scenario("PolicyService/DeleteRole")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"roles/{_role(api)[0]}"}
+
+
+@scenario("PolicyService/CreateTenant")
+def _(api: Api) -> dict[str, Any]:
+    return {"tenant_id": _fresh(), "max_keys": 1}
+
+
+@scenario("PolicyService/UpdateTenant")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"tenants/{_tenant(api)}", "max_versions": 5}
+
+
+@scenario("PolicyService/DeleteTenant")
+def _(api: Api) -> dict[str, Any]:
+    return {"name": f"tenants/{_tenant(api)}"}
+
+
+@scenario("PolicyService/CreateGrant")
+def _(api: Api) -> dict[str, Any]:
+    return _grant(api)
+
+
+@scenario("PolicyService/RevokeGrant")
+def _(api: Api) -> dict[str, Any]:
+    made = _grant(api)
+    api.do("PolicyService/CreateGrant", **made)
+    return {"name": f"grants/{made['grant_id']}"}
+
+
+@scenario("AuditService/AnchorAudit")
+def _(api: Api) -> dict[str, Any]:
+    return {"node_id": api.world.observer.wait_leader()}
 
 
 def _offer(pending: PendingSession) -> dict[str, Any]:

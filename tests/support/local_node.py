@@ -14,6 +14,7 @@ from qkms_chaos.cluster.ports import free_ports
 from qkms_client.profile import Profile
 from qkms_node.config import (
     AccessSection,
+    AuditSection,
     CaSection,
     ClusterSection,
     Config,
@@ -82,6 +83,8 @@ def config(
     folder: Path,
     material: Material,
     rules: tuple[Rule, ...],
+    admin: tuple[str, ...] = (),
+    audit: AuditSection | None = None,
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
     seal: SealSection | None = None,
@@ -100,7 +103,8 @@ def config(
         tls=TlsSection(ca=material.ca, certificate=material.certificate, private_key=material.private_key),
         seal=seal or SealSection(mode="keyfile", key_file=folder / "seal.key"),
         root=root or RootSection(policy="pqc_only"),
-        access=AccessSection(rules=rules),
+        access=AccessSection(rules=rules, admin=admin),
+        audit=audit or AuditSection(),
         metrics=metrics,
         tracing=tracing,
         ca=ca,
@@ -112,6 +116,8 @@ def config(
 async def local_node(
     folder: Path,
     rules: tuple[Rule, ...] = (ANYTHING,),
+    admin: tuple[str, ...] = (),
+    audit: AuditSection | None = None,
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
     seal: SealSection | None = None,
@@ -126,18 +132,8 @@ async def local_node(
     `ledger`: chunks of the state to start from, as after a restart with its journal.
     """
     authority = Authority(folder / "pki")
-    settings = config(
-        folder,
-        authority.issue(Identity("node", "node-1")),
-        rules,
-        metrics,
-        tracing,
-        seal,
-        root,
-        cluster_id,
-        ca,
-        enrol,
-    )
+    material = authority.issue(Identity("node", "node-1"))
+    settings = config(folder, material, rules, admin, audit, metrics, tracing, seal, root, cluster_id, ca, enrol)
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []
     machines: list[StateMachine] = []

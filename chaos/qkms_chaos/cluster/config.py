@@ -58,10 +58,11 @@ def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Ta
         "qkd": {"kme_id": site.kme, "kme_url": f"https://{network.etsi014(node, site.kme)}"},
         "root": {"policy": "require_qkd"},
         "access": {
+            "admin": [OPERATOR_IDENTITY.uri],
             "rules": [
                 {"principals": [Identity("service", "*").uri], "actions": SERVICE_ACTIONS, "keys": ["*"]},
                 {"principals": [Identity("operator", "*").uri], "actions": ["*"], "keys": ["*"]},
-            ]
+            ],
         },
         "enrol": {"listen": f"{HOST}:{site.enrol_port}"},
     }

@@ -150,6 +150,6 @@ def _read(folder: Path, record: Path) -> Layout:
     try:
         table = tomllib.loads(record.read_text())
         sites = tuple(Site(**site) for site in table["sites"])
-        return Layout(folder, sites, tuple(table["services"]), table["spares"])
+        return Layout(folder, sites, tuple(table["services"]), table.get("spares", 0))
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise LayoutError(f"{record} cannot be read ({error}); remove {folder} to begin anew") from error

@@ -4,23 +4,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from qkms_client.aio.access import AsyncAccessCalls
+from qkms_client.aio.audit import AsyncAuditCalls
 from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
+from qkms_client.aio.lifecycle import AsyncLifecycleCalls
 from qkms_client.aio.members import AsyncMemberCalls
 from qkms_client.aio.roots import AsyncRootCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
 from qkms_client.aio.signing import AsyncSigningCalls
+from qkms_client.aio.tenants import AsyncTenantCalls
 from qkms_client.profile import load_profile
 
 
 class AsyncClient(
     AsyncKeyCalls,
+    AsyncLifecycleCalls,
     AsyncCryptoCalls,
     AsyncSigningCalls,
     AsyncSessionCalls,
     AsyncClusterCalls,
     AsyncMemberCalls,
+    AsyncAccessCalls,
+    AsyncTenantCalls,
+    AsyncAuditCalls,
     AsyncRootCalls,
 ):
     """A connection to the cluster as one principal. Belongs to one event loop.

@@ -127,7 +127,7 @@ def _status_row(node: str, answer: NodeStatus | QkmsError) -> tuple[object, ...]
     grade = answer.root.grade if answer.root is not None else None
     digest = answer.state_digest.hex()[:DIGEST_SHOWN]
     role = answer.role.name.lower()
-    note = "; ".join(filter(None, (answer.seeding, *answer.warnings)))
+    note = "; ".join(filter(None, (answer.audit, answer.seeding, *answer.warnings)))
     return node, role, answer.term, answer.revision, digest, epoch, grade, answer.key_count, note
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from qkms_node.keys.grade import satisfies
+from qkms_node.keys.grade import Grade, satisfies
 from qkms_node.ledger.commands import DestroyRoot, Outcome, RewrapVersions
 from qkms_node.ledger.records import EpochState, RootRecord, SessionRecord, SessionState, VersionRecord
 from qkms_node.ledger.state import Refusal, State
@@ -23,7 +23,8 @@ _OPEN = frozenset({SessionState.OFFERED, SessionState.ANSWERED, SessionState.CON
 def movable(version: VersionRecord, active: RootRecord) -> bool:
     """Whether a version is to be moved under the active epoch."""
     behind = bool(version.wrapped) and version.epoch != active.epoch
-    return behind and satisfies(active.grade, version.grade)
+    # Of an imported version the cluster promises nothing that a weaker epoch could break.
+    return behind and (version.grade is Grade.IMPORTED or satisfies(active.grade, version.grade))
 
 
 def versions_by_epoch(versions: Iterable[VersionRecord]) -> Counter[int]:
@@ -43,6 +44,8 @@ def uses(state: State, epoch: int) -> str:
         found.append(f"{number} key versions are wrapped under it")
     if number := sessions_by_epoch(state.sessions.values())[epoch]:
         found.append(f"{number} open sessions are bound to it")
+    if number := sum(wrapping.epoch == epoch for wrapping in state.wrappings.values()):
+        found.append(f"{number} import keys are sealed under it")
     if any(r.base_epoch == epoch and r.state is EpochState.STAGED for r in state.roots.values()):
         found.append("the staged epoch is based on it")
     return ", ".join(found)

@@ -66,6 +66,7 @@ class ClusterServicer(SealMethods, RecoveryMethods, BackupMethods, cluster_pb2_g
             key_count=view.key_count,
             version=view.version,
             start_time=messages.timestamp(int(view.start_s * 1000)),
+            audit=view.audit,
             seal=seal_status(self._sealing.view()),
             epoch_uses=[messages.epoch_use(use) for use in view.epoch_uses],
             recovery_set_id=view.recovery_set,

@@ -28,17 +28,17 @@ DEFAULT_PAGE = 100
 
 def request_id(value: str) -> str:
     """A UUID in its canonical form."""
-    return _uuid("request_id", value)
+    return uuid_text("request_id", value)
 
 
 def restore_id(value: str) -> str:
     """The id of a restore, in the canonical form of a UUID."""
-    return _uuid("restore_id", value)
+    return uuid_text("restore_id", value)
 
 
 def session_id(value: str) -> str:
     """A session's UUID in its canonical form."""
-    return _uuid("session_id", value)
+    return uuid_text("session_id", value)
 
 
 def session_name(field: str, value: str) -> str:
@@ -46,7 +46,7 @@ def session_name(field: str, value: str) -> str:
     prefix, _, identifier = value.partition("/")
     if prefix != "sessions":
         raise InvalidField(field, f"is {value!r}; a session's name is sessions/{{uuid}}")
-    return _uuid(field, identifier)
+    return uuid_text(field, identifier)
 
 
 def key_id(field: str, value: str) -> str:
@@ -188,7 +188,8 @@ def _bounded(field: str, value: bytes, limit: int) -> bytes:
     return value
 
 
-def _uuid(field: str, value: str) -> str:
+def uuid_text(field: str, value: str) -> str:
+    """A UUID in its canonical form."""
     try:
         parsed = uuid.UUID(value)
     except ValueError:

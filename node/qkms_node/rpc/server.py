@@ -8,6 +8,7 @@ id. It reads the identity first: no servicer ever runs without a principal.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import time
 import uuid
@@ -22,8 +23,10 @@ import structlog
 
 from qkms_node import tls_files
 from qkms_node.access.identity import principal as principal_of
+from qkms_node.access.trail import Trail, trail
 from qkms_node.config import Config
 from qkms_node.errors import QkmsError
+from qkms_node.rpc.call_audit import CallAudit
 from qkms_node.rpc.errors import DETAILS_KEY, rich_status, status_code
 from qkms_node.service.freshness import Level
 from qkms_node.telemetry.metrics import Metrics
@@ -50,13 +53,14 @@ Handler = Callable[[Any, Any], Any]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Identity, errors and the call log, around every method."""
+    """Identity, errors, the audit record and the call log, around every method."""
 
     def __init__(
         self,
         hint: Callable[[QkmsError], dict[str, str]],
         metrics: Metrics,
         spans: Spans,
+        audit: CallAudit,
         *,
         anonymous: bool = False,
     ) -> None:
@@ -65,6 +69,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._spans = spans
         self._no_spans = NoSpans()
+        self._audit = audit
 
     async def intercept_service(
         self,
@@ -95,10 +100,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 try:
                     call.identify(context)
                     response = await inner(request, context)
+                    await call.answered("OK")
                 except QkmsError as error:
                     await self._abort(call, context, error)
                 except Exception as error:
                     await self._abort(call, context, call.incident(error))
+                except asyncio.CancelledError:
+                    call.cancelled()
+                    raise
                 else:
                     call.end("OK", _consistency(response))
                     return response
@@ -109,14 +118,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             # A stream may live for days: it is no span.
             with self._begin(method, request, context, self._no_spans) as call:
+                begun = False
                 try:
                     call.identify(context)
                     async for response in inner(request, context):
+                        if not begun:
+                            # A stream has two records: before its first answer leaves, and at its end.
+                            await call.answered("STREAMING")
+                            begun = True
                         yield response
+                    await call.answered("OK")
                 except QkmsError as error:
                     await self._abort(call, context, error)
                 except Exception as error:
                     await self._abort(call, context, call.incident(error))
+                except (asyncio.CancelledError, GeneratorExit):
+                    call.cancelled()
+                    raise
                 else:
                     call.end("OK")
 
@@ -134,9 +152,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             structlog.contextvars.bound_contextvars(trace_id=trace_id, **ids),
             self._metrics.calls_in_flight.track_inprogress(),
         ):
-            yield _Call(name, self._metrics, self._anonymous)
+            yield _Call(name, request, self._metrics, self._audit, self._anonymous)
 
     async def _abort(self, call: _Call, context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+        try:
+            await call.answered(error.code)
+        except QkmsError as unaudited:
+            error = unaudited
         error.metadata |= self._hint(error)
         call.end(error.code)
         await context.abort(
@@ -145,18 +167,32 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 class _Call:
-    """One call: its log line and its counts."""
+    """One call: its log line, its counts and its audit record."""
 
-    def __init__(self, method: str, metrics: Metrics, anonymous: bool) -> None:
+    def __init__(self, method: str, request: Any, metrics: Metrics, audit: CallAudit, anonymous: bool) -> None:
         self._method = method
+        self._request = request
         self._anonymous = anonymous
         self._metrics = metrics
+        self._audit = audit
+        self._trail = Trail()
         self._principal = ""
         self._start = time.perf_counter()
 
     def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Names the caller; raises QkmsError when there is none, or when the audit admits no call."""
         self._principal = ANONYMOUS if self._anonymous else principal_of(context.auth_context())
         caller.set(self._principal)
+        trail.set(self._trail)
+        self._audit.admit(self._method)
+
+    async def answered(self, code: str) -> None:
+        """Returns when the audit has the call's outcome. Raises QkmsError."""
+        await self._audit.answered(self._method, self._principal, self._request, self._trail, code)
+
+    def cancelled(self) -> None:
+        """The caller has gone: whatever was done is recorded all the same."""
+        self._audit.ended(self._method, self._principal, self._request, self._trail, "CANCELLED")
 
     def incident(self, error: Exception) -> QkmsError:
         """A fault of the program: its kind and place go to the log, only a number to the caller."""
@@ -215,11 +251,15 @@ def credentials(config: Config, *, mutual: bool = True) -> grpc.ServerCredential
 
 
 def make_server(
-    config: Config, hint: Callable[[QkmsError], dict[str, str]], metrics: Metrics, spans: Spans
+    config: Config,
+    hint: Callable[[QkmsError], dict[str, str]],
+    metrics: Metrics,
+    spans: Spans,
+    audit: CallAudit,
 ) -> grpc.aio.Server:
     """A server bound to the configured address, with no services yet. Raises OSError when it is taken."""
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(hint, metrics, spans)],
+        interceptors=[CallInterceptor(hint, metrics, spans, audit)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 4 * 1024 * 1024),
@@ -239,13 +279,14 @@ def make_enrol_server(
     hint: Callable[[QkmsError], dict[str, str]],
     metrics: Metrics,
     spans: Spans,
+    audit: CallAudit,
 ) -> grpc.aio.Server:
     """The enrolment listener: whoever reaches it may speak to it, so it takes little and few at once.
 
     Raises OSError when the address is taken.
     """
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(hint, metrics, spans, anonymous=True)],
+        interceptors=[CallInterceptor(hint, metrics, spans, audit, anonymous=True)],
         options=[("grpc.max_receive_message_length", ENROL_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
         maximum_concurrent_rpcs=ENROL_CALLS,
     )

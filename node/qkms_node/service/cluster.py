@@ -1,6 +1,7 @@
 """Use cases of ClusterService and QkdService: what this node is and sees."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -49,6 +50,7 @@ class NodeView:
     warnings: tuple[str, ...]
     certificate_expire_ms: int
     enrol_address: str
+    audit: str = ""
 
 
 class Cluster:
@@ -66,6 +68,7 @@ class Cluster:
         upkeep: Upkeep,
         members: Members,
         certificates: Certificates,
+        audit_failure: Callable[[], str] = str,
     ) -> None:
         self.config = config
         self._guard = guard
@@ -77,6 +80,7 @@ class Cluster:
         self._upkeep = upkeep
         self._members = members
         self._certificates = certificates
+        self._audit_failure = audit_failure
         self._start_s = time.time()
         self._counted: tuple[int, list[EpochUse]] | None = None
 
@@ -105,6 +109,7 @@ class Cluster:
             warnings=self._certificates.warnings,
             certificate_expire_ms=self._certificates.expire_ms,
             enrol_address=_enrol_address(self.config),
+            audit=self._audit_failure(),
         )
 
     def _epoch_uses(self) -> list[EpochUse]:

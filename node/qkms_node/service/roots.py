@@ -24,7 +24,7 @@ from qkms_node.keys.secret import KeyEncryptionKey, RootSecret
 from qkms_node.ledger.records import RootRecord
 from qkms_node.service.files import remove_durably, write_durably
 from qkms_node.service.seals.making import SealMaker
-from qkms_node.service.seals.seal import Seal, SealError, SecretNeeded
+from qkms_node.service.seals.seal import Seal, SealError, SealRejected, SecretNeeded
 
 FILE_NAME = "roots.sealed"
 MARK_NAME = "sealed"
@@ -177,6 +177,30 @@ class RootStore:
         self._open(secret)
         remove_durably(self._mark)
         return True
+
+    @property
+    def stores(self) -> bool:
+        """Whether secrets of this node may stand on its disk, sealed; not in mode peers."""
+        return self._maker.stores
+
+    def seal_own(self, payload: bytes, purpose: str) -> bytes:
+        """Another secret of this node sealed as the roots are; what has one purpose does not open for another.
+
+        Raises QkmsError SEALED, SealError.
+        """
+        return self._opened().seal(msgspec.msgpack.encode((purpose, payload)))
+
+    def open_own(self, sealed: bytes, purpose: str) -> bytes:
+        """The inverse of `seal_own`. Raises QkmsError SEALED, SealRejected, another SealError."""
+        found, payload = msgspec.msgpack.decode(self._opened().open(sealed), type=tuple[str, bytes])
+        if found != purpose:
+            raise SealRejected(f"what was sealed for {found} was brought for {purpose}")
+        return payload
+
+    def _opened(self) -> Seal:
+        if self._seal is None:
+            raise self._refusal()
+        return self._seal
 
     def wipe(self) -> None:
         """Wipes every secret held in memory, here and wherever `on_seal` reaches."""

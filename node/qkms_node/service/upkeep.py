@@ -1,9 +1,11 @@
-"""What a node does unasked: register, open and pass on shares, lead the seeding, pass time on.
+"""What a node does unasked: open and pass on shares, open staged versions, lead the seeding, pass time on.
 
 One loop. It wakes when the ledger changes or a short period ends, wipes what
-was destroyed, and calls the voter's and, while this node leads, the seeder's
-next step. All are idempotent, so waking too often or failing half-way does no
-harm; an error is logged, shown in the status, and tried again.
+was destroyed, and calls the next step of the voter and the witness and, while
+this node leads, of the seeder. All are idempotent, so waking too often or
+failing half-way does no harm; an error is logged, shown in the status, and
+tried again. Keys are rotated by a loop of its own (`rotation`): drawing some
+kinds of them takes seconds.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ import structlog
 from qkms_node.consensus.replica import Replica, ReplicaStatus, Role
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import AdvanceTime
+from qkms_node.service.evidence import Witness
 from qkms_node.service.links import Links
 from qkms_node.service.members import Members
 from qkms_node.service.membership import Membership
@@ -54,6 +57,7 @@ class Upkeep:
         members: Members,
         membership: Membership,
         links: Links,
+        witness: Witness,
     ) -> None:
         self._replica = replica
         self._store = store
@@ -69,6 +73,7 @@ class Upkeep:
         self._members = members
         self._membership = membership
         self._links = links
+        self._witness = witness
         self._trouble = ""
 
     @property
@@ -128,6 +133,7 @@ class Upkeep:
         with self._store.view() as state:
             peers = self._seeder.peers(state)
         await self._sharing.share_anew(status.leader_id, status.connected, peers)
+        await self._witness.step()
 
     async def _pass_time_on(self) -> None:
         with self._store.view() as state:

@@ -225,6 +225,7 @@ class NodeStatus(_message.Message):
     CERTIFICATE_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     ENROL_ADDRESS_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     SEAL_FIELD_NUMBER: _builtins.int
     EPOCH_USES_FIELD_NUMBER: _builtins.int
     RECOVERY_SET_ID_FIELD_NUMBER: _builtins.int
@@ -243,6 +244,8 @@ class NodeStatus(_message.Message):
     version: _builtins.str
     enrol_address: _builtins.str
     """host:port of this node's EnrolService; empty when it has none."""
+    audit: _builtins.str
+    """Why this node cannot write or anchor its audit; empty when it can."""
     recovery_set_id: _builtins.str
     """Set id of the recovery key; empty: there is none."""
     @_builtins.property
@@ -288,13 +291,14 @@ class NodeStatus(_message.Message):
         certificate_expire_time: _timestamp_pb2.Timestamp | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         enrol_address: _builtins.str = ...,
+        audit: _builtins.str = ...,
         seal: Global___SealStatus | None = ...,
         epoch_uses: _abc.Iterable[Global___EpochUse] | None = ...,
         recovery_set_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_expire_time", b"certificate_expire_time", "root", b"root", "seal", b"seal", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "certificate_expire_time", b"certificate_expire_time", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "enrol_address", b"enrol_address", "epoch_uses", b"epoch_uses", "key_count", b"key_count", "members", b"members", "node_id", b"node_id", "open_epochs", b"open_epochs", "recovery_set_id", b"recovery_set_id", "revision", b"revision", "role", b"role", "root", b"root", "seal", b"seal", "seeding", b"seeding", "start_time", b"start_time", "state_digest", b"state_digest", "term", b"term", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "audit", b"audit", "certificate_expire_time", b"certificate_expire_time", "cluster_id", b"cluster_id", "commit_index", b"commit_index", "enrol_address", b"enrol_address", "epoch_uses", b"epoch_uses", "key_count", b"key_count", "members", b"members", "node_id", b"node_id", "open_epochs", b"open_epochs", "recovery_set_id", b"recovery_set_id", "revision", b"revision", "role", b"role", "root", b"root", "seal", b"seal", "seeding", b"seeding", "start_time", b"start_time", "state_digest", b"state_digest", "term", b"term", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,6 +17,8 @@ NOT_APPLIED = {
     "NOT_FOUNDED",
     "RESOURCE_EXHAUSTED",
     "REVISION_NOT_REACHED",
+    "RATE_LIMITED",
+    "AUDIT_UNAVAILABLE",
 }
 # A node that shuts down may have proposed the command before it let go of the call.
 UNKNOWN = {"OUTCOME_UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "SHUTTING_DOWN"}
