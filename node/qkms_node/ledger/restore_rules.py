@@ -1,8 +1,8 @@
 """What commands do to bring a backup into a cluster without keys.
 
 Parts are gathered in the ledger and take effect in one entry, so that no node
-ever serves half a backup. The cluster keeps its own nodes, members, revision
-(it only grows) and clock; all else is the backup's. The epochs that the cluster
+ever serves half a backup. The cluster keeps its own nodes, members, audit
+chain, revision (it only grows) and clock; all else is the backup's. The epochs that the cluster
 had seeded for itself go: nothing was wrapped under them. Of the backup's
 epochs nobody but the restoring node holds the root, which the ledger says by
 leaving shares and confirmations empty: the others are then given theirs.
@@ -20,16 +20,20 @@ from qkms_node.ledger.snapshot import SCALARS, TABLES, SnapshotRejected, restore
 from qkms_node.ledger.state import Refusal, State
 
 # What belongs to the cluster and not to its keys.
-KEPT_TABLES = frozenset({"nodes", "members", "join_tokens", "handovers", "restores", "restore_parts"})
-KEPT_SCALARS = frozenset({"revision", "first_event"})
+KEPT_TABLES = frozenset(
+    {"nodes", "members", "join_tokens", "handovers", "audit_keys", "anchors", "restores", "restore_parts"}
+)
+KEPT_SCALARS = frozenset(
+    {"revision", "first_event", "access_revision", "audit_length", "audit_base", "audit_head"}
+)
 
 _rows = msgspec.msgpack.Decoder(tuple[bytes, ...])
 _IN_USE = frozenset({EpochState.ACTIVE, EpochState.RETIRED})
 
 
 def require_empty(state: State) -> None:
-    """Raises the refusal CLUSTER_NOT_EMPTY when the cluster has keys or sessions."""
-    if state.keys or state.sessions:
+    """Raises the refusal CLUSTER_NOT_EMPTY when the cluster has keys or sessions, or had keys."""
+    if state.keys or state.sessions or state.tombstones:
         raise Refusal(
             "CLUSTER_NOT_EMPTY",
             f"this cluster has {len(state.keys)} keys and {len(state.sessions)} sessions, which a backup would "
@@ -96,8 +100,10 @@ def _replace(state: State, backup: State) -> None:
     # What watchers were told before is of another history.
     state.events = deque()
     state.first_event = state.revision + 2
-    state.due = list(backup.due)
+    # The cluster's own are of what it keeps; one that finds nothing of its name does nothing.
+    state.due = list({*state.due, *backup.due})
     heapq.heapify(state.due)
+    state.access_revision = state.revision + 1
 
 
 def _own_roots(state: State, command: FinishRestore, record: RestoreRecord) -> None:

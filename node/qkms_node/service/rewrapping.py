@@ -129,9 +129,11 @@ class Rewrapping:
     async def _end(self, retired: list[RootRecord]) -> None:
         with self._store.view() as state:
             versions, sessions = list(state.versions.values()), list(state.sessions.values())
+            imports = {wrapping.epoch for wrapping in state.wrappings.values()}
         # Counted outside: the ledger stands still while it is looked at.
         used = versions_by_epoch(versions) + sessions_by_epoch(sessions)
         for root in retired:
-            if not used[root.epoch]:
-                outcome = await self._proposer.submit(DestroyRoot(root.epoch))
-                log.info("root.destroyed", epoch=root.epoch, note=outcome.note, refused=outcome.code)
+            if used[root.epoch] or root.epoch in imports:
+                continue
+            outcome = await self._proposer.submit(DestroyRoot(root.epoch))
+            log.info("root.destroyed", epoch=root.epoch, note=outcome.note, refused=outcome.code)

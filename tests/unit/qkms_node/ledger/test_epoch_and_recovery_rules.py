@@ -134,13 +134,15 @@ def test_a_backup_takes_the_place_of_an_empty_ledger_in_one_entry(same_cluster: 
     assert world.do(c.RestorePart("r", 1, tuple(rows[:5]))).note == "already there"
     assert world.do(c.RestorePart("r", 2, tuple(rows[5:]))).changed
     assert world.state.keys == {}
-    revision = world.state.revision
+    revision, chain = world.state.revision, world.state.audit_length
     done = world.do(finish(3, same_cluster))
     assert done.changed
     state = world.state
     assert state.revision > max(revision, backup.revision)
     assert (state.keys, state.versions, state.sessions) == (backup.keys, backup.versions, backup.sessions)
     assert state.nodes == nodes
+    assert (state.audit_length, len(state.audit)) == (chain + 1, chain + 1), "the chain goes on"
+    assert state.access_revision == state.revision, "who may do what is looked up anew"
     assert (state.active_epoch, state.staged_epoch, state.last_epoch, state.root_requested) == (2, 0, 3, True)
     assert state.roots[3].state is EpochState.ABORTED
     root = state.roots[2]
