@@ -27,8 +27,8 @@ _IN_USE = frozenset({EpochState.ACTIVE, EpochState.RETIRED})
 
 
 def require_empty(state: State) -> None:
-    """Raises the refusal CLUSTER_NOT_EMPTY when the cluster has keys or sessions."""
-    if state.keys or state.sessions:
+    """Raises the refusal CLUSTER_NOT_EMPTY when the cluster has keys or sessions, or had keys."""
+    if state.keys or state.sessions or state.tombstones:
         raise Refusal(
             "CLUSTER_NOT_EMPTY",
             f"this cluster has {len(state.keys)} keys and {len(state.sessions)} sessions, which a backup would "
