@@ -140,7 +140,7 @@ def test_a_backup_takes_the_place_of_an_empty_ledger_in_one_entry(same_cluster: 
     state = world.state
     assert state.revision > max(revision, backup.revision)
     assert (state.keys, state.versions, state.sessions) == (backup.keys, backup.versions, backup.sessions)
-    assert state.nodes == nodes
+    assert dict(state.nodes) == nodes
     assert (state.audit_length, len(state.audit)) == (chain + 1, chain + 1), "the chain goes on"
     assert state.access_revision == state.revision, "who may do what is looked up anew"
     assert (state.active_epoch, state.staged_epoch, state.last_epoch, state.root_requested) == (2, 0, 3, True)
