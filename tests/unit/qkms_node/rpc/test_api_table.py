@@ -23,7 +23,7 @@ DOCUMENT = Path(__file__).parents[4] / "docs" / "api.md"
 TEXT = DOCUMENT.read_text()
 ASKS = {"require", "allows", "still", "holds", "change", "_change", "admit"}
 ACTION = re.compile(r"[a-z]+\.[a-z_]+")
-CODE = re.compile(r"`([A-Z]+_[A-Z_]+|INTERNAL)`")
+CODE = re.compile(r"`([A-Z]+_[A-Z_]+|INTERNAL|SEALED)`")
 NO_ACTION = "none"
 """In the column of actions: whoever has a certificate may call it."""
 
