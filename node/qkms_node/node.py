@@ -32,11 +32,11 @@ from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.state import State
+from qkms_node.rpc.carrying_servicer import CarryingServicer
 from qkms_node.rpc.cluster_servicer import ClusterServicer, QkdServicer
-from qkms_node.rpc.crypto_servicer import CryptoServicer
 from qkms_node.rpc.header import Headers
 from qkms_node.rpc.key_servicer import KeyServicer
-from qkms_node.rpc.server import make_server
+from qkms_node.rpc.server import CallInterceptor, make_server
 from qkms_node.rpc.session_servicer import SessionServicer
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
@@ -108,20 +108,21 @@ class Node:
         cluster = Cluster(config, guard, self._replica, self._store, self._roots, links, proposer, self._upkeep)
         headers = Headers(config.node.id, self._replica, self._store)
         self._health = health.aio.HealthServicer()
-        self._server = make_server(config, self._leader_hint, self._metrics, self._spans)
+        calls = CallInterceptor(self._leader_hint, self._metrics, self._spans)
+        self._server = make_server(config, calls)
         self._watching = Watching(guard, self._store, freshness)
         key_pb2_grpc.add_KeyServiceServicer_to_server(
             KeyServicer(keys, self._watching, headers, config.limits), self._server
         )
-        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(
-            CryptoServicer(
-                Crypto(guard, self._versions),
-                Signing(guard, self._versions),
-                Encapsulating(guard, self._versions),
-                headers,
-            ),
-            self._server,
+        self._carrying = CarryingServicer(
+            Crypto(guard, self._versions),
+            Signing(guard, self._versions),
+            Encapsulating(guard, self._versions),
+            headers,
+            calls.serve,
+            config.limits.max_concurrent_calls,
         )
+        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(self._carrying, self._server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(cluster, headers), self._server)
         qkd_pb2_grpc.add_QkdServiceServicer_to_server(QkdServicer(cluster, headers), self._server)
@@ -163,6 +164,7 @@ class Node:
         log.info("node.stopping", node=self._config.node.id)
         await self._health.enter_graceful_shutdown()
         self._watching.close()
+        self._carrying.close()
         await self._server.stop(self._config.rpc.drain_ms / 1000)
         for task in self._tasks:
             task.cancel()

@@ -67,6 +67,13 @@ def acceptable_request(method: Any) -> Message:
 
 
 def stub_of(channel: grpc.Channel, method: Any) -> Any:
+    if method.client_streaming:
+        streaming = channel.stream_stream(
+            f"/{method.containing_service.full_name}/{method.name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        return lambda request, timeout: streaming(iter([request]), timeout=timeout)
     kind: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
     return kind(
         f"/{method.containing_service.full_name}/{method.name}",

@@ -67,6 +67,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(
+                self._bidirectional(method, handler.stream_stream),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
         assert handler.unary_stream is not None
         return grpc.unary_stream_rpc_method_handler(
             self._stream(method, handler.unary_stream),
@@ -74,19 +80,42 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
 
+    async def serve(
+        self, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], inner: Handler
+    ) -> Any:
+        """One call with one answer: an RPC, or carried by Batch or Stream. Raises QkmsError, nothing else."""
+        with self._begin(method, request, context, self._spans) as call:
+            try:
+                call.identify(context)
+                response = await inner(request, context)
+            except QkmsError as error:
+                raise self._refused(call, error) from None
+            except Exception as error:
+                raise self._refused(call, call.incident(error)) from None
+            call.end("OK", _consistency(response))
+            return response
+
     def _unary(self, method: str, inner: Handler) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            with self._begin(method, request, context, self._spans) as call:
+            try:
+                return await self.serve(method, request, context, inner)
+            except QkmsError as error:
+                await _abort(context, error)
+
+        return handle
+
+    def _bidirectional(self, method: str, inner: Handler) -> Handler:
+        async def handle(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            with self._begin(method, None, context, self._no_spans) as call:
                 try:
                     call.identify(context)
-                    response = await inner(request, context)
+                    await inner(requests, context)
                 except QkmsError as error:
-                    await self._abort(call, context, error)
+                    await _abort(context, self._refused(call, error))
                 except Exception as error:
-                    await self._abort(call, context, call.incident(error))
+                    await _abort(context, self._refused(call, call.incident(error)))
                 else:
-                    call.end("OK", _consistency(response))
-                    return response
+                    call.end("OK")
 
         return handle
 
@@ -99,9 +128,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     async for response in inner(request, context):
                         yield response
                 except QkmsError as error:
-                    await self._abort(call, context, error)
+                    await _abort(context, self._refused(call, error))
                 except Exception as error:
-                    await self._abort(call, context, call.incident(error))
+                    await _abort(context, self._refused(call, call.incident(error)))
                 else:
                     call.end("OK")
 
@@ -121,12 +150,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         ):
             yield _Call(name, self._metrics)
 
-    async def _abort(self, call: _Call, context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+    def _refused(self, call: _Call, error: QkmsError) -> QkmsError:
         error.metadata |= self._hint(error)
         call.end(error.code)
-        await context.abort(
-            status_code(error), error.message, trailing_metadata=((DETAILS_KEY, rich_status(error)),)
-        )
+        return error
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+    await context.abort(status_code(error), error.message, trailing_metadata=((DETAILS_KEY, rich_status(error)),))
 
 
 class _Call:
@@ -182,12 +213,10 @@ def credentials(config: Config) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(current(), lambda: current(), require_client_authentication=True)
 
 
-def make_server(
-    config: Config, hint: Callable[[QkmsError], dict[str, str]], metrics: Metrics, spans: Spans
-) -> grpc.aio.Server:
+def make_server(config: Config, calls: CallInterceptor) -> grpc.aio.Server:
     """A server bound to the configured address, with no services yet. Raises OSError when it is taken."""
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(hint, metrics, spans)],
+        interceptors=[calls],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 4 * 1024 * 1024),
