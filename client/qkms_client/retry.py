@@ -30,6 +30,7 @@ _NOT_APPLIED: tuple[type[e.QkmsError], ...] = (
     e.TooStale,
     e.RevisionNotReached,
     e.Overloaded,
+    e.BatchFull,
 )
 
 # Refusals that do not come from the ledger, where a request_id is looked up before anything

@@ -68,7 +68,7 @@ def acceptable_request(method: Any) -> Message:
 
 def stub_of(channel: grpc.Channel, method: Any) -> Any:
     if method.client_streaming:
-        streaming = channel.stream_stream(
+        streaming: Any = channel.stream_stream(
             f"/{method.containing_service.full_name}/{method.name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,

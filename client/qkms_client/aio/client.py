@@ -4,6 +4,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from qkms_client.aio.batch import AsyncBatchCalls
 from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
@@ -12,8 +13,12 @@ from qkms_client.aio.signing import AsyncSigningCalls
 from qkms_client.profile import load_profile
 
 
-class AsyncClient(AsyncKeyCalls, AsyncCryptoCalls, AsyncSigningCalls, AsyncSessionCalls, AsyncClusterCalls):
+class AsyncClient(
+    AsyncKeyCalls, AsyncCryptoCalls, AsyncSigningCalls, AsyncBatchCalls, AsyncSessionCalls, AsyncClusterCalls
+):
     """A connection to the cluster as one principal. Belongs to one event loop.
+
+    While many calls of CryptoService are under way at a node, they share a stream to it.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever
     repeated with its own request_id. Reads see at least what this client has seen before.

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
+from qkms_client.aio.carrier import Carrier, NotServed
 from qkms_client.base import ClientState
 from qkms_client.errors import ClientClosed, QkmsError, Unavailable
 from qkms_client.flow import Event, Flow, OpenStream, Pause, Receive, Send, Step
@@ -24,11 +26,14 @@ class AsyncRunner(ClientState):
         super().__init__(profile, revision=revision)
         self._credentials = credentials(profile)
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._carriers: dict[str, Carrier] = {}
         self._closed = False
 
     async def close(self) -> None:
         """Ends calls and watches in progress and closes all connections."""
         self._closed = True
+        for carrier in self._carriers.values():
+            carrier.close()
         channels, self._channels = self._channels, {}
         for channel in channels.values():
             await channel.close()
@@ -62,6 +67,15 @@ class AsyncRunner(ClientState):
                 return await stream.receive()
 
     async def _send(self, step: Send) -> Event:
+        carrier = self._carriers.setdefault(step.endpoint, Carrier())
+        streamed = carrier.wants(step)
+        with carrier:
+            if streamed:
+                with suppress(NotServed):
+                    return await carrier.send(self._channel(step.endpoint), step)
+            return await self._send_alone(step)
+
+    async def _send_alone(self, step: Send) -> Event:
         call = self._channel(step.endpoint).unary_unary(
             step.method.path,
             request_serializer=step.method.request.SerializeToString,

@@ -46,6 +46,7 @@ from qkms_client.errors.refusals import (
     VersionNotFound,
 )
 from qkms_client.errors.unserved import (
+    BatchFull,
     DeadlineExceeded,
     NoQuorum,
     NotCommitted,
@@ -72,6 +73,7 @@ __all__ = [
     "BY_REASON",
     "AlgorithmUnsuitable",
     "AnswerNotUnderstood",
+    "BatchFull",
     "CiphertextMalformed",
     "CiphertextRejected",
     "ClientClosed",

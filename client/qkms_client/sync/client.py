@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from qkms_client.profile import load_profile
+from qkms_client.sync.batch import BatchCalls
 from qkms_client.sync.cluster import ClusterCalls
 from qkms_client.sync.crypto import CryptoCalls
 from qkms_client.sync.keys import KeyCalls
@@ -12,7 +13,7 @@ from qkms_client.sync.sessions import SessionCalls
 from qkms_client.sync.signing import SigningCalls
 
 
-class Client(KeyCalls, CryptoCalls, SigningCalls, SessionCalls, ClusterCalls):
+class Client(KeyCalls, CryptoCalls, SigningCalls, BatchCalls, SessionCalls, ClusterCalls):
     """A connection to the cluster as one principal. Safe for use by several threads.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever
