@@ -19,14 +19,14 @@ from qkms_client.flows import crypto, kem, signing
 from qkms_client.secret import DataKey, Decapsulated, Decrypted, DerivedKey, Encapsulated
 from qkms_client.types import Encrypted, Key, Mac, PublicKey, Rewrapped, Signature, Verification
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, repr=False)
-class Item(Generic[T]):
-    """One call of a batch, whose result is a T. Its arguments may be secret: it shows none."""
+class Item(Generic[T_co]):
+    """One call of a batch, whose result is a T_co. Its arguments may be secret: it shows none."""
 
-    flow: Callable[[Rules, float | None], Flow[T]]
+    flow: Callable[[Rules, float | None], Flow[T_co]]
 
 
 def encrypt(

@@ -77,7 +77,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return grpc.unary_stream_rpc_method_handler(
             self._stream(method, handler.unary_stream),
             request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            response_serializer=_unless_serialized(handler.response_serializer),
         )
 
     async def serve(
@@ -194,6 +194,11 @@ class _Call:
         log.info(
             "rpc.call", method=self._method, principal=self._principal, code=code, ms=round(seconds * 1000, 2)
         )
+
+
+def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    assert serialize is not None
+    return lambda response: response if isinstance(response, bytes) else serialize(response)
 
 
 def _consistency(response: Any) -> str:
