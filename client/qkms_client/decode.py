@@ -35,6 +35,16 @@ def key(message: key_pb2.Key, head: t.Header, replayed: bool = False) -> t.Key:
         labels=dict(message.labels),
         etag=message.etag,
         revision=message.revision,
+        state=t.KeyState(message.state),
+        staged_version=message.staged_version,
+        rotation_period=message.rotation_period.ToTimedelta() if message.HasField("rotation_period") else None,
+        next_rotation_time=_time(message.next_rotation_time),
+        min_decrypt_version=message.min_decrypt_version,
+        min_encrypt_version=message.min_encrypt_version,
+        deletion_protection=message.deletion_protection,
+        exportable=message.exportable,
+        allow_compromised_decrypt=message.allow_compromised_decrypt,
+        delete_time=_time(message.delete_time),
         replayed=replayed,
         header=head,
     )
@@ -52,6 +62,33 @@ def version(message: key_pb2.KeyVersion, head: t.Header, replayed: bool = False)
         activate_time=_time(message.activate_time),
         destroy_time=_time(message.destroy_time),
         qkd_key_ids=tuple(message.qkd_key_ids),
+        staging=_staging(message.staging) if message.HasField("staging") else None,
+        compromise_time=_time(message.compromise_time),
+        reason=message.reason,
+        replayed=replayed,
+        header=head,
+    )
+
+
+def _staging(message: key_pb2.Staging) -> t.Staging:
+    return t.Staging(
+        revision=message.revision,
+        stage_time=_time(message.stage_time),
+        activate_after_time=_time(message.activate_after_time),
+        voters=tuple(message.voters),
+        confirmed=dict(message.confirmed),
+        validate_time=_time(message.validate_time),
+        rejected=dict(message.rejected),
+    )
+
+
+def import_parameters(message: key_pb2.ImportParameters, head: t.Header, replayed: bool) -> t.ImportParameters:
+    """The public side of an import."""
+    return t.ImportParameters(
+        name=message.name,
+        method=message.method,
+        public_key=message.public_key,
+        expire_time=_time(message.expire_time),
         replayed=replayed,
         header=head,
     )
@@ -191,11 +228,34 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
         root=_root(message.root) if message.HasField("root") else None,
         open_epochs=tuple(message.open_epochs),
         seeding=message.seeding,
-        members=tuple(t.Member(m.id, m.rpc_address, m.connected) for m in message.members),
+        members=tuple(member(m) for m in message.members),
         key_count=message.key_count,
         version=message.version,
         start_time=_time(message.start_time),
+        certificate_expire_time=_time(message.certificate_expire_time),
+        warnings=tuple(message.warnings),
+        enrol_address=message.enrol_address,
+        audit=message.audit,
         header=head,
+    )
+
+
+def member(message: cluster_pb2.Member) -> t.Member:
+    """A member as the answering node sees it."""
+    return t.Member(
+        id=message.id,
+        rpc_address=message.rpc_address,
+        connected=message.connected,
+        raft_address=message.raft_address,
+        sae_id=message.sae_id,
+        role=t.MemberRole(message.role),
+        acting_role=t.MemberRole(message.acting_role),
+        joined=message.joined,
+        holds_root=message.holds_root,
+        added_by=message.added_by,
+        add_time=_time(message.add_time),
+        behind=message.behind if message.HasField("behind") else None,
+        trouble=message.trouble,
     )
 
 
@@ -210,6 +270,11 @@ def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
         activate_time=_time(message.activate_time),
         reason=message.reason,
     )
+
+
+def moment(message: Timestamp) -> datetime | None:
+    """A timestamp; None when it is absent."""
+    return _time(message)
 
 
 def _time(message: Timestamp) -> datetime | None:

@@ -45,10 +45,15 @@ class Member(_Section, frozen=True):
 
 
 class ClusterSection(_Section, frozen=True):
-    """[cluster] `id` is bound into the root's commitment and seals: clusters do not mix."""
+    """[cluster] `id` is bound into the root's commitment and seals: clusters do not mix.
+
+    `members` found the cluster, and then the ledger's records decide. A node that is `joining` founds
+    nothing: it waits at its address until one of `members` lets it in.
+    """
 
     id: Name
-    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=9)]
+    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=32)]
+    joining: bool = False
 
 
 class RaftSection(_Section, frozen=True):
@@ -81,6 +86,23 @@ class TlsSection(_Section, frozen=True):
     certificate: Path
     private_key: Path
     trust_domain: str = "qkms.dev"
+
+
+class CaSection(_Section, frozen=True):
+    """[ca] at nodes that may sign with the key of `tls.ca`. `key_file`: PKCS#8 PEM, EC P-256, encrypted under
+    the passphrase in `passphrase_file` (mode 0600). `leaf_lifetime_s`: of the certificates it signs."""
+
+    key_file: Path
+    passphrase_file: Path
+    leaf_lifetime_s: Annotated[int, msgspec.Meta(ge=5, le=825 * 86_400)] = 90 * 86_400
+
+
+class EnrolSection(_Section, frozen=True):
+    """[enrol] the listener where new nodes exchange a one-time token for a certificate: the only one that asks
+    for no client certificate. `address`: where they are sent, by default `listen`."""
+
+    listen: Address
+    address: str = ""
 
 
 class SealSection(_Section, frozen=True):
@@ -122,9 +144,20 @@ class Rule(_Section, frozen=True):
 
 
 class AccessSection(_Section, frozen=True):
-    """[access] what no rule allows is refused."""
+    """[access] what no rule allows is refused. `admin`: principals (patterns) that may always manage
+    policies, roles, tenants and grants, whatever the ledger says, so that nobody is locked out."""
 
     rules: tuple[Rule, ...] = ()
+    admin: tuple[str, ...] = ()
+
+
+class AuditSection(_Section, frozen=True):
+    """[audit] `on_failure`: what a node does while it cannot write its audit. `rotate_bytes`: when a
+    file of calls is followed by the next. `anchor_every_ms`: how often its head goes into the ledger."""
+
+    on_failure: Literal["refuse", "warn"] = "refuse"
+    rotate_bytes: Annotated[int, msgspec.Meta(ge=4_096)] = 16 * 1024 * 1024
+    anchor_every_ms: Milliseconds = 60_000
 
 
 class LimitsSection(_Section, frozen=True):
@@ -165,8 +198,11 @@ class Config(_Section, frozen=True):
     tls: TlsSection
     seal: SealSection
     qkd: QkdSection | None = None
+    ca: CaSection | None = None
+    enrol: EnrolSection | None = None
     root: RootSection = RootSection()
     access: AccessSection = AccessSection()
+    audit: AuditSection = AuditSection()
     limits: LimitsSection = LimitsSection()
     metrics: MetricsSection | None = None
     tracing: TracingSection | None = None

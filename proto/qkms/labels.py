@@ -21,6 +21,9 @@ CONTEXT = b"qkms/context/v1"
 ENCRYPTION_KEY = b"qkms/encryption-key/v1"
 DERIVED_KEY = b"qkms/derived-key/v2"
 SEALED_DATA = b"qkms/sealed-data/v1"
+# Material brought in and out (qkms.wrapping, qkms_node.keys.importing)
+MATERIAL_WRAP = b"qkms/material-wrap/v1"
+IMPORT_KEY_SEAL = b"qkms/import-key-seal/v1"
 # Hybrid encapsulation to a key (qkms.hybrid)
 HYBRID_KEM = b"qkms/hybrid-kem/v1"
 # A node's own store (qkms_node.keys.local)
@@ -32,6 +35,12 @@ SESSION_TRANSCRIPT = b"qkms/session-transcript/v1"
 SESSION_KEYS = b"qkms/session-keys/v1"
 SESSION_CONFIRM = b"qkms/session-confirm/v1"
 SESSION_FINGERPRINT = b"qkms/session-fingerprint/v1"
+# Audit (qkms.audit)
+AUDIT_MUTATIONS = b"qkms/audit-mutations/v1"
+AUDIT_CALLS = b"qkms/audit-calls/v1"
+AUDIT_LINK = b"qkms/audit-link/v1"
+AUDIT_KEY = b"qkms/audit-key/v1"
+AUDIT_ANCHOR = b"qkms/audit-anchor/v1"
 
 MAX_PART = 0xFFFF
 MAX_NUMBER = 0xFFFF_FFFF_FFFF_FFFF

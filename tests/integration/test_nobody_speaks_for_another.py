@@ -38,6 +38,8 @@ def methods() -> Iterator[Any]:
     """The descriptor of each method of the API."""
     pool: Any = descriptor_pool.Default()
     for service in SERVICES:
+        if service.endswith(".EnrolService"):  # made for members: what it gives whom, test_enrolment asks
+            continue
         yield from pool.FindServiceByName(service).methods
 
 
@@ -60,6 +62,10 @@ def acceptable_request(method: Any) -> Message:
         "tag": bytes(32),
         "responder": "spiffe://qkms.dev/service/ledger",
         "expected_primary_version": 1,
+        "message": b"attack at dawn",
+        "node_id": "node-9",
+        "raft_address": "127.0.0.1:1",
+        "rpc_address": "127.0.0.1:2",
     }
     fields = method.input_type.fields_by_name
     request: Message = GetMessageClass(method.input_type)(**{f: v for f, v in filling.items() if f in fields})

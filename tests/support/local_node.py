@@ -13,8 +13,11 @@ import grpc.aio
 from qkms_chaos.cluster.ports import free_ports
 from qkms_node.config import (
     AccessSection,
+    AuditSection,
+    CaSection,
     ClusterSection,
     Config,
+    EnrolSection,
     Member,
     MetricsSection,
     NodeSection,
@@ -63,8 +66,12 @@ def config(
     folder: Path,
     material: Material,
     rules: tuple[Rule, ...],
+    admin: tuple[str, ...] = (),
+    audit: AuditSection | None = None,
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> Config:
     raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
@@ -76,9 +83,12 @@ def config(
         tls=TlsSection(ca=material.ca, certificate=material.certificate, private_key=material.private_key),
         seal=SealSection(mode="keyfile", key_file=folder / "seal.key"),
         root=RootSection(policy="pqc_only"),
-        access=AccessSection(rules=rules),
+        access=AccessSection(rules=rules, admin=admin),
+        audit=audit or AuditSection(),
         metrics=metrics,
         tracing=tracing,
+        ca=ca,
+        enrol=enrol,
     )
 
 
@@ -86,12 +96,17 @@ def config(
 async def local_node(
     folder: Path,
     rules: tuple[Rule, ...] = (ANYTHING,),
+    admin: tuple[str, ...] = (),
+    audit: AuditSection | None = None,
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> AsyncIterator[LocalNode]:
     """Starts the node and stops it; the root is seeded by the node itself, grade PQC."""
     authority = Authority(folder / "pki")
-    settings = config(folder, authority.issue(Identity("node", "node-1")), rules, metrics, tracing)
+    material = authority.issue(Identity("node", "node-1"))
+    settings = config(folder, material, rules, admin, audit, metrics, tracing, ca, enrol)
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []
 

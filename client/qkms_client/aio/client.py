@@ -4,17 +4,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from qkms_client.aio.access import AsyncAccessCalls
+from qkms_client.aio.audit import AsyncAuditCalls
 from qkms_client.aio.batch import AsyncBatchCalls
 from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
+from qkms_client.aio.lifecycle import AsyncLifecycleCalls
+from qkms_client.aio.members import AsyncMemberCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
 from qkms_client.aio.signing import AsyncSigningCalls
+from qkms_client.aio.tenants import AsyncTenantCalls
 from qkms_client.profile import load_profile
 
 
 class AsyncClient(
-    AsyncKeyCalls, AsyncCryptoCalls, AsyncSigningCalls, AsyncBatchCalls, AsyncSessionCalls, AsyncClusterCalls
+    AsyncKeyCalls,
+    AsyncLifecycleCalls,
+    AsyncCryptoCalls,
+    AsyncSigningCalls,
+    AsyncBatchCalls,
+    AsyncSessionCalls,
+    AsyncClusterCalls,
+    AsyncMemberCalls,
+    AsyncAccessCalls,
+    AsyncTenantCalls,
+    AsyncAuditCalls,
 ):
     """A connection to the cluster as one principal. Belongs to one event loop.
 

@@ -82,3 +82,17 @@ class DeadlineExceeded(Retryable):
 
     default_reason = "DEADLINE_EXCEEDED"
     advice = "allow more time, or check the nodes"
+
+
+class RateLimited(Retryable):
+    """The rule that allows the call limits its rate at this node; nothing was done."""
+
+    default_reason = "RATE_LIMITED"
+    advice = "call less often, or ask for a higher rate"
+
+
+class AuditUnavailable(Retryable):
+    """The node cannot write its audit and refuses calls."""
+
+    default_reason = "AUDIT_UNAVAILABLE"
+    advice = "use another node; see its status for the reason, often a full disk"

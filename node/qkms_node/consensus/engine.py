@@ -195,6 +195,7 @@ class SyncObjReplica:
             staleness_s=None if view.fresh_since is None else max(0.0, Core.now() - view.fresh_since),
             connected=view.connected,
             configuration=view.configuration,
+            held=view.held,
         )
 
     # On the engine's thread.

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from qkms_node.consensus.connection import Connection, ConnectionLost
 from qkms_node.consensus.dialling import Backoff, Resolver
-from qkms_node.consensus.identity import PeerRefused, client_context, peer_id, require_member, server_context
+from qkms_node.consensus.identity import Contexts, PeerRefused, peer_id, require_member
 from qkms_node.consensus.messages import Hello, Message
 from qkms_node.consensus.settings import Limits, Timing, Tls
 from qkms_node.consensus.sockets import Sockets
@@ -63,7 +63,7 @@ class Mesh:
         self._cluster_id = cluster_id
         self._addresses: dict[str, str] = {}
         self._trust_domain = tls.trust_domain
-        self._server_tls, self._client_tls = server_context(tls), client_context(tls)
+        self._tls = Contexts(tls, report)
         self._timing = timing
         self._report = report
         self._events: Events | None = None
@@ -141,7 +141,7 @@ class Mesh:
             address = self._resolver.find(self._addresses[peer])
             if address is None:
                 return
-            connection = self._sockets.connect(address, self._client_tls)
+            connection = self._sockets.connect(address, self._tls.client())
         except OSError as error:
             route.backoff.failed(now)
             self._report("consensus.dial_failed", peer=peer, problem=error.strerror or str(error))
@@ -158,7 +158,7 @@ class Mesh:
         strangers = [c for c in self._young if c.accepted]
         if len(strangers) >= _MAX_STRANGERS:
             self.lost(strangers[0], "too many connections wait to be identified")
-        connection = self._sockets.adopt(sock, self._server_tls, accepted=True)
+        connection = self._sockets.adopt(sock, self._tls.server(), accepted=True)
         self._young[connection] = time.monotonic() + self._timing.handshake_s
 
     def arrived(self, connection: Connection, messages: list[Message | Hello]) -> None:

@@ -10,9 +10,9 @@ import os
 import random
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +61,7 @@ class View(NamedTuple):
     connected: frozenset[str] = frozenset()
     fresh_since: float | None = None
     configuration: Configuration = NOBODY
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 Ended = Callable[[list[Proposal | Waiter]], None]
@@ -202,6 +203,7 @@ class TickThread(threading.Thread):
             core.connected,
             raft.reads.fresh_since,
             core.members.configuration,
+            raft.leading.held(),
         )
 
     def _end(self, raft: Raft, fault: BaseException | None) -> None:

@@ -52,15 +52,38 @@ class EventType(IntEnum):
     KEY_ROTATED = 2
     VERSION_STATE_CHANGED = 3
     ROOT_ACTIVATED = 4
+    KEY_UPDATED = 5
+    KEY_DELETED = 6
+    MEMBER_CHANGED = 20
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all records."""
 
 
+class StagingRecord(Record, frozen=True):
+    """How a version was staged, and the evidence that it is sound; kept with the version.
+
+    `revision` is the ledger's at the staging, `voters` who took part in consensus then.
+    `confirmed`: each voter that opened the material and found its check value equal, with the
+    revision it had applied; `rejected`: each that could not, when the version was active already,
+    and why. `activate_after_ms`: when every cache from before the staging has lapsed.
+    """
+
+    revision: int
+    stage_ms: int
+    activate_after_ms: int
+    voters: tuple[str, ...]
+    confirmed: dict[str, int] = {}
+    rejected: dict[str, str] = {}
+    validate_ms: int = 0
+
+
 class VersionRecord(Record, frozen=True):
     """One key version. `wrapped` is empty once destroyed, and in answers.
 
+    `compromise_ms` is set once and stays: a compromised version never protects again, whatever
+    its state. `reason` says why it was aborted or called compromised.
     `public_key` is the public half of an algorithm that has one (keys.scheme).
     """
 
@@ -73,11 +96,19 @@ class VersionRecord(Record, frozen=True):
     create_ms: int
     activate_ms: int
     destroy_ms: int = 0
+    compromise_ms: int = 0
+    reason: str = ""
+    staging: StagingRecord | None = None
     public_key: bytes = b""
 
 
 class KeyRecord(Record, frozen=True):
-    """One key; its versions are kept beside it, by number from 1 to `version_count`."""
+    """One key; its versions are kept beside it, by number from 1 to `version_count`.
+
+    `primary` is 0 until a first version is active, `staged` 0 unless one waits for activation.
+    `next_rotation_ms` is 0 without a period. `stale_until_ms`: until when a node that was cut
+    off before `max_staleness_ms` was lowered may go by the old bound.
+    """
 
     key_id: str
     algorithm: str
@@ -88,6 +119,34 @@ class KeyRecord(Record, frozen=True):
     primary: int
     version_count: int
     revision: int
+    staged: int = 0
+    disabled: bool = False
+    rotation_period_ms: int = 0
+    next_rotation_ms: int = 0
+    min_decrypt: int = 0
+    min_encrypt: int = 0
+    deletion_protection: bool = False
+    exportable: bool = False
+    allow_compromised_decrypt: bool = False
+    stale_until_ms: int = 0
+    delete_ms: int = 0
+
+
+class WrappingRecord(Record, frozen=True):
+    """A one-time key pair under which material for a key is brought in.
+
+    `method` is a number of the protocol's WrappingMethod, `public` its public key, `sealed` the
+    private key under the key encryption key of `epoch`; empty in answers.
+    """
+
+    key_id: str
+    import_id: str
+    method: int
+    public: bytes
+    epoch: int
+    sealed: bytes
+    create_ms: int
+    expire_ms: int
 
 
 class ShareRecord(Record, frozen=True):

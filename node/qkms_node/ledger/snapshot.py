@@ -14,6 +14,15 @@ from typing import Any
 
 import msgspec
 
+from qkms_node.ledger.access_records import (
+    AnchorRecord,
+    AuditKeyRecord,
+    GrantRecord,
+    PolicyRecord,
+    RoleRecord,
+    TenantRecord,
+)
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord
 from qkms_node.ledger.records import (
     EventRecord,
     KeyRecord,
@@ -22,11 +31,23 @@ from qkms_node.ledger.records import (
     RootRecord,
     SessionRecord,
     VersionRecord,
+    WrappingRecord,
 )
 from qkms_node.ledger.state import State
 
 FORMAT = 1
-SCALARS = ("revision", "active_epoch", "staged_epoch", "last_epoch", "root_requested", "first_event")
+SCALARS = (
+    "revision",
+    "active_epoch",
+    "staged_epoch",
+    "last_epoch",
+    "root_requested",
+    "first_event",
+    "access_revision",
+    "audit_length",
+    "audit_base",
+    "audit_head",
+)
 
 TABLES: dict[str, tuple[Any, Any]] = {
     "keys": (str, KeyRecord),
@@ -36,6 +57,19 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "sessions": (str, SessionRecord),
     "requests": (str, RequestRecord),
     "qkd_key_epochs": (str, int),
+    "tombstones": (str, KeyRecord),
+    "unconfirmed": (tuple[str, int], int),
+    "rotation_due": (str, int),
+    "wrappings": (str, WrappingRecord),
+    "members": (str, MemberRecord),
+    "join_tokens": (str, JoinTokenRecord),
+    "handovers": (str, HandoverRecord),
+    "policies": (str, PolicyRecord),
+    "roles": (str, RoleRecord),
+    "tenants": (str, TenantRecord),
+    "grants": (str, GrantRecord),
+    "audit_keys": (str, AuditKeyRecord),
+    "anchors": (tuple[str, int], AnchorRecord),
 }
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -51,7 +85,11 @@ def snapshot(state: State) -> Iterator[bytes]:
     """The state at this moment as chunks, encoded while the iterator is consumed."""
     header = {name: getattr(state, name) for name in SCALARS} | {"format": FORMAT, "time_ms": state.time_ms}
     tables = [(name, dict(getattr(state, name))) for name in TABLES]
-    rows: list[tuple[str, list[Any]]] = [("events", list(state.events)), ("due", sorted(state.due))]
+    rows: list[tuple[str, list[Any]]] = [
+        ("events", list(state.events)),
+        ("due", sorted(state.due)),
+        ("audit", list(state.audit)),
+    ]
     return _stream(header, tables, rows)
 
 
@@ -84,6 +122,8 @@ def restore(chunks: Iterable[bytes]) -> State:
                 events.append(msgspec.convert(value, EventRecord))
             elif table == "due":
                 state.due.append(msgspec.convert(value, tuple[int, str, str, int]))
+            elif table == "audit":
+                state.audit.append(msgspec.convert(value, bytes))
             else:
                 key_type, record_type = TABLES[table]
                 getattr(state, table)[msgspec.convert(key, key_type)] = msgspec.convert(value, record_type)

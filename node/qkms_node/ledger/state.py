@@ -10,6 +10,16 @@ import heapq
 from collections import deque
 from dataclasses import dataclass, field
 
+from qkms.audit import MUTATIONS_GENESIS
+from qkms_node.ledger.access_records import (
+    AnchorRecord,
+    AuditKeyRecord,
+    GrantRecord,
+    PolicyRecord,
+    RoleRecord,
+    TenantRecord,
+)
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord, MemberRole
 from qkms_node.ledger.records import (
     EventRecord,
     EventType,
@@ -19,7 +29,9 @@ from qkms_node.ledger.records import (
     RootRecord,
     SessionRecord,
     VersionRecord,
+    WrappingRecord,
 )
+from qkms_node.ledger.tallies import Tally, key_tally, session_tally, version_tally
 
 EVENT_HISTORY = 10_000
 REQUEST_MEMORY_MS = 24 * 3600 * 1000
@@ -47,20 +59,43 @@ class State:
     last_epoch: int = 0
     root_requested: bool = False
     first_event: int = 1
-    keys: dict[str, KeyRecord] = field(default_factory=dict)
-    versions: dict[tuple[str, int], VersionRecord] = field(default_factory=dict)
+    keys: Tally[str, KeyRecord] = field(default_factory=key_tally)
+    versions: Tally[tuple[str, int], VersionRecord] = field(default_factory=version_tally)
     roots: dict[int, RootRecord] = field(default_factory=dict)
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
-    sessions: dict[str, SessionRecord] = field(default_factory=dict)
+    sessions: Tally[str, SessionRecord] = field(default_factory=session_tally)
     requests: dict[str, RequestRecord] = field(default_factory=dict)
     qkd_key_epochs: dict[str, int] = field(default_factory=dict)
+    members: dict[str, MemberRecord] = field(default_factory=dict)
+    join_tokens: dict[str, JoinTokenRecord] = field(default_factory=dict)
+    handovers: dict[str, HandoverRecord] = field(default_factory=dict)
+    access_revision: int = 0
+    policies: dict[str, PolicyRecord] = field(default_factory=dict)
+    roles: dict[str, RoleRecord] = field(default_factory=dict)
+    tenants: dict[str, TenantRecord] = field(default_factory=dict)
+    grants: dict[str, GrantRecord] = field(default_factory=dict)
+    audit_length: int = 0
+    audit_base: bytes = MUTATIONS_GENESIS
+    audit_head: bytes = MUTATIONS_GENESIS
+    audit: deque[bytes] = field(default_factory=deque)
+    audit_keys: dict[str, AuditKeyRecord] = field(default_factory=dict)
+    anchors: dict[tuple[str, int], AnchorRecord] = field(default_factory=dict)
     events: deque[EventRecord] = field(default_factory=deque)
     due: list[tuple[int, str, str, int]] = field(default_factory=list)
+    # Keys that were deleted: their names are never used again.
+    tombstones: dict[str, KeyRecord] = field(default_factory=dict)
+    # Staged versions, with the revision of their staging, of which a voter has not spoken yet.
+    unconfirmed: dict[tuple[str, int], int] = field(default_factory=dict)
+    # Keys whose rotation is due, with the time it fell due at.
+    rotation_due: dict[str, int] = field(default_factory=dict)
+    wrappings: dict[str, WrappingRecord] = field(default_factory=dict)
 
     def key(self, key_id: str) -> KeyRecord:
-        """The key, or the refusal KEY_NOT_FOUND."""
+        """The key, or the refusal KEY_NOT_FOUND or KEY_DELETED."""
         key = self.keys.get(key_id)
         if key is None:
+            if key_id in self.tombstones:
+                raise Refusal("KEY_DELETED", f"keys/{key_id} was deleted", name=f"keys/{key_id}")
             raise Refusal("KEY_NOT_FOUND", f"there is no key keys/{key_id}", name=f"keys/{key_id}")
         return key
 
@@ -104,3 +139,8 @@ class State:
     def next_due_ms(self) -> int | None:
         """When the next scheduled thing is due, if anything is."""
         return self.due[0][0] if self.due else None
+
+
+def voters(state: State) -> set[str]:
+    """Ids of the members that are meant to vote."""
+    return {m.node_id for m in state.members.values() if m.role is MemberRole.VOTER}

@@ -8,6 +8,7 @@ id. It reads the identity first: no servicer ever runs without a principal.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import time
 import uuid
@@ -20,9 +21,12 @@ import grpc
 import grpc.aio
 import structlog
 
+from qkms_node import tls_files
 from qkms_node.access.identity import principal as principal_of
+from qkms_node.access.trail import Trail, trail
 from qkms_node.config import Config
 from qkms_node.errors import QkmsError
+from qkms_node.rpc.call_audit import CallAudit
 from qkms_node.rpc.errors import DETAILS_KEY, rich_status, status_code
 from qkms_node.service.freshness import Level
 from qkms_node.telemetry.metrics import Metrics
@@ -33,8 +37,14 @@ log = structlog.get_logger(__name__)
 caller: contextvars.ContextVar[str] = contextvars.ContextVar("caller")
 """The principal of the call in hand."""
 
+ANONYMOUS = "anonymous"
+"""The caller at the enrolment listener, which asks for no certificate."""
+
 # Requests are bounded: the largest is a plaintext and its authenticated data, 64 KiB each.
 MAX_MESSAGE_BYTES = 512 * 1024
+
+ENROL_MESSAGE_BYTES = 16 * 1024
+ENROL_CALLS = 16
 
 # No principal needed: liveness and the description of the API.
 OPEN_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
@@ -43,13 +53,23 @@ Handler = Callable[[Any, Any], Any]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Identity, errors and the call log, around every method."""
+    """Identity, errors, the audit record and the call log, around every method."""
 
-    def __init__(self, hint: Callable[[QkmsError], dict[str, str]], metrics: Metrics, spans: Spans) -> None:
+    def __init__(
+        self,
+        hint: Callable[[QkmsError], dict[str, str]],
+        metrics: Metrics,
+        spans: Spans,
+        audit: CallAudit,
+        *,
+        anonymous: bool = False,
+    ) -> None:
         self._hint = hint
+        self._anonymous = anonymous
         self._metrics = metrics
         self._spans = spans
         self._no_spans = NoSpans()
+        self._audit = audit
 
     async def intercept_service(
         self,
@@ -88,10 +108,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 call.identify(context)
                 response = await inner(request, context)
+                await call.answered("OK")
             except QkmsError as error:
-                raise self._refused(call, error) from None
+                raise await self._refused(call, error) from None
             except Exception as error:
-                raise self._refused(call, call.incident(error)) from None
+                raise await self._refused(call, call.incident(error)) from None
+            except asyncio.CancelledError:
+                call.cancelled()
+                raise
             call.end("OK", _consistency(response))
             return response
 
@@ -109,11 +133,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             with self._begin(method, None, context, self._no_spans) as call:
                 try:
                     call.identify(context)
+                    await call.answered("STREAMING")
                     await inner(requests, context)
+                    await call.answered("OK")
                 except QkmsError as error:
-                    await _abort(context, self._refused(call, error))
+                    await _abort(context, await self._refused(call, error))
                 except Exception as error:
-                    await _abort(context, self._refused(call, call.incident(error)))
+                    await _abort(context, await self._refused(call, call.incident(error)))
+                except asyncio.CancelledError:
+                    call.cancelled()
+                    raise
                 else:
                     call.end("OK")
 
@@ -123,14 +152,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             # A stream may live for days: it is no span.
             with self._begin(method, request, context, self._no_spans) as call:
+                begun = False
                 try:
                     call.identify(context)
                     async for response in inner(request, context):
+                        if not begun:
+                            # A stream has two records: before its first answer leaves, and at its end.
+                            await call.answered("STREAMING")
+                            begun = True
                         yield response
+                    await call.answered("OK")
                 except QkmsError as error:
-                    await _abort(context, self._refused(call, error))
+                    await _abort(context, await self._refused(call, error))
                 except Exception as error:
-                    await _abort(context, self._refused(call, call.incident(error)))
+                    await _abort(context, await self._refused(call, call.incident(error)))
+                except (asyncio.CancelledError, GeneratorExit):
+                    call.cancelled()
+                    raise
                 else:
                     call.end("OK")
 
@@ -148,9 +186,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             structlog.contextvars.bound_contextvars(trace_id=trace_id, **ids),
             self._metrics.calls_in_flight.track_inprogress(),
         ):
-            yield _Call(name, self._metrics)
+            yield _Call(name, request, self._metrics, self._audit, self._anonymous)
 
-    def _refused(self, call: _Call, error: QkmsError) -> QkmsError:
+    async def _refused(self, call: _Call, error: QkmsError) -> QkmsError:
+        """The error that the caller gets, when the audit has it."""
+        try:
+            await call.answered(error.code)
+        except QkmsError as unaudited:
+            error = unaudited
         error.metadata |= self._hint(error)
         call.end(error.code)
         return error
@@ -161,17 +204,32 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) 
 
 
 class _Call:
-    """One call: its log line and its counts."""
+    """One call: its log line, its counts and its audit record."""
 
-    def __init__(self, method: str, metrics: Metrics) -> None:
+    def __init__(self, method: str, request: Any, metrics: Metrics, audit: CallAudit, anonymous: bool) -> None:
         self._method = method
+        self._request = request
+        self._anonymous = anonymous
         self._metrics = metrics
+        self._audit = audit
+        self._trail = Trail()
         self._principal = ""
         self._start = time.perf_counter()
 
     def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        self._principal = principal_of(context.auth_context())
+        """Names the caller; raises QkmsError when there is none, or when the audit admits no call."""
+        self._principal = ANONYMOUS if self._anonymous else principal_of(context.auth_context())
         caller.set(self._principal)
+        trail.set(self._trail)
+        self._audit.admit(self._method)
+
+    async def answered(self, code: str) -> None:
+        """Returns when the audit has the call's outcome. Raises QkmsError."""
+        await self._audit.answered(self._method, self._principal, self._request, self._trail, code)
+
+    def cancelled(self) -> None:
+        """The caller has gone: whatever was done is recorded all the same."""
+        self._audit.ended(self._method, self._principal, self._request, self._trail, "CANCELLED")
 
     def incident(self, error: Exception) -> QkmsError:
         """A fault of the program: its kind and place go to the log, only a number to the caller."""
@@ -207,15 +265,31 @@ def _consistency(response: Any) -> str:
     return Level(header.consistency).name if header is not None and header.consistency else "none"
 
 
-def credentials(config: Config) -> grpc.ServerCredentials:
-    """Mutual TLS from files read anew for each handshake, so that renewed ones need no restart."""
+def credentials(config: Config, *, mutual: bool = True) -> grpc.ServerCredentials:
+    """TLS from files read anew for each handshake, so that renewed ones need no restart.
+
+    Files that do not fit together, as half-way through a renewal, leave in force what was read before.
+    Not `mutual`: no client certificate is asked for, and the CA is sent along, for callers who know its
+    fingerprint only. Raises TlsFilesInvalid.
+    """
 
     def current() -> grpc.ServerCertificateConfiguration:
-        tls = config.tls
-        pair = (tls.private_key.read_bytes(), tls.certificate.read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=tls.ca.read_bytes())
+        pem = tls_files.read(config.tls)
+        chain = pem.certificate if mutual else pem.certificate + pem.ca
+        roots = pem.ca if mutual else None
+        return grpc.ssl_server_certificate_configuration([(pem.private_key, chain)], root_certificates=roots)
 
-    return grpc.dynamic_ssl_server_credentials(current(), lambda: current(), require_client_authentication=True)
+    in_force = current()
+
+    def renewed() -> grpc.ServerCertificateConfiguration:
+        nonlocal in_force
+        try:
+            in_force = current()
+        except tls_files.TlsFilesInvalid as problem:
+            log.warning("rpc.certificate_unusable", problem=str(problem))
+        return in_force
+
+    return grpc.dynamic_ssl_server_credentials(in_force, renewed, require_client_authentication=mutual)
 
 
 def make_server(config: Config, calls: CallInterceptor) -> grpc.aio.Server:
@@ -231,8 +305,33 @@ def make_server(config: Config, calls: CallInterceptor) -> grpc.aio.Server:
         ],
         maximum_concurrent_rpcs=config.limits.max_concurrent_calls,
     )
-    try:
-        server.add_secure_port(config.rpc.listen, credentials(config))
-    except RuntimeError as error:
-        raise OSError(f"rpc.listen: {config.rpc.listen} cannot be bound; is another process using it?") from error
+    _bind(server, "rpc.listen", config.rpc.listen, credentials(config))
     return server
+
+
+def make_enrol_server(
+    config: Config,
+    listen: str,
+    hint: Callable[[QkmsError], dict[str, str]],
+    metrics: Metrics,
+    spans: Spans,
+    audit: CallAudit,
+) -> grpc.aio.Server:
+    """The enrolment listener: whoever reaches it may speak to it, so it takes little and few at once.
+
+    Raises OSError when the address is taken.
+    """
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(hint, metrics, spans, audit, anonymous=True)],
+        options=[("grpc.max_receive_message_length", ENROL_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
+        maximum_concurrent_rpcs=ENROL_CALLS,
+    )
+    _bind(server, "enrol.listen", listen, credentials(config, mutual=False))
+    return server
+
+
+def _bind(server: grpc.aio.Server, field: str, listen: str, tls: grpc.ServerCredentials) -> None:
+    try:
+        server.add_secure_port(listen, tls)
+    except RuntimeError as error:
+        raise OSError(f"{field}: {listen} cannot be bound; is another process using it?") from error

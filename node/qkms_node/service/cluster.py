@@ -1,6 +1,7 @@
 """Use cases of ClusterService and QkdService: what this node is and sees."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -9,7 +10,9 @@ from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, ReplicaStatus
 from qkms_node.ledger.commands import Outcome, Request, RequestRoot
 from qkms_node.ledger.records import RootRecord
+from qkms_node.service.certificates import Certificates
 from qkms_node.service.links import Links, Observation
+from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
@@ -30,6 +33,10 @@ class NodeView:
     key_count: int
     version: str
     start_s: float
+    warnings: tuple[str, ...]
+    certificate_expire_ms: int
+    enrol_address: str
+    audit: str = ""
 
 
 class Cluster:
@@ -45,6 +52,9 @@ class Cluster:
         links: Links,
         proposer: Proposer,
         upkeep: Upkeep,
+        members: Members,
+        certificates: Certificates,
+        audit_failure: Callable[[], str] = str,
     ) -> None:
         self.config = config
         self._guard = guard
@@ -54,6 +64,9 @@ class Cluster:
         self._links = links
         self._proposer = proposer
         self._upkeep = upkeep
+        self._members = members
+        self._certificates = certificates
+        self._audit_failure = audit_failure
         self._start_s = time.time()
 
     def status(self, principal: str) -> NodeView:
@@ -75,6 +88,10 @@ class Cluster:
             key_count=key_count,
             version=version("qkms-node"),
             start_s=self._start_s,
+            warnings=self._certificates.warnings,
+            certificate_expire_ms=self._certificates.expire_ms,
+            enrol_address=_enrol_address(self.config),
+            audit=self._audit_failure(),
         )
 
     async def rotate_root(self, request: Request, expected_epoch: int) -> Outcome:
@@ -87,6 +104,17 @@ class Cluster:
         self._guard.require(principal, "links.list")
         return {peer: self._links.observations.get(peer) for peer in sorted(self._links.peers)}
 
+    def sae_ids(self) -> tuple[str, dict[str, str]]:
+        """This node's name towards its KME, and those of its peers by node id."""
+        with self._store.view() as state:
+            peers = self._members.peers(state)
+            return self._members.sae_id(state), {n: m.sae_id for n, m in peers.items()}
+
     def link_problem(self, peer: str) -> str:
         """Why a link would not be used now; empty when it would."""
         return self._links.problem(peer)
+
+
+def _enrol_address(config: Config) -> str:
+    enrol = config.enrol
+    return "" if enrol is None else enrol.address or enrol.listen

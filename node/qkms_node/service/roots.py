@@ -94,6 +94,21 @@ class RootStore:
         """Epochs whose root is held, ascending."""
         return sorted(self._roots)
 
+    def seal_own(self, payload: bytes, purpose: str) -> bytes:
+        """Another secret of this node sealed as the roots are. Purposes do not open each other's."""
+        return seal_local(
+            self._key,
+            payload,
+            cluster_id=self._cluster_id,
+            # No node id has a slash.
+            node_id=f"{self._node_id}/{purpose}",
+            nonce=secrets.token_bytes(24),
+        )
+
+    def open_own(self, sealed: bytes, purpose: str) -> bytes:
+        """The inverse of `seal_own`. Raises LocalSealRejected."""
+        return open_local(self._key, sealed, cluster_id=self._cluster_id, node_id=f"{self._node_id}/{purpose}")
+
     def wipe(self) -> None:
         """Wipes every secret held in memory; the store is of no use afterwards."""
         for kek in self._keks.values():

@@ -29,6 +29,7 @@ from qkms_node.ledger.records import EpochState, NodeRecord, RootRecord, ShareRe
 from qkms_node.ledger.root_rules import quorum
 from qkms_node.ledger.state import State
 from qkms_node.service.links import Links
+from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
@@ -61,6 +62,7 @@ class Seeder:
         now_ms: Callable[[], int],
     ) -> None:
         self._config = config
+        self._members = Members(config)
         self._node_id = config.node.id
         self._store = store
         self._roots = roots
@@ -96,7 +98,8 @@ class Seeder:
             return True
         # QKD is back: the fall-back epoch gives way to one seeded by every link.
         fallen_back = self._config.root.policy == "pqc_fallback" and active.grade is Grade.PQC
-        return fallen_back and bool(self._peers(state)) and not self._unusable(self._peers(state))
+        peers = self._voting_peers(state)
+        return fallen_back and bool(peers) and not self._unusable(peers)
 
     async def _settle(self, staged: RootRecord) -> None:
         age_ms = self._now_ms() - staged.stage_ms
@@ -123,9 +126,10 @@ class Seeder:
         with self._store.view() as state:
             base = state.roots.get(state.active_epoch)
             epoch = state.last_epoch + 1
-            peers = self._peers(state)
-            missing = sorted({m.id for m in self._config.cluster.members} - set(state.nodes))
-        if missing and not self._enough(peers):
+            voters = self._members.voters(state)
+            peers = self._voting_peers(state)
+            missing = sorted(set(voters) - set(state.nodes))
+        if missing and not self._enough(peers, voters):
             self.waiting = f"waiting for {', '.join(missing)} to register"
             return
         if base is not None and not self._roots.holds(base):
@@ -151,17 +155,17 @@ class Seeder:
                 leader_id=self._node_id,
                 commitment=check,
                 qkd_key_ids=tuple(sorted(key_id for key_id, _ in psks.values())),
-                voters=tuple(sorted(m.id for m in self._config.cluster.members)),
+                voters=voters,
                 shares=shares,
             )
         )
         log.info("root.staged", epoch=epoch, grade=grade.name, note=outcome.note)
 
-    def _enough(self, peers: dict[str, NodeRecord]) -> bool:
+    def _enough(self, peers: dict[str, NodeRecord], voters: tuple[str, ...]) -> bool:
         """Whether to seed without the members that have never been seen: with a quorum, after a while."""
         self._missing_since_ms = self._missing_since_ms or self._now_ms()
         patient = self._now_ms() - self._missing_since_ms < NEWCOMER_MS
-        return not patient and len(peers) + 1 > len(self._config.cluster.members) // 2
+        return not patient and len(peers) + 1 > len(voters) // 2
 
     async def _draw(self, peers: dict[str, NodeRecord]) -> dict[str, tuple[str, QkdSecret]] | None:
         """A QKD key for each peer, or for none when the policy gives QKD up; None: not now."""
@@ -215,8 +219,13 @@ class Seeder:
             return key_id in state.qkd_key_epochs
 
     def _peers(self, state: State) -> dict[str, NodeRecord]:
-        members = {m.id for m in self._config.cluster.members}
-        return {n: r for n, r in sorted(state.nodes.items()) if n != self._node_id and n in members}
+        peers = self._members.peers(state)
+        return {n: r for n, r in sorted(state.nodes.items()) if n in peers}
+
+    def _voting_peers(self, state: State) -> dict[str, NodeRecord]:
+        """Those an epoch is staged for; learners, who must not hold it up, are given it once it is active."""
+        voters = self._members.voters(state)
+        return {n: r for n, r in self._peers(state).items() if n in voters}
 
     def _share(
         self, root: RootSecret, epoch: int, node: NodeRecord, psk: tuple[str, QkdSecret] | None

@@ -60,7 +60,8 @@ class Voter:
         with self._store.view() as state:
             epochs = [root for root in state.roots.values() if root.state is not EpochState.ABORTED]
         for root in epochs:
-            if self._node_id not in root.voters or self._node_id in root.rejected:
+            takes_part = self._node_id in root.voters or self._node_id in root.shares
+            if not takes_part or self._node_id in root.rejected:
                 continue
             if self._roots.holds(root):
                 if self._node_id not in root.confirmed:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from qkms_node.access.spool import Spool
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.apply import apply
 from qkms_node.ledger.commands import decode_command, encode_outcome
@@ -21,8 +22,9 @@ from qkms_node.ledger.state import Refusal, State
 class LedgerStore:
     """A `StateMachine` for the replica and a readable ledger for the services."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, spool: Spool | None = None) -> None:
         self._loop = loop
+        self._spool = spool
         self._lock = threading.Lock()
         self._state = State()
         self._applied_index = 0
@@ -36,6 +38,8 @@ class LedgerStore:
         decoded = decode_command(command)
         with self._lock:
             outcome = apply(self._state, decoded, time_ms)
+            if self._spool is not None:
+                self._spool.follow(self._state)
             self._applied_index = index
             self._applied += 1
             self._digest = None

@@ -142,5 +142,7 @@ class Watching:
     def _visible(self, principal: str, key_id: str, event: EventRecord) -> bool:
         if event.type is EventType.ROOT_ACTIVATED:
             return not key_id
+        if event.type is EventType.MEMBER_CHANGED:
+            return not key_id and self._guard.allows(principal, "cluster.status")
         name = event.name.removeprefix("keys/")
         return (not key_id or name == key_id) and self._guard.allows(principal, "keys.watch", name)

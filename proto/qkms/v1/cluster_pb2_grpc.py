@@ -44,6 +44,31 @@ class ClusterServiceStub:
                 request_serializer=qkms_dot_v1_dot_cluster__pb2.RotateRootRequest.SerializeToString,
                 response_deserializer=qkms_dot_v1_dot_cluster__pb2.RotateRootResponse.FromString,
                 _registered_method=True)
+        self.ListMembers = channel.unary_unary(
+                '/qkms.v1.ClusterService/ListMembers',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.ListMembersRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.ListMembersResponse.FromString,
+                _registered_method=True)
+        self.AddMember = channel.unary_unary(
+                '/qkms.v1.ClusterService/AddMember',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.AddMemberRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.AddMemberResponse.FromString,
+                _registered_method=True)
+        self.PromoteMember = channel.unary_unary(
+                '/qkms.v1.ClusterService/PromoteMember',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.PromoteMemberRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.PromoteMemberResponse.FromString,
+                _registered_method=True)
+        self.RemoveMember = channel.unary_unary(
+                '/qkms.v1.ClusterService/RemoveMember',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.RemoveMemberRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.RemoveMemberResponse.FromString,
+                _registered_method=True)
+        self.TransferLeadership = channel.unary_unary(
+                '/qkms.v1.ClusterService/TransferLeadership',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.TransferLeadershipRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.TransferLeadershipResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServiceServicer:
@@ -64,6 +89,43 @@ class ClusterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMembers(self, request, context):
+        """The member records, and beside each what the answering node sees of it. A leader also knows how far
+        each is behind and why a change has not been made. BOUNDED unless asked otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddMember(self, request, context):
+        """Records a member, as a learner, and invites it with a one-time token if one is given. The leader then
+        lets it in: follow it with ListMembers. The same member again changes nothing but its token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteMember(self, request, context):
+        """Records that a learner, which has joined, is to vote. It does once it has caught up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveMember(self, request, context):
+        """Records that a member is to go. A leader hands over first; a new root epoch follows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferLeadership(self, request, context):
+        """Records that another voter is to lead; the leader hands over when that one can, or gives it up after 30 s.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +138,31 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.RotateRoot,
                     request_deserializer=qkms_dot_v1_dot_cluster__pb2.RotateRootRequest.FromString,
                     response_serializer=qkms_dot_v1_dot_cluster__pb2.RotateRootResponse.SerializeToString,
+            ),
+            'ListMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMembers,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.ListMembersRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.ListMembersResponse.SerializeToString,
+            ),
+            'AddMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddMember,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.AddMemberRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.AddMemberResponse.SerializeToString,
+            ),
+            'PromoteMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteMember,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.PromoteMemberRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.PromoteMemberResponse.SerializeToString,
+            ),
+            'RemoveMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveMember,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.RemoveMemberRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.RemoveMemberResponse.SerializeToString,
+            ),
+            'TransferLeadership': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferLeadership,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.TransferLeadershipRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.TransferLeadershipResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +219,141 @@ class ClusterService:
             '/qkms.v1.ClusterService/RotateRoot',
             qkms_dot_v1_dot_cluster__pb2.RotateRootRequest.SerializeToString,
             qkms_dot_v1_dot_cluster__pb2.RotateRootResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/ListMembers',
+            qkms_dot_v1_dot_cluster__pb2.ListMembersRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.ListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/AddMember',
+            qkms_dot_v1_dot_cluster__pb2.AddMemberRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.AddMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/PromoteMember',
+            qkms_dot_v1_dot_cluster__pb2.PromoteMemberRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.PromoteMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/RemoveMember',
+            qkms_dot_v1_dot_cluster__pb2.RemoveMemberRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.RemoveMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferLeadership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/TransferLeadership',
+            qkms_dot_v1_dot_cluster__pb2.TransferLeadershipRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.TransferLeadershipResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,20 @@ class ClusterServiceStub:
     """Asks for a new root epoch. Accepted once committed; activation follows
     when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
     """
+    ListMembers: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ListMembersRequest, _cluster_pb2.ListMembersResponse]
+    """The member records, and beside each what the answering node sees of it. A leader also knows how far
+    each is behind and why a change has not been made. BOUNDED unless asked otherwise.
+    """
+    AddMember: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.AddMemberRequest, _cluster_pb2.AddMemberResponse]
+    """Records a member, as a learner, and invites it with a one-time token if one is given. The leader then
+    lets it in: follow it with ListMembers. The same member again changes nothing but its token.
+    """
+    PromoteMember: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.PromoteMemberRequest, _cluster_pb2.PromoteMemberResponse]
+    """Records that a learner, which has joined, is to vote. It does once it has caught up."""
+    RemoveMember: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.RemoveMemberRequest, _cluster_pb2.RemoveMemberResponse]
+    """Records that a member is to go. A leader hands over first; a new root epoch follows."""
+    TransferLeadership: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.TransferLeadershipRequest, _cluster_pb2.TransferLeadershipResponse]
+    """Records that another voter is to lead; the leader hands over when that one can, or gives it up after 30 s."""
 
 @_typing.type_check_only
 class ClusterServiceAsyncStub(ClusterServiceStub):
@@ -47,6 +61,20 @@ class ClusterServiceAsyncStub(ClusterServiceStub):
     """Asks for a new root epoch. Accepted once committed; activation follows
     when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
     """
+    ListMembers: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ListMembersRequest, _cluster_pb2.ListMembersResponse]  # type: ignore[assignment]
+    """The member records, and beside each what the answering node sees of it. A leader also knows how far
+    each is behind and why a change has not been made. BOUNDED unless asked otherwise.
+    """
+    AddMember: _aio.UnaryUnaryMultiCallable[_cluster_pb2.AddMemberRequest, _cluster_pb2.AddMemberResponse]  # type: ignore[assignment]
+    """Records a member, as a learner, and invites it with a one-time token if one is given. The leader then
+    lets it in: follow it with ListMembers. The same member again changes nothing but its token.
+    """
+    PromoteMember: _aio.UnaryUnaryMultiCallable[_cluster_pb2.PromoteMemberRequest, _cluster_pb2.PromoteMemberResponse]  # type: ignore[assignment]
+    """Records that a learner, which has joined, is to vote. It does once it has caught up."""
+    RemoveMember: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RemoveMemberRequest, _cluster_pb2.RemoveMemberResponse]  # type: ignore[assignment]
+    """Records that a member is to go. A leader hands over first; a new root epoch follows."""
+    TransferLeadership: _aio.UnaryUnaryMultiCallable[_cluster_pb2.TransferLeadershipRequest, _cluster_pb2.TransferLeadershipResponse]  # type: ignore[assignment]
+    """Records that another voter is to lead; the leader hands over when that one can, or gives it up after 30 s."""
 
 class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -66,5 +94,49 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks for a new root epoch. Accepted once committed; activation follows
         when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
         """
+
+    @_abc_1.abstractmethod
+    def ListMembers(
+        self,
+        request: _cluster_pb2.ListMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.ListMembersResponse, _abc.Awaitable[_cluster_pb2.ListMembersResponse]]:
+        """The member records, and beside each what the answering node sees of it. A leader also knows how far
+        each is behind and why a change has not been made. BOUNDED unless asked otherwise.
+        """
+
+    @_abc_1.abstractmethod
+    def AddMember(
+        self,
+        request: _cluster_pb2.AddMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.AddMemberResponse, _abc.Awaitable[_cluster_pb2.AddMemberResponse]]:
+        """Records a member, as a learner, and invites it with a one-time token if one is given. The leader then
+        lets it in: follow it with ListMembers. The same member again changes nothing but its token.
+        """
+
+    @_abc_1.abstractmethod
+    def PromoteMember(
+        self,
+        request: _cluster_pb2.PromoteMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.PromoteMemberResponse, _abc.Awaitable[_cluster_pb2.PromoteMemberResponse]]:
+        """Records that a learner, which has joined, is to vote. It does once it has caught up."""
+
+    @_abc_1.abstractmethod
+    def RemoveMember(
+        self,
+        request: _cluster_pb2.RemoveMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.RemoveMemberResponse, _abc.Awaitable[_cluster_pb2.RemoveMemberResponse]]:
+        """Records that a member is to go. A leader hands over first; a new root epoch follows."""
+
+    @_abc_1.abstractmethod
+    def TransferLeadership(
+        self,
+        request: _cluster_pb2.TransferLeadershipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.TransferLeadershipResponse, _abc.Awaitable[_cluster_pb2.TransferLeadershipResponse]]:
+        """Records that another voter is to lead; the leader hands over when that one can, or gives it up after 30 s."""
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

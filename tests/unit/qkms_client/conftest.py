@@ -233,7 +233,7 @@ class Sdk:
     def __init__(self, profile: Profile, kind: str) -> None:
         self.client: Client | AsyncClient = Client(profile) if kind == "Client" else AsyncClient(profile)
 
-    async def __call__(self, method: str, *args: Any, **options: Any) -> Any:
+    async def __call__(self, method: str, /, *args: Any, **options: Any) -> Any:
         """Calls a method of the client; the blocking one in a thread."""
         call = getattr(self.client, method)
         if isinstance(self.client, AsyncClient):

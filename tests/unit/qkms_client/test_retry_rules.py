@@ -13,8 +13,11 @@ NOT_APPLIED = {
     "NOT_COMMITTED",
     "ROOT_NOT_READY",
     "TOO_STALE",
+    "NOT_FOUNDED",
     "RESOURCE_EXHAUSTED",
     "REVISION_NOT_REACHED",
+    "RATE_LIMITED",
+    "AUDIT_UNAVAILABLE",
 }
 # A node that shuts down may have proposed the command before it let go of the call.
 UNKNOWN = {"OUTCOME_UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "SHUTTING_DOWN"}
