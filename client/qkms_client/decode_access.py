@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from qkms.v1 import audit_pb2, policy_pb2
 from qkms_client import access_types as t
 from qkms_client.decode import header as head_of
-from qkms_client.decode import moment as time
+from qkms_client.decode import time as time
 from qkms_client.enums import Grade
 from qkms_client.types import Header
 

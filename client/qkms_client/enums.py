@@ -155,6 +155,7 @@ class EpochState(_Number):
     ACTIVE = 2
     RETIRED = 3
     ABORTED = 4
+    DESTROYED = 5
 
 
 class LinkState(_Number):

@@ -54,7 +54,7 @@ def _read(
     return Method(f"/qkms.v1.{path}", request, response, mutation=False, fresh=fresh)
 
 
-_k, _c, _s = key_pb2, crypto_pb2, session_pb2
+_k, _c, _s, _cl = key_pb2, crypto_pb2, session_pb2, cluster_pb2
 
 CREATE_KEY = _mutation("KeyService/CreateKey", _k.CreateKeyRequest, _k.CreateKeyResponse)
 GET_KEY = _read("KeyService/GetKey", _k.GetKeyRequest, _k.GetKeyResponse)
@@ -115,6 +115,16 @@ CONFIRM_SESSION = _mutation("SessionService/ConfirmSession", _s.ConfirmSessionRe
 CLOSE_SESSION = _mutation("SessionService/CloseSession", _s.CloseSessionRequest, _s.CloseSessionResponse)
 GET_SESSION = _read("SessionService/GetSession", _s.GetSessionRequest, _s.GetSessionResponse)
 
+SEAL = _read("ClusterService/Seal", _cl.SealRequest, _cl.SealResponse, Fresh.OWN)
+UNSEAL = _read("ClusterService/Unseal", _cl.UnsealRequest, _cl.UnsealResponse, Fresh.OWN)
+GET_RECOVERY = _read("ClusterService/GetRecovery", _cl.GetRecoveryRequest, _cl.GetRecoveryResponse, Fresh.OWN)
+SET_RECOVERY = _mutation("ClusterService/SetRecovery", _cl.SetRecoveryRequest, _cl.SetRecoveryResponse)
+OPEN_RECOVERY = _read("ClusterService/OpenRecovery", _cl.OpenRecoveryRequest, _cl.OpenRecoveryResponse, Fresh.OWN)
+BACKUP = _read("ClusterService/Backup", _cl.BackupRequest, _cl.BackupResponse, Fresh.OWN)
+# Restoring may be repeated part by part as it is: a part names its place.
+RESTORE_BACKUP = _read(
+    "ClusterService/RestoreBackup", _cl.RestoreBackupRequest, _cl.RestoreBackupResponse, Fresh.OWN
+)
 GET_STATUS = _read(
     "ClusterService/GetStatus", cluster_pb2.GetStatusRequest, cluster_pb2.GetStatusResponse, Fresh.OWN
 )

@@ -28,6 +28,7 @@ _NOT_APPLIED: tuple[type[e.QkmsError], ...] = (
     e.NotCommitted,
     e.NotFounded,
     e.RootNotReady,
+    e.Sealed,
     e.TooStale,
     e.RevisionNotReached,
     e.Overloaded,

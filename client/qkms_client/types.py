@@ -247,6 +247,29 @@ class RootEpoch:
 
 
 @dataclass(frozen=True)
+class SealStatus:
+    """How a node is sealed. `stored`: whether it has a root store on disk, which its secret opens."""
+
+    mode: str
+    sealed: bool
+    reason: str
+    needs_secret: bool
+    stored: bool
+
+
+@dataclass(frozen=True)
+class EpochUse:
+    """A root epoch in use: how many key versions and open sessions are under it."""
+
+    epoch: int
+    state: EpochState
+    grade: Grade
+    version_count: int
+    session_count: int
+    recoverable: bool
+
+
+@dataclass(frozen=True)
 class NodeStatus:
     """A node's own view. `state_digest` is equal on all nodes at equal `revision`."""
 
@@ -265,6 +288,9 @@ class NodeStatus:
     key_count: int
     version: str
     start_time: datetime | None
+    seal: SealStatus | None = None
+    epoch_uses: tuple[EpochUse, ...] = ()
+    recovery_set_id: str = ""
     certificate_expire_time: datetime | None = None
     warnings: tuple[str, ...] = ()
     enrol_address: str = ""
@@ -287,6 +313,7 @@ __all__ = [
     "Algorithm",
     "Encrypted",
     "EpochState",
+    "EpochUse",
     "EventType",
     "Grade",
     "Header",
@@ -310,6 +337,7 @@ __all__ = [
     "RootEpoch",
     "RootRotation",
     "Rotation",
+    "SealStatus",
     "Session",
     "SessionState",
     "Signature",

@@ -1,4 +1,4 @@
-"""The command line of a node: `qkms-node serve`, `check`, `join` and `inspect-journal`."""
+"""The command line of a node: `qkms-node serve`, `check`, `join`, `unseal` and `inspect-journal`."""
 
 import argparse
 import asyncio
@@ -22,6 +22,7 @@ from qkms_node.node import Node
 from qkms_node.service.roots import RootStoreError
 from qkms_node.telemetry.traces import TracingUnavailable
 from qkms_node.tls_files import TlsFilesInvalid, settle
+from qkms_node.unseal_command import UnsealFailed, unseal
 from qkms_node.wiring import make_links, replica_maker
 
 PR_SET_DUMPABLE = 4
@@ -32,6 +33,8 @@ examples:
   qkms-node check --config node-1.toml     validate the configuration and say what is wrong
   qkms-node inspect-journal --config node-1.toml
                                            list what the Raft journal holds, without any content
+  qkms-node unseal --config node-1.toml    bring passphrase or PIN to the running node: typed, or from
+                                           standard input, --secret-file or --secret-fd
   qkms-node join --token T --server HOST:PORT --ca-fingerprint F --dir node-4
                                            make a new machine a node, as qkms cluster add says
   qkms-node serve --config node-1.toml     run the node; JSON log lines on standard error,
@@ -53,10 +56,15 @@ def main() -> None:
     for name, text in (
         ("serve", "run the node"),
         ("check", "validate the configuration"),
+        ("unseal", "bring passphrase or PIN to the node that runs here"),
         ("inspect-journal", "list the records of the Raft journal, without any content"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE", help="the node's TOML file")
+        if name == "unseal":
+            source = command.add_mutually_exclusive_group()
+            source.add_argument("--secret-file", type=Path, metavar="FILE", help="its first line is the secret")
+            source.add_argument("--secret-fd", type=int, metavar="N", help="read the secret from descriptor N")
     _add_join(commands)
     arguments = parser.parse_args()
     if arguments.command == "join":
@@ -68,6 +76,12 @@ def main() -> None:
         sys.exit(_complain(str(error), 2))
     if arguments.command == "check":
         print(f"{arguments.config}: valid; node {config.node.id} of cluster {config.cluster.id}")
+        return
+    if arguments.command == "unseal":
+        try:
+            print(unseal(config, arguments.secret_file, arguments.secret_fd))
+        except (UnsealFailed, OSError) as error:
+            sys.exit(_complain(str(error), 1))
         return
     if arguments.command == "inspect-journal":
         for line in list_journal(config.node.data_dir / "raft"):

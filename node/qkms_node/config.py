@@ -106,10 +106,23 @@ class EnrolSection(_Section, frozen=True):
 
 
 class SealSection(_Section, frozen=True):
-    """[seal] how the root is sealed on this node's disk: a 32-byte key file, made with mode 0600."""
+    """[seal] how the root is sealed on this node's disk, by `mode`:
 
-    mode: Literal["keyfile"]
-    key_file: Path
+    `keyfile` under the 32 bytes of `key_file`, made with mode 0600; `passphrase` under a passphrase
+    (Argon2id); `pkcs11` under an AES key of a token; `peers` never on disk: a restarted node is given
+    the root by another. Passphrase or PIN come from `secret_file`, from the descriptor `secret_fd`,
+    which is read once, or else from an operator (`qkms-node unseal`, `qkms unseal`)."""
+
+    mode: Literal["keyfile", "passphrase", "pkcs11", "peers"]
+    key_file: Path | None = None
+    secret_file: Path | None = None
+    secret_fd: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    argon2_memory_kib: Annotated[int, msgspec.Meta(ge=8 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
+    argon2_passes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 3
+    argon2_lanes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    module: Path | None = None
+    token_label: str = ""
+    key_label: str = "qkms-root"
 
 
 class QkdSection(_Section, frozen=True):
@@ -126,12 +139,14 @@ class RootSection(_Section, frozen=True):
     """[root] `policy`: `require_qkd` seeds only with QKD to every node, `pqc_fallback` goes on
     without (grade PQC) and re-seeds when QKD returns, `pqc_only` never asks a KME.
     `confirm_timeout_ms`: how long a staged epoch waits for its quorum before it is given up.
-    `fallback_after_ms`: how long QKD is tried before the fall-back."""
+    `fallback_after_ms`: how long QKD is tried before the fall-back. `rotation_period_ms`: the age at
+    which an active epoch is replaced; 0: only when asked."""
 
     policy: Literal["require_qkd", "pqc_fallback", "pqc_only"] = "require_qkd"
     confirm_timeout_ms: Milliseconds = 10_000
     fallback_after_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 5_000
     retry_ms: Milliseconds = 1_000
+    rotation_period_ms: Annotated[int, msgspec.Meta(ge=0)] = 30 * 24 * 3600 * 1000
 
 
 class Rule(_Section, frozen=True):
@@ -241,6 +256,7 @@ def _check(path: Path, config: Config) -> None:
         raise ConfigError(f"{path}: raft.heartbeat_ms: must be under a third of election_timeout_min_ms")
     if config.raft.leader_fallback_ms <= config.raft.heartbeat_ms:
         raise ConfigError(f"{path}: raft.leader_fallback_ms: must be over heartbeat_ms")
+    _check_seal(path, config.seal)
     if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
         raise ConfigError(f"{path}: root.policy: require_qkd needs a [qkd] section with this site's KME")
     if config.metrics is not None and not _is_loopback(config.metrics.listen.rpartition(":")[0]):
@@ -255,6 +271,18 @@ def _check(path: Path, config: Config) -> None:
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
         if not file.is_file():
             raise ConfigError(f"{path}: tls.{name}: there is no file {file}")
+
+
+def _check_seal(path: Path, seal: SealSection) -> None:
+    needs_secret = seal.mode in ("passphrase", "pkcs11")
+    if seal.mode == "keyfile" and seal.key_file is None:
+        raise ConfigError(f"{path}: seal.key_file: mode keyfile needs it")
+    if seal.mode == "pkcs11" and (seal.module is None or not seal.token_label):
+        raise ConfigError(f"{path}: seal.module, seal.token_label: mode pkcs11 needs both")
+    if not needs_secret and (seal.secret_file is not None or seal.secret_fd is not None):
+        raise ConfigError(f"{path}: seal.secret_file, seal.secret_fd: mode {seal.mode} takes no secret")
+    if seal.secret_file is not None and seal.secret_fd is not None:
+        raise ConfigError(f"{path}: seal.secret_fd: secret_file is set as well; choose one")
 
 
 def _is_loopback(host: str) -> bool:

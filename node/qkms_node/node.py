@@ -60,6 +60,7 @@ from qkms_node.service.access import Access
 from qkms_node.service.audit import FOLDER as AUDIT_FOLDER
 from qkms_node.service.audit import Audit
 from qkms_node.service.audit_reading import CALLS
+from qkms_node.service.backup import Backup
 from qkms_node.service.certificates import Certificates
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.crypto import Crypto
@@ -74,12 +75,18 @@ from qkms_node.service.material import Materials
 from qkms_node.service.members import Members
 from qkms_node.service.membership import Membership
 from qkms_node.service.proposing import Proposer
+from qkms_node.service.recovery import Recovery
+from qkms_node.service.restoring import Restoring
+from qkms_node.service.rewrapping import Rewrapping
 from qkms_node.service.roots import RootStore
 from qkms_node.service.roster import Roster
 from qkms_node.service.rotation import Rotator
+from qkms_node.service.sealing import Sealing
+from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.sessions import Sessions
 from qkms_node.service.shares import Voter
+from qkms_node.service.sharing import Sharing
 from qkms_node.service.signing import Signing
 from qkms_node.service.staging import Staging
 from qkms_node.service.store import LedgerStore
@@ -139,7 +146,8 @@ class Node:
         self._endpoint: Endpoint | None = None
         if config.metrics is not None:
             self._endpoint = Endpoint(config.metrics.listen, self._metrics.registry, lambda: self._serving)
-        self._roots = RootStore(config.node.data_dir, config.seal.key_file, config.cluster.id, config.node.id)
+        maker = SealMaker(config.seal, config.cluster.id, config.node.id)
+        self._roots = RootStore(config.node.data_dir, maker, config.cluster.id, config.node.id)
         guard = Guard(config.access.rules, config.access.admin, self._store.view)
         proposer = Proposer(
             self._replica, config.raft.propose_timeout_ms / 1000, config.limits.default_max_staleness_ms / 1000
@@ -152,7 +160,10 @@ class Node:
         self._certificates = Certificates(config, enrolment.renew_own)
         self._members = members
         voter = Voter(config, self._store, self._roots, links, proposer)
-        seeder = Seeder(config, self._store, self._roots, links, proposer, now_ms)
+        sharing = Sharing(config.cluster.id, config.node.id, self._store, self._roots, links, proposer)
+        seeder = Seeder(config, self._store, self._roots, links, sharing, proposer, now_ms)
+        recovery = Recovery(config, guard, self._store, self._roots, proposer, sharing)
+        rewrapping = Rewrapping(self._store, self._roots, proposer, now_ms)
         self._versions = Versions(self._store, self._roots, freshness)
         self._drawing = Drawing(self._store, self._roots)
         materials = Materials(self._store, self._roots, self._drawing, proposer, freshness)
@@ -161,8 +172,12 @@ class Node:
         self._upkeep = Upkeep(
             self._replica,
             self._store,
+            self._roots,
             voter,
             seeder,
+            sharing,
+            recovery,
+            rewrapping,
             proposer,
             self._versions,
             now_ms,
@@ -171,6 +186,7 @@ class Node:
             links,
             witness,
         )
+        self._roots.on_seal = self._wipe_keys
         keys = Keys(guard, self._store, proposer, freshness, materials)
         staging = Staging(guard, self._replica, self._store, proposer, freshness, materials)
         transport = Transport(guard, self._replica, self._store, self._roots, freshness, materials)
@@ -191,6 +207,9 @@ class Node:
         roster = Roster(
             config.node.id, guard, members, membership, self._replica, self._store, proposer, freshness
         )
+        sealing = Sealing(config, guard, self._replica, self._store, self._roots, voter)
+        backup = Backup(config, guard, self._store, self._roots, freshness, now_ms)
+        restoring = Restoring(config, guard, self._store, self._roots, proposer)
         headers = Headers(config.node.id, self._replica, self._store)
         self._health = health.aio.HealthServicer()
         call_audit = CallAudit(self._calls, now_ms)
@@ -210,9 +229,8 @@ class Node:
         )
         crypto_pb2_grpc.add_CryptoServiceServicer_to_server(self._carrying, self._server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
-        cluster_pb2_grpc.add_ClusterServiceServicer_to_server(
-            ClusterServicer(cluster, roster, headers), self._server
-        )
+        cluster_servicer = ClusterServicer(cluster, roster, sealing, recovery, backup, restoring, headers)
+        cluster_pb2_grpc.add_ClusterServiceServicer_to_server(cluster_servicer, self._server)
         qkd_pb2_grpc.add_QkdServiceServicer_to_server(QkdServicer(cluster, headers), self._server)
         enrol_servicer = EnrolServicer(enrolment, headers, config.tls.trust_domain)
         enrol_pb2_grpc.add_EnrolServiceServicer_to_server(enrol_servicer, self._server)
@@ -291,10 +309,12 @@ class Node:
         if self._endpoint is not None:
             self._endpoint.stop()
         self._spans.close()
-        self._versions.wipe()
-        self._drawing.wipe()
         self._roots.wipe()
         log.info("node.stopped", node=self._config.node.id)
+
+    def _wipe_keys(self) -> None:
+        self._versions.wipe()
+        self._drawing.wipe()
 
     def _leader_hint(self, error: QkmsError) -> dict[str, str]:
         """Where to go instead, for errors that another node may not have."""

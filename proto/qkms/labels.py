@@ -28,6 +28,23 @@ IMPORT_KEY_SEAL = b"qkms/import-key-seal/v1"
 HYBRID_KEM = b"qkms/hybrid-kem/v1"
 # A node's own store (qkms_node.keys.local)
 LOCAL_SEAL = b"qkms/local-seal/v1"
+PASSPHRASE_SEAL = b"qkms/passphrase-seal/v1"
+HSM_SEAL = b"qkms/hsm-seal/v1"
+# Passphrases (qkms.passphrase)
+PASSPHRASE_KEYS = b"qkms/passphrase-keys/v1"
+# What is sealed to a hybrid key (qkms.sealed), and its purposes
+SEALED_TO = b"qkms/sealed-to/v1"
+RECOVERY_ROOT = b"qkms/recovery-root/v1"
+RECOVERY_HANDOVER = b"qkms/recovery-handover/v1"
+BACKUP_KEY = b"qkms/backup-key/v1"
+RESTORE_HANDOVER = b"qkms/restore-handover/v1"
+# Recovery shares (qkms.recovery)
+RECOVERY_KEY = b"qkms/recovery-key/v1"
+RECOVERY_CHECK = b"qkms/recovery-check/v1"
+RECOVERY_CHECKSUM = b"qkms/recovery-checksum/v1"
+# Backups (qkms.backup)
+BACKUP_STREAM = b"qkms/backup-stream/v1"
+BACKUP_PASSPHRASE_KEY = b"qkms/backup-passphrase-key/v1"
 # Sessions (qkms.session, qkms_node.keys.root)
 SESSION_BRANCH = b"qkms/session-branch/v1"
 SESSION_PSK = b"qkms/session-psk/v1"

@@ -12,6 +12,7 @@ from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
 from qkms_client.aio.lifecycle import AsyncLifecycleCalls
 from qkms_client.aio.members import AsyncMemberCalls
+from qkms_client.aio.roots import AsyncRootCalls
 from qkms_client.aio.sessions import AsyncSessionCalls
 from qkms_client.aio.signing import AsyncSigningCalls
 from qkms_client.aio.tenants import AsyncTenantCalls
@@ -30,6 +31,7 @@ class AsyncClient(
     AsyncAccessCalls,
     AsyncTenantCalls,
     AsyncAuditCalls,
+    AsyncRootCalls,
 ):
     """A connection to the cluster as one principal. Belongs to one event loop.
 

@@ -89,6 +89,24 @@ def rotate(settings: Settings, expected_epoch: int | None, request_id: UUID | No
     click.echo(f"a root epoch after {rotation.expected_epoch} {done}; see qkms status")
 
 
+@root.command("show")
+@click.option("--node", help="As this node sees them. Default: any.")
+@options.common
+def show_root(settings: Settings, node: str | None) -> None:
+    """The root epochs in use: how much is under each, and how far rewrapping has come."""
+    with settings.client() as client:
+        status = client.status(node, timeout=settings.timeout)
+    if settings.json:
+        print_json(list(status.epoch_uses))
+        return
+    columns = ("epoch", "state", "grade", "versions", "sessions", "recoverable")
+    rows = [
+        (u.epoch, u.state.name, u.grade.name, u.version_count, u.session_count, "yes" if u.recoverable else "no")
+        for u in status.epoch_uses
+    ]
+    click.echo(table(columns, rows))
+
+
 def _warn_of_own(profile: Profile) -> None:
     """Says on stderr that the caller's own certificate ends soon: nobody renews it but its owner."""
     left = profile.certificate_expires() - datetime.now(UTC)

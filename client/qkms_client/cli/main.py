@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from qkms_client.cli.audit import audit
+from qkms_client.cli.backup import backup
 from qkms_client.cli.cluster import links, root, status
 from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random, rewrap
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
@@ -13,7 +14,9 @@ from qkms_client.cli.keys import keys
 from qkms_client.cli.lifecycle import LIFECYCLE
 from qkms_client.cli.members import cluster
 from qkms_client.cli.policy import policy
+from qkms_client.cli.recovery import recovery
 from qkms_client.cli.role import role
+from qkms_client.cli.seal import seal, unseal
 from qkms_client.cli.session import session
 from qkms_client.cli.signing import mac, public_key, sign, verify, verify_mac
 from qkms_client.cli.tenant import grant, tenant
@@ -73,4 +76,6 @@ for command in (
 ):
     main.add_command(command)
 for command in (rewrap, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
+    main.add_command(command)
+for command in (seal, unseal, recovery, backup):
     main.add_command(command)

@@ -13,6 +13,7 @@ from qkms_client.sync.crypto import CryptoCalls
 from qkms_client.sync.keys import KeyCalls
 from qkms_client.sync.lifecycle import LifecycleCalls
 from qkms_client.sync.members import MemberCalls
+from qkms_client.sync.roots import RootCalls
 from qkms_client.sync.sessions import SessionCalls
 from qkms_client.sync.signing import SigningCalls
 from qkms_client.sync.tenants import TenantCalls
@@ -30,6 +31,7 @@ class Client(
     AccessCalls,
     TenantCalls,
     AuditCalls,
+    RootCalls,
 ):
     """A connection to the cluster as one principal. Safe for use by several threads.
 

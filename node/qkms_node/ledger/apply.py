@@ -19,6 +19,9 @@ from qkms_node.ledger import (
     key_rules,
     member_rules,
     quota_rules,
+    recovery_rules,
+    restore_rules,
+    rewrap_rules,
     root_rules,
     session_rules,
     staging_rules,
@@ -192,6 +195,18 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return root_rules.activate_root(state, command)
         case c.AbortRoot():
             return root_rules.abort_root(state, command)
+        case c.RewrapVersions():
+            return rewrap_rules.rewrap_versions(state, command)
+        case c.DestroyRoot():
+            return rewrap_rules.destroy_root(state, command)
+        case c.SetRecovery():
+            return recovery_rules.set_recovery(state, command)
+        case c.SealToRecovery():
+            return recovery_rules.seal_to_recovery(state, command)
+        case c.RestorePart():
+            return restore_rules.restore_part(state, command)
+        case c.FinishRestore():
+            return restore_rules.finish_restore(state, command)
         case c.AddMember():
             return member_rules.add_member(state, command)
         case c.PromoteMember():

@@ -32,9 +32,10 @@ _COLLECTIONS = (
     ("epoch", "rootEpochs"),
     ("expected_epoch", "rootEpochs"),
     ("node_id", "nodes"),
+    ("target", "nodes"),
 )
 # What a scheduled thing is about, by a word of its kind; else keys.
-_DUE = (("session", "sessions"), ("grant", "grants"))
+_DUE = (("session", "sessions"), ("grant", "grants"), ("token", "nodes"))
 
 
 def record_effect(state: State, command: AnyCommand) -> None:

@@ -65,6 +65,9 @@ from qkms_node.ledger.records import (
     VersionRecord,
     WrappingRecord,
 )
+from qkms_node.ledger.recovery_commands import SealToRecovery, SetRecovery
+from qkms_node.ledger.restore_commands import FinishRestore, RestorePart
+from qkms_node.ledger.rewrap_commands import DestroyRoot, Rewrapped, RewrapVersions
 from qkms_node.ledger.root_commands import (
     AbortRoot,
     ActivateRoot,
@@ -102,11 +105,13 @@ __all__ = [
     "DeletePolicy",
     "DeleteRole",
     "DeleteTenant",
+    "DestroyRoot",
     "DestroyVersion",
     "DisableKey",
     "DisableVersion",
     "EnableKey",
     "EnableVersion",
+    "FinishRestore",
     "FoundMembers",
     "ImportVersion",
     "KeyChanges",
@@ -125,9 +130,14 @@ __all__ = [
     "ReplaceShare",
     "Request",
     "RequestRoot",
+    "RestorePart",
     "RestoreVersion",
     "RevokeGrant",
+    "RewrapVersions",
+    "Rewrapped",
     "RotateKey",
+    "SealToRecovery",
+    "SetRecovery",
     "SettleHandover",
     "StageRoot",
     "StageVersion",
@@ -200,6 +210,12 @@ AnyCommand = (
     | ReplaceShare
     | ActivateRoot
     | AbortRoot
+    | RewrapVersions
+    | DestroyRoot
+    | SetRecovery
+    | SealToRecovery
+    | RestorePart
+    | FinishRestore
     | AdvanceTime
     | AddMember
     | PromoteMember

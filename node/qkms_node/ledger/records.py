@@ -27,12 +27,13 @@ class VersionState(IntEnum):
 
 
 class EpochState(IntEnum):
-    """Life of a root epoch; STAGED leads to ACTIVE or ABORTED, ACTIVE to RETIRED."""
+    """Life of a root epoch; STAGED leads to ACTIVE or ABORTED, ACTIVE to RETIRED, RETIRED to DESTROYED."""
 
     STAGED = 1
     ACTIVE = 2
     RETIRED = 3
     ABORTED = 4
+    DESTROYED = 5
 
 
 class SessionState(IntEnum):
@@ -161,7 +162,10 @@ class ShareRecord(Record, frozen=True):
 
 
 class RootRecord(Record, frozen=True):
-    """One root epoch: ids, ciphertext and commitment, never the root itself."""
+    """One root epoch: ids, ciphertext and commitment, never the root itself.
+
+    `recovery_sealed` is the root sealed to the recovery key of set `recovery_set`; both empty: to none.
+    """
 
     epoch: int
     base_epoch: int
@@ -177,6 +181,28 @@ class RootRecord(Record, frozen=True):
     rejected: dict[str, str] = {}
     activate_ms: int = 0
     reason: str = ""
+    recovery_set: str = ""
+    recovery_sealed: bytes = b""
+
+
+class RecoveryRecord(Record, frozen=True):
+    """The public half of the recovery key; whoever has `threshold` of its shares holds the other."""
+
+    set_id: str
+    threshold: int
+    share_count: int
+    mlkem_public: bytes
+    x25519_public: bytes
+    create_ms: int
+
+
+class RestoreRecord(Record, frozen=True):
+    """A backup on its way into this cluster. `commitments`: to the roots that come with it, by epoch."""
+
+    restore_id: str
+    next_part: int
+    commitments: dict[int, bytes]
+    finished: bool = False
 
 
 class NodeRecord(Record, frozen=True):

@@ -20,6 +20,7 @@ from qkms_node.ledger.commands import (
     StageRoot,
 )
 from qkms_node.ledger.records import EpochState, EventType, NodeRecord, RootRecord, ShareRecord
+from qkms_node.ledger.recovery_rules import present_set
 from qkms_node.ledger.state import Refusal, State, voters
 
 
@@ -168,6 +169,9 @@ def activate_root(state: State, command: ActivateRoot) -> Outcome:
         )
     if root.rejected:
         raise Refusal("NOT_CONFIRMED", f"root epoch {root.epoch} was rejected by {sorted(root.rejected)}")
+    recovery = present_set(state)
+    if recovery and root.recovery_set != recovery:
+        raise Refusal("NOT_RECOVERABLE", f"root epoch {root.epoch} is not sealed to recovery key {recovery} yet")
     previous = state.roots.get(state.active_epoch)
     if previous is not None:
         state.roots[previous.epoch] = replace(previous, state=EpochState.RETIRED)

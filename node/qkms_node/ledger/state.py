@@ -25,7 +25,9 @@ from qkms_node.ledger.records import (
     EventType,
     KeyRecord,
     NodeRecord,
+    RecoveryRecord,
     RequestRecord,
+    RestoreRecord,
     RootRecord,
     SessionRecord,
     VersionRecord,
@@ -89,6 +91,10 @@ class State:
     # Keys whose rotation is due, with the time it fell due at.
     rotation_due: dict[str, int] = field(default_factory=dict)
     wrappings: dict[str, WrappingRecord] = field(default_factory=dict)
+    # At most one entry each: the present recovery key by its set id, the latest restore by its id.
+    recovery: dict[str, RecoveryRecord] = field(default_factory=dict)
+    restores: dict[str, RestoreRecord] = field(default_factory=dict)
+    restore_parts: dict[int, bytes] = field(default_factory=dict)
 
     def key(self, key_id: str) -> KeyRecord:
         """The key, or the refusal KEY_NOT_FOUND or KEY_DELETED."""

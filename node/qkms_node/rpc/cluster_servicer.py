@@ -9,10 +9,15 @@ from qkms.v1 import cluster_pb2_grpc, qkd_pb2, qkd_pb2_grpc
 from qkms_node.ledger.commands import AddMember
 from qkms_node.rpc import fields, member_messages, messages
 from qkms_node.rpc.header import Headers, mutation_request
+from qkms_node.rpc.root_servicer import BackupMethods, RecoveryMethods, SealMethods, seal_status
 from qkms_node.rpc.server import caller
+from qkms_node.service.backup import Backup
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.freshness import STALE_OK, Level, Wanted
+from qkms_node.service.recovery import Recovery
+from qkms_node.service.restoring import Restoring
 from qkms_node.service.roster import Roster
+from qkms_node.service.sealing import Sealing
 
 DEFAULT_TOKEN_TTL_MS = 3_600_000
 MAX_TOKEN_TTL_MS = 7 * 24 * 3_600_000
@@ -23,12 +28,25 @@ MEMBERS_FRESH = Wanted(Level.BOUNDED, max_staleness_ms=5_000)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
+class ClusterServicer(SealMethods, RecoveryMethods, BackupMethods, cluster_pb2_grpc.ClusterServiceServicer):
     """Serves qkms.v1.ClusterService."""
 
-    def __init__(self, cluster: Cluster, roster: Roster, headers: Headers) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        roster: Roster,
+        sealing: Sealing,
+        recovery: Recovery,
+        backup: Backup,
+        restoring: Restoring,
+        headers: Headers,
+    ) -> None:
         self._cluster = cluster
         self._roster = roster
+        self._sealing = sealing
+        self._recovery = recovery
+        self._backup = backup
+        self._restoring = restoring
         self._headers = headers
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Context) -> pb.GetStatusResponse:
@@ -49,6 +67,9 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             version=view.version,
             start_time=messages.timestamp(int(view.start_s * 1000)),
             audit=view.audit,
+            seal=seal_status(self._sealing.view()),
+            epoch_uses=[messages.epoch_use(use) for use in view.epoch_uses],
+            recovery_set_id=view.recovery_set,
             members=[member_messages.member(view) for view in self._roster.seen()],
             warnings=view.warnings,
             certificate_expire_time=messages.timestamp(view.certificate_expire_ms),

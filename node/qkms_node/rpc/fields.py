@@ -31,6 +31,11 @@ def request_id(value: str) -> str:
     return uuid_text("request_id", value)
 
 
+def restore_id(value: str) -> str:
+    """The id of a restore, in the canonical form of a UUID."""
+    return uuid_text("restore_id", value)
+
+
 def session_id(value: str) -> str:
     """A session's UUID in its canonical form."""
     return uuid_text("session_id", value)

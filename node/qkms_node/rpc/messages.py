@@ -12,6 +12,7 @@ from qkms_node.ledger.records import (
     VersionRecord,
     WrappingRecord,
 )
+from qkms_node.service.cluster import EpochUse
 from qkms_node.service.links import Observation
 
 
@@ -149,6 +150,18 @@ def root(record: RootRecord) -> cluster_pb2.RootEpoch:
         stage_time=timestamp(record.stage_ms),
         activate_time=timestamp(record.activate_ms),
         reason=record.reason or "; ".join(f"{n}: {why}" for n, why in sorted(record.rejected.items())),
+    )
+
+
+def epoch_use(use: EpochUse) -> cluster_pb2.EpochUse:
+    """What is under an epoch."""
+    return cluster_pb2.EpochUse(
+        epoch=use.root.epoch,
+        state=int(use.root.state),  # type: ignore[arg-type]
+        grade=int(use.root.grade),  # type: ignore[arg-type]
+        version_count=use.version_count,
+        session_count=use.session_count,
+        recoverable=use.recoverable,
     )
 
 

@@ -38,6 +38,7 @@ from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.proposing import request as make_request
 from qkms_node.service.roots import RootStore
+from qkms_node.service.seals.seal import SealError
 from qkms_node.service.store import LedgerStore
 
 log = structlog.get_logger(__name__)
@@ -152,6 +153,8 @@ class Audit:
                 if error.code in ("AUDIT_BROKEN", "AUDIT_KEY_UNKNOWN") and error.message != self._trouble:
                     self._trouble = error.message
                     log.error("audit.not_anchored", code=error.code, reason=error.message)
+            except SealError as error:
+                self._trouble = f"the audit key cannot be sealed or opened: {error}"
             except OSError as error:
                 self._trouble = f"the audit key cannot be stored: {error.strerror}"
             await asyncio.sleep(min(RETRY_S, max(0.01, due - loop.time())))

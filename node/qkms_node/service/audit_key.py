@@ -1,9 +1,10 @@
 """A node's audit key: Ed25519 and ML-DSA-65, made at the first start, sealed beside the audit files.
 
 Both halves sign each anchor, so that a forger must break both. The private
-halves (32-byte seeds) are sealed as the root store is, under the node's key
-file. Whoever takes the node over can sign as it: what a signature proves is
-that records were not changed after they were anchored.
+halves (32-byte seeds) are sealed as the root store is; in mode peers, where
+nothing is stored, each start has a key of its own. Whoever takes the node over
+can sign as it: what a signature proves is that records were not changed after
+they were anchored.
 """
 
 import secrets
@@ -15,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 
 from qkms.audit import AuditPublicKey, Head, SignedHead, statement
 from qkms_node.errors import QkmsError
-from qkms_node.keys.errors import LocalSealRejected
-from qkms_node.service.roots import RootStore, write_durably
+from qkms_node.service.files import write_durably
+from qkms_node.service.roots import RootStore
+from qkms_node.service.seals.seal import SealRejected
 
 FILE_NAME = "key.sealed"
 SEED_BYTES = 32
@@ -53,20 +55,22 @@ class AuditKey:
 def open_audit_key(folder: Path, roots: RootStore, cluster_id: str, node_id: str) -> AuditKey:
     """The key in `folder`, made and stored durably if there is none.
 
-    Raises QkmsError AUDIT_KEY_UNKNOWN, OSError.
+    Raises QkmsError AUDIT_KEY_UNKNOWN or SEALED, SealError, OSError.
     """
     path = folder / FILE_NAME
-    if not path.exists():
+    if not path.exists() or not roots.stores:
         made = _Seeds(secrets.token_bytes(SEED_BYTES), secrets.token_bytes(SEED_BYTES))
+        if not roots.stores:
+            return AuditKey(made, cluster_id, node_id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_durably(path, roots.seal_own(msgspec.msgpack.encode(made), "audit"))
     try:
         seeds = msgspec.msgpack.decode(roots.open_own(path.read_bytes(), "audit"), type=_Seeds)
         return AuditKey(seeds, cluster_id, node_id)
-    except (LocalSealRejected, msgspec.MsgspecError, ValueError) as error:
+    except (SealRejected, msgspec.MsgspecError, ValueError) as error:
         # Not chained: the text of the error might hold what was sealed.
         raise QkmsError(
             "AUDIT_KEY_UNKNOWN",
-            f"{path} cannot be opened with this node's key file ({type(error).__name__}); restore the key file, "
+            f"{path} cannot be opened with this node's seal ({type(error).__name__}); restore what it needs, "
             "or move the audit folder aside to begin a new chain under a new key",
         ) from None

@@ -9,7 +9,10 @@ from qkms_node.access.guard import Guard
 from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, ReplicaStatus
 from qkms_node.ledger.commands import Outcome, Request, RequestRoot
-from qkms_node.ledger.records import RootRecord
+from qkms_node.ledger.records import EpochState, RootRecord
+from qkms_node.ledger.recovery_rules import present_set
+from qkms_node.ledger.rewrap_rules import sessions_by_epoch, versions_by_epoch
+from qkms_node.ledger.state import State
 from qkms_node.service.certificates import Certificates
 from qkms_node.service.links import Links, Observation
 from qkms_node.service.members import Members
@@ -17,6 +20,16 @@ from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.upkeep import Upkeep
+
+
+@dataclass(frozen=True)
+class EpochUse:
+    """What is under an epoch in use."""
+
+    root: RootRecord
+    version_count: int
+    session_count: int
+    recoverable: bool
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,8 @@ class NodeView:
     key_count: int
     version: str
     start_s: float
+    epoch_uses: list[EpochUse]
+    recovery_set: str
     warnings: tuple[str, ...]
     certificate_expire_ms: int
     enrol_address: str
@@ -68,6 +83,7 @@ class Cluster:
         self._certificates = certificates
         self._audit_failure = audit_failure
         self._start_s = time.time()
+        self._counted: tuple[int, list[EpochUse]] | None = None
 
     def status(self, principal: str) -> NodeView:
         """This node's view; needs no quorum."""
@@ -77,6 +93,8 @@ class Cluster:
             # Before the first epoch is active, what there is to see is the last attempt.
             root = state.roots.get(state.active_epoch) or state.roots.get(state.last_epoch)
             key_count = len(state.keys)
+            epoch_uses = self._epoch_uses(state)
+            recovery_set = present_set(state)
         return NodeView(
             replica=self._replica.status(),
             applied_index=applied_index,
@@ -88,11 +106,24 @@ class Cluster:
             key_count=key_count,
             version=version("qkms-node"),
             start_s=self._start_s,
+            epoch_uses=epoch_uses,
+            recovery_set=recovery_set,
             warnings=self._certificates.warnings,
             certificate_expire_ms=self._certificates.expire_ms,
             enrol_address=_enrol_address(self.config),
             audit=self._audit_failure(),
         )
+
+    def _epoch_uses(self, state: State) -> list[EpochUse]:
+        if self._counted is None or self._counted[0] != state.revision:
+            versions, sessions, present = versions_by_epoch(state), sessions_by_epoch(state), present_set(state)
+            uses = [
+                EpochUse(r, versions[e], sessions[e], bool(present) and r.recovery_set == present)
+                for e, r in sorted(state.roots.items())
+                if r.state in (EpochState.ACTIVE, EpochState.RETIRED)
+            ]
+            self._counted = state.revision, uses
+        return self._counted[1]
 
     async def rotate_root(self, request: Request, expected_epoch: int) -> Outcome:
         """Asks for a new root epoch in place of `expected_epoch`."""

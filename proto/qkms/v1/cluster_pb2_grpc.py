@@ -44,6 +44,41 @@ class ClusterServiceStub:
                 request_serializer=qkms_dot_v1_dot_cluster__pb2.RotateRootRequest.SerializeToString,
                 response_deserializer=qkms_dot_v1_dot_cluster__pb2.RotateRootResponse.FromString,
                 _registered_method=True)
+        self.Seal = channel.unary_unary(
+                '/qkms.v1.ClusterService/Seal',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.SealRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.SealResponse.FromString,
+                _registered_method=True)
+        self.Unseal = channel.unary_unary(
+                '/qkms.v1.ClusterService/Unseal',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.UnsealRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.UnsealResponse.FromString,
+                _registered_method=True)
+        self.GetRecovery = channel.unary_unary(
+                '/qkms.v1.ClusterService/GetRecovery',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.GetRecoveryRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.GetRecoveryResponse.FromString,
+                _registered_method=True)
+        self.SetRecovery = channel.unary_unary(
+                '/qkms.v1.ClusterService/SetRecovery',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.SetRecoveryRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.SetRecoveryResponse.FromString,
+                _registered_method=True)
+        self.OpenRecovery = channel.unary_unary(
+                '/qkms.v1.ClusterService/OpenRecovery',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.OpenRecoveryRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.OpenRecoveryResponse.FromString,
+                _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/qkms.v1.ClusterService/Backup',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.BackupRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.BackupResponse.FromString,
+                _registered_method=True)
+        self.RestoreBackup = channel.unary_unary(
+                '/qkms.v1.ClusterService/RestoreBackup',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.RestoreBackupRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.RestoreBackupResponse.FromString,
+                _registered_method=True)
         self.ListMembers = channel.unary_unary(
                 '/qkms.v1.ClusterService/ListMembers',
                 request_serializer=qkms_dot_v1_dot_cluster__pb2.ListMembersRequest.SerializeToString,
@@ -84,6 +119,58 @@ class ClusterServiceServicer:
     def RotateRoot(self, request, context):
         """Asks for a new root epoch. Accepted once committed; activation follows
         when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Seal(self, request, context):
+        """Wipes roots and keys from the memory of the answering node, and keeps it
+        so over restarts until Unseal. Repeating it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unseal(self, request, context):
+        """Opens the answering node's root store. Repeating it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRecovery(self, request, context):
+        """The recovery key of the cluster and what is sealed to it: public. STALE_OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRecovery(self, request, context):
+        """Sets the public recovery key, to which every root epoch is sealed from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenRecovery(self, request, context):
+        """Hands the answering node the roots that the recovery key opened. Repeating it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Backup(self, request, context):
+        """The whole ledger at one revision with the root epochs, encrypted to a backup
+        key. A read: LINEARIZABLE, or it fails before the first byte.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreBackup(self, request, context):
+        """One part of a backup, into a cluster without keys; parts go to one node, in
+        order. The last one takes effect. Repeating a part changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,6 +225,41 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.RotateRoot,
                     request_deserializer=qkms_dot_v1_dot_cluster__pb2.RotateRootRequest.FromString,
                     response_serializer=qkms_dot_v1_dot_cluster__pb2.RotateRootResponse.SerializeToString,
+            ),
+            'Seal': grpc.unary_unary_rpc_method_handler(
+                    servicer.Seal,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.SealRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.SealResponse.SerializeToString,
+            ),
+            'Unseal': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unseal,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.UnsealRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.UnsealResponse.SerializeToString,
+            ),
+            'GetRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRecovery,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.GetRecoveryRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.GetRecoveryResponse.SerializeToString,
+            ),
+            'SetRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRecovery,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.SetRecoveryRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.SetRecoveryResponse.SerializeToString,
+            ),
+            'OpenRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenRecovery,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.OpenRecoveryRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.OpenRecoveryResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.BackupRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.BackupResponse.SerializeToString,
+            ),
+            'RestoreBackup': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreBackup,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.RestoreBackupRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.RestoreBackupResponse.SerializeToString,
             ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
@@ -219,6 +341,195 @@ class ClusterService:
             '/qkms.v1.ClusterService/RotateRoot',
             qkms_dot_v1_dot_cluster__pb2.RotateRootRequest.SerializeToString,
             qkms_dot_v1_dot_cluster__pb2.RotateRootResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Seal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/Seal',
+            qkms_dot_v1_dot_cluster__pb2.SealRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.SealResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unseal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/Unseal',
+            qkms_dot_v1_dot_cluster__pb2.UnsealRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.UnsealResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/GetRecovery',
+            qkms_dot_v1_dot_cluster__pb2.GetRecoveryRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.GetRecoveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/SetRecovery',
+            qkms_dot_v1_dot_cluster__pb2.SetRecoveryRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.SetRecoveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/OpenRecovery',
+            qkms_dot_v1_dot_cluster__pb2.OpenRecoveryRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.OpenRecoveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/qkms.v1.ClusterService/Backup',
+            qkms_dot_v1_dot_cluster__pb2.BackupRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.BackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreBackup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/RestoreBackup',
+            qkms_dot_v1_dot_cluster__pb2.RestoreBackupRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.RestoreBackupResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,26 @@ class ClusterServiceStub:
     """Asks for a new root epoch. Accepted once committed; activation follows
     when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
     """
+    Seal: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.SealRequest, _cluster_pb2.SealResponse]
+    """Wipes roots and keys from the memory of the answering node, and keeps it
+    so over restarts until Unseal. Repeating it changes nothing.
+    """
+    Unseal: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.UnsealRequest, _cluster_pb2.UnsealResponse]
+    """Opens the answering node's root store. Repeating it changes nothing."""
+    GetRecovery: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.GetRecoveryRequest, _cluster_pb2.GetRecoveryResponse]
+    """The recovery key of the cluster and what is sealed to it: public. STALE_OK."""
+    SetRecovery: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.SetRecoveryRequest, _cluster_pb2.SetRecoveryResponse]
+    """Sets the public recovery key, to which every root epoch is sealed from then on."""
+    OpenRecovery: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.OpenRecoveryRequest, _cluster_pb2.OpenRecoveryResponse]
+    """Hands the answering node the roots that the recovery key opened. Repeating it changes nothing."""
+    Backup: _grpc.UnaryStreamMultiCallable[_cluster_pb2.BackupRequest, _cluster_pb2.BackupResponse]
+    """The whole ledger at one revision with the root epochs, encrypted to a backup
+    key. A read: LINEARIZABLE, or it fails before the first byte.
+    """
+    RestoreBackup: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.RestoreBackupRequest, _cluster_pb2.RestoreBackupResponse]
+    """One part of a backup, into a cluster without keys; parts go to one node, in
+    order. The last one takes effect. Repeating a part changes nothing.
+    """
     ListMembers: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ListMembersRequest, _cluster_pb2.ListMembersResponse]
     """The member records, and beside each what the answering node sees of it. A leader also knows how far
     each is behind and why a change has not been made. BOUNDED unless asked otherwise.
@@ -60,6 +80,26 @@ class ClusterServiceAsyncStub(ClusterServiceStub):
     RotateRoot: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RotateRootRequest, _cluster_pb2.RotateRootResponse]  # type: ignore[assignment]
     """Asks for a new root epoch. Accepted once committed; activation follows
     when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
+    """
+    Seal: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SealRequest, _cluster_pb2.SealResponse]  # type: ignore[assignment]
+    """Wipes roots and keys from the memory of the answering node, and keeps it
+    so over restarts until Unseal. Repeating it changes nothing.
+    """
+    Unseal: _aio.UnaryUnaryMultiCallable[_cluster_pb2.UnsealRequest, _cluster_pb2.UnsealResponse]  # type: ignore[assignment]
+    """Opens the answering node's root store. Repeating it changes nothing."""
+    GetRecovery: _aio.UnaryUnaryMultiCallable[_cluster_pb2.GetRecoveryRequest, _cluster_pb2.GetRecoveryResponse]  # type: ignore[assignment]
+    """The recovery key of the cluster and what is sealed to it: public. STALE_OK."""
+    SetRecovery: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SetRecoveryRequest, _cluster_pb2.SetRecoveryResponse]  # type: ignore[assignment]
+    """Sets the public recovery key, to which every root epoch is sealed from then on."""
+    OpenRecovery: _aio.UnaryUnaryMultiCallable[_cluster_pb2.OpenRecoveryRequest, _cluster_pb2.OpenRecoveryResponse]  # type: ignore[assignment]
+    """Hands the answering node the roots that the recovery key opened. Repeating it changes nothing."""
+    Backup: _aio.UnaryStreamMultiCallable[_cluster_pb2.BackupRequest, _cluster_pb2.BackupResponse]  # type: ignore[assignment]
+    """The whole ledger at one revision with the root epochs, encrypted to a backup
+    key. A read: LINEARIZABLE, or it fails before the first byte.
+    """
+    RestoreBackup: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RestoreBackupRequest, _cluster_pb2.RestoreBackupResponse]  # type: ignore[assignment]
+    """One part of a backup, into a cluster without keys; parts go to one node, in
+    order. The last one takes effect. Repeating a part changes nothing.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ListMembersRequest, _cluster_pb2.ListMembersResponse]  # type: ignore[assignment]
     """The member records, and beside each what the answering node sees of it. A leader also knows how far
@@ -93,6 +133,68 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_cluster_pb2.RotateRootResponse, _abc.Awaitable[_cluster_pb2.RotateRootResponse]]:
         """Asks for a new root epoch. Accepted once committed; activation follows
         when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
+        """
+
+    @_abc_1.abstractmethod
+    def Seal(
+        self,
+        request: _cluster_pb2.SealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.SealResponse, _abc.Awaitable[_cluster_pb2.SealResponse]]:
+        """Wipes roots and keys from the memory of the answering node, and keeps it
+        so over restarts until Unseal. Repeating it changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def Unseal(
+        self,
+        request: _cluster_pb2.UnsealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.UnsealResponse, _abc.Awaitable[_cluster_pb2.UnsealResponse]]:
+        """Opens the answering node's root store. Repeating it changes nothing."""
+
+    @_abc_1.abstractmethod
+    def GetRecovery(
+        self,
+        request: _cluster_pb2.GetRecoveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.GetRecoveryResponse, _abc.Awaitable[_cluster_pb2.GetRecoveryResponse]]:
+        """The recovery key of the cluster and what is sealed to it: public. STALE_OK."""
+
+    @_abc_1.abstractmethod
+    def SetRecovery(
+        self,
+        request: _cluster_pb2.SetRecoveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.SetRecoveryResponse, _abc.Awaitable[_cluster_pb2.SetRecoveryResponse]]:
+        """Sets the public recovery key, to which every root epoch is sealed from then on."""
+
+    @_abc_1.abstractmethod
+    def OpenRecovery(
+        self,
+        request: _cluster_pb2.OpenRecoveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.OpenRecoveryResponse, _abc.Awaitable[_cluster_pb2.OpenRecoveryResponse]]:
+        """Hands the answering node the roots that the recovery key opened. Repeating it changes nothing."""
+
+    @_abc_1.abstractmethod
+    def Backup(
+        self,
+        request: _cluster_pb2.BackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cluster_pb2.BackupResponse], _abc.AsyncIterator[_cluster_pb2.BackupResponse]]:
+        """The whole ledger at one revision with the root epochs, encrypted to a backup
+        key. A read: LINEARIZABLE, or it fails before the first byte.
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreBackup(
+        self,
+        request: _cluster_pb2.RestoreBackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.RestoreBackupResponse, _abc.Awaitable[_cluster_pb2.RestoreBackupResponse]]:
+        """One part of a backup, into a cluster without keys; parts go to one node, in
+        order. The last one takes effect. Repeating a part changes nothing.
         """
 
     @_abc_1.abstractmethod

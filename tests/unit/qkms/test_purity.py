@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[3]
 MODULES = sorted([*(ROOT / "proto" / "qkms").glob("*.py"), *(ROOT / "node" / "qkms_node" / "keys").glob("*.py")])
 ALLOWED = {
     "abc",
+    "base64",
     "collections",
     "cryptography",
     "dataclasses",

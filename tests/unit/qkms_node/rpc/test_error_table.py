@@ -14,12 +14,13 @@ from qkms_node.rpc.errors import STATUS, rich_status, status_code
 # Only nodes see these: outcomes of commands that the voter, the witness and the seeder read, and a
 # stale proposal, which the service draws again.
 INSIDE = {
+    "EPOCH_IN_USE",
+    "NOT_RECOVERABLE",
     "SHARE_BELOW_GRADE",
     "EPOCH_ABORTED",
     "NOT_A_VOTER",
     "EVIDENCE_REFUSED",
     "COMMITMENT_MISMATCH",
-    "EPOCH_NOT_FOUND",
     "NOT_CONFIRMED",
     "KEY_REPLAYED",
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ledger_world import NODES, request
+from qkms_node.config import SealSection
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import commitment
@@ -19,6 +20,7 @@ from qkms_node.service.material import Materials
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.rotation import RETRY_MS, Rotator
+from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.store import LedgerStore
 
 ROOT = RootSecret(bytes(range(32)))
@@ -29,7 +31,12 @@ class Site:
     """What one node has: its roots, its witness, its rotator."""
 
     def __init__(self, cluster: "Cluster", folder: Path, node_id: str) -> None:
-        self.roots = RootStore(folder, folder / "seal.key", "test", node_id)
+        self.roots = RootStore(
+            folder,
+            SealMaker(SealSection(mode="keyfile", key_file=folder / "seal.key"), "test", node_id),
+            "test",
+            node_id,
+        )
         self.materials = Materials(
             cluster.store, self.roots, Drawing(cluster.store, self.roots), cluster.proposer, cluster.freshness
         )

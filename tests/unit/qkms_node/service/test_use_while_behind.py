@@ -7,7 +7,7 @@ import pytest
 
 from ledger_world import NODES, request
 from qkms_node.access.guard import Guard
-from qkms_node.config import Rule
+from qkms_node.config import Rule, SealSection
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.errors import QkmsError
 from qkms_node.keys.grade import Grade
@@ -20,6 +20,7 @@ from qkms_node.service.freshness import Freshness, Level, Wanted
 from qkms_node.service.material import Materials
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
+from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.versions import Versions
 
@@ -50,7 +51,12 @@ class Node:
         (folder / name).mkdir()
         self.store = LedgerStore(asyncio.get_running_loop())
         self.replica = Behind(self.store)
-        self.roots = RootStore(folder / name, folder / name / "seal.key", "test", name)
+        self.roots = RootStore(
+            folder / name,
+            SealMaker(SealSection(mode="keyfile", key_file=folder / name / "seal.key"), "test", name),
+            "test",
+            name,
+        )
         self.roots.keep(1, CHECK, RootSecret(bytes(32)))
         freshness = Freshness(self.replica, self.store, 1.0)
         drawing = Drawing(self.store, self.roots)

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from qkms_node.access.guard import Guard
-from qkms_node.config import Rule
+from qkms_node.config import Rule, SealSection
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.errors import QkmsError
 from qkms_node.keys.algorithms import ALGORITHMS, MACS, SIGNATURES
@@ -28,6 +28,7 @@ from qkms_node.service.keys import Keys, KeySettings
 from qkms_node.service.material import Materials
 from qkms_node.service.proposing import Proposer, accepted
 from qkms_node.service.roots import RootStore
+from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.versions import Versions
 
@@ -60,7 +61,8 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     store = LedgerStore(asyncio.get_running_loop())
     replica = LocalReplica("node-1", store)
-    roots = RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+    section = SealSection(mode="keyfile", key_file=tmp_path / "seal.key")
+    roots = RootStore(tmp_path, SealMaker(section, "test", "node-1"), "test", "node-1")
     root = RootSecret(b"r" * 32)
     committed = commitment(root, "test", 1)
     roots.keep(1, committed, root)
