@@ -39,12 +39,12 @@ class NotServed(Exception):
 
 
 class Carrier:
-    """The streams to one node."""
+    """The streams to one node; with `allowed` False there never are any."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: bool) -> None:
         self._streams: list[_Stream] = []
         self._under_way = 0
-        self._served = True
+        self._served = allowed
 
     def wants(self, step: Send) -> bool:
         """Whether this step should go over a stream."""

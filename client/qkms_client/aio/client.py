@@ -35,7 +35,8 @@ class AsyncClient(
 ):
     """A connection to the cluster as one principal. Belongs to one event loop.
 
-    While many calls of CryptoService are under way at a node, they share a stream to it.
+    While many calls of CryptoService are under way at a node, they share a stream to it; with
+    `streams=False` each is an RPC of its own.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever
     repeated with its own request_id. Reads see at least what this client has seen before.

@@ -23,8 +23,9 @@ T = TypeVar("T")
 class AsyncRunner(ClientState):
     """Channels to the nodes, made when first needed, and the loop that runs a flow."""
 
-    def __init__(self, profile: Profile, *, revision: int = 0) -> None:
+    def __init__(self, profile: Profile, *, revision: int = 0, streams: bool = True) -> None:
         super().__init__(profile, revision=revision)
+        self._streams = streams
         self._credentials = Credentials(profile)
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._carriers: dict[str, Carrier] = {}
@@ -72,7 +73,7 @@ class AsyncRunner(ClientState):
                 return await stream.receive()
 
     async def _send(self, step: Send) -> Event:
-        carrier = self._carriers.setdefault(step.endpoint, Carrier())
+        carrier = self._carriers.setdefault(step.endpoint, Carrier(self._streams))
         streamed = carrier.wants(step)
         with carrier:
             if streamed:
