@@ -107,7 +107,8 @@ async def _rate(outstanding: int, work: Callable[[], Awaitable[int]], seconds: f
     async def keep_on() -> None:
         nonlocal answered
         while time.monotonic() - begun < seconds:
-            answered += await work()
+            count = await work()
+            answered += count
 
     await asyncio.gather(*(keep_on() for _ in range(outstanding)))
     return answered / (time.monotonic() - begun)

@@ -1,7 +1,7 @@
 """CryptoService with Batch and Stream: many calls in one message, or over one stream.
 
 Every call carried takes the path of its unary twin: identity, policy, errors,
-counts, log. Concurrency is bounded per batch, per stream, and for all that a
+counts, log. Concurrency is bounded per batch (by its size), per stream, and for all that a
 node carries. A stream is read only while it has a place free, so that a caller
 who sends faster than the node answers is held up by HTTP/2 flow control, and
 what waits in the node's memory is bounded. Answers leave in no order.
@@ -24,9 +24,6 @@ from qkms_node.service.signing import Signing
 
 MAX_STREAM_CALLS = 64
 """Calls of one stream that are served at a time."""
-
-BATCH_WIDTH = 8
-"""Calls of one batch that are served at a time: signatures hold the event loop, and others wait their turn."""
 
 MAX_ANSWER_BYTES = 3 * 1024 * 1024
 """Of answers in one BatchResponse: gRPC clients take messages of 4 MiB unless told otherwise."""
@@ -65,14 +62,12 @@ class CarryingServicer(CryptoServicer):
         count = len(request.calls)
         if not 1 <= count <= MAX_BATCH_CALLS:
             raise InvalidField("calls", f"are {count}; a batch has 1 to {MAX_BATCH_CALLS}")
-        width = asyncio.Semaphore(BATCH_WIDTH)
-
-        async def answer(call: pb.CryptoCall) -> pb.CryptoAnswer:
-            async with width:
-                return await self._answer(call, request.timeout_ms, "Batch", context)
-
+        tasks = []
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(answer(call)) for call in request.calls]
+            for call in request.calls:
+                tasks.append(group.create_task(self._answer(call, request.timeout_ms, "Batch", context)))
+                # Signing holds the event loop: other callers get their turn between any two calls.
+                await asyncio.sleep(0)
         answers = _fitting([task.result() for task in tasks])
         return pb.BatchResponse(header=self._headers.make(STALE_OK), answers=answers)
 

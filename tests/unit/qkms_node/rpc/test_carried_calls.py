@@ -8,6 +8,7 @@ from typing import Any
 import grpc.aio
 import pytest
 import pytest_asyncio
+import structlog
 from google.rpc import error_details_pb2, status_pb2
 
 from local_node import ALICE, BOB, LocalNode, local_node
@@ -190,22 +191,22 @@ async def test_answers_come_as_they_are_ready_and_a_slow_call_has_a_deadline_of_
     assert [reason(a) for a in batch.answers] == ["DEADLINE_EXCEEDED", "OK"]
 
 
-async def test_a_stream_that_is_not_read_is_held_up_and_loses_nothing(node: LocalNode) -> None:
-    count = 40 * MAX_STREAM_CALLS
+async def test_who_does_not_read_answers_is_served_no_more_calls_and_loses_none(node: LocalNode) -> None:
+    # 64 KiB each: far more than gRPC buffers between the node and a caller who does not read.
+    count = 10 * MAX_STREAM_CALLS
     async with node.channel() as channel:
         stream: Any = crypto_pb2_grpc.CryptoServiceStub(channel).Stream()
-
-        async def send() -> None:
+        with structlog.testing.capture_logs() as events:
             for number in range(count):
-                await stream.write(pb.StreamRequest(id=number, call=random(4096)))
+                await stream.write(pb.StreamRequest(id=number, call=random(65_536)))
             await stream.done_writing()
-
-        sending = asyncio.create_task(send())
-        # The answers are far more than gRPC buffers: the node must wait, and the sender with it.
-        await asyncio.sleep(0.3)
-        assert not sending.done()
+            before, served = -1, 0
+            while before < served:
+                before = served
+                await asyncio.sleep(0.3)
+                served = sum(event.get("method") == "CryptoService/RandomBytes" for event in events)
+        assert MAX_STREAM_CALLS <= served < count
         ids = [answer.id async for answer in stream]
-        await sending
     assert sorted(ids) == list(range(count))
 
 
@@ -248,3 +249,23 @@ async def test_a_stopping_node_answers_what_it_has_read_and_ends_its_streams(
         trailing = dict(caught.value.trailing_metadata() or ())
         assert info_of(status_pb2.Status.FromString(trailing["grpc-status-details-bin"])).reason == "SHUTTING_DOWN"
         await ending
+
+
+async def test_each_carried_call_has_an_audit_record_of_its_own(node: LocalNode) -> None:
+    def records(method: str) -> int:
+        folder = node.config.node.data_dir / "audit"
+        lines = [line for path in folder.glob("calls*") for line in path.read_bytes().splitlines()]
+        return sum(f"CryptoService/{method}".encode() in line and b"/bob" in line for line in lines)
+
+    before, streams, batches = (records(method) for method in ("RandomBytes", "Stream", "Batch"))
+    async with node.channel(BOB) as channel:
+        crypto = crypto_pb2_grpc.CryptoServiceStub(channel)
+        await crypto.Batch(pb.BatchRequest(calls=[random(4)] * 5))
+        stream: Any = crypto.Stream()
+        for _ in range(7):
+            await stream.write(pb.StreamRequest(call=random(4)))
+        await stream.done_writing()
+        assert len([answer async for answer in stream]) == 7
+    assert records("RandomBytes") == before + 5 + 7
+    assert records("Batch") == batches + 1
+    assert records("Stream") == streams + 2, "when it begins and when it ends"
