@@ -11,7 +11,7 @@ CODE := proto node qkd_adapter client chaos scripts tests
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint soak bench-consensus stubs check-stubs compiler softhsm
+.PHONY: help demo up test lint soak bench-consensus bench-snapshots stubs check-stubs compiler softhsm
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -38,6 +38,9 @@ soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five
 
 bench-consensus: .venv/.synced ## measure consensus on this disk, beside etcd when that is installed
 	@$(RUN) qkms-chaos bench-consensus
+
+bench-snapshots: .venv/.synced ## measure snapshots of a ledger of 1,000,000 records
+	@$(RUN) qkms-chaos bench-snapshots
 
 stubs: .venv/.synced ## generate the Python stubs of proto/
 	$(RUN) python scripts/generate_stubs.py

@@ -1,4 +1,4 @@
-"""The command line: `qkms-chaos up`, `qkms-chaos demo`, `qkms-chaos simulate` and `qkms-chaos bench-consensus`."""
+"""The command line: `qkms-chaos up`, `qkms-chaos demo`, `qkms-chaos simulate`, `qkms-chaos bench-...`."""
 
 import signal
 import sys
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from qkms_chaos.bench.api import bench_api_command
-from qkms_chaos.bench.command import bench_consensus_command
+from qkms_chaos.bench.command import bench_consensus_command, bench_snapshots_command
 from qkms_chaos.cluster.layout import MAX_NODES, LayoutError
 from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
 from qkms_chaos.cluster.waits import WaitExpired
@@ -33,6 +33,7 @@ def main() -> None:
 main.add_command(simulate)
 main.add_command(bench_consensus_command)
 main.add_command(bench_api_command)
+main.add_command(bench_snapshots_command)
 
 
 @main.command()

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import ctypes
+import gc
 import logging
 import resource
 import signal
@@ -140,6 +141,7 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await node.start()
+    gc.freeze()  # what is loaded stays: no full collection walks it, which would hold up every thread
     failed = asyncio.create_task(node.wait_failed())
     asked = asyncio.create_task(stop.wait())
     await asyncio.wait([failed, asked], return_when=asyncio.FIRST_COMPLETED)

@@ -1,25 +1,30 @@
-"""The command line of the consensus benchmark; a missed goal is a result, not an error."""
+"""The command lines of the benchmarks; a missed goal is a result, not an error."""
 
 import json
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from qkms_chaos.bench import snapshot_report
 from qkms_chaos.bench.consensus import PARTS, Part, bench_consensus
 from qkms_chaos.bench.etcd import EtcdFailed
 from qkms_chaos.bench.h2load import Unreadable
 from qkms_chaos.bench.measurements import NotReplicated
 from qkms_chaos.bench.members import MemberFailed
 from qkms_chaos.bench.report import goals, show
+from qkms_chaos.bench.snapshots import bench_snapshots
 from qkms_chaos.cluster.process import ProcessDied
 from qkms_chaos.cluster.waits import WaitExpired
 
 FAILURES = (EtcdFailed, Unreadable, NotReplicated, MemberFailed, ProcessDied, WaitExpired, OSError)
 SECONDS = 2.0
+RECORDS = 1_000_000
 EXIT_INTERRUPTED = 130
 
 
@@ -37,16 +42,46 @@ def bench_consensus_command(as_json: bool, seconds: float, only: tuple[Part, ...
     \b
     example:  qkms-chaos bench-consensus --only writes --only etcd
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Console(stderr=True)
-    try:
+    with _ending_well(progress):
         result = bench_consensus(progress, seconds, only or PARTS)
+    if as_json:
+        click.echo(json.dumps({**asdict(result), "goals": [asdict(goal) for goal in goals(result)]}, indent=2))
+    else:
+        show(Console(), result)
+
+
+@click.command("bench-snapshots")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
+@click.option(
+    "--records", type=click.IntRange(1000), default=RECORDS, show_default=True, help="Size of the ledger."
+)
+def bench_snapshots_command(as_json: bool, records: int) -> None:
+    """Measure how long snapshots of a large ledger hold a member up, and what memory they take.
+
+    Works below the current folder: run it on the disk that is to be measured.
+
+    \b
+    example:  qkms-chaos bench-snapshots --records 100000
+    """
+    progress = Console(stderr=True)
+    with _ending_well(progress):
+        result = bench_snapshots(progress, records)
+    if as_json:
+        reached = [asdict(goal) for goal in snapshot_report.goals(result)]
+        click.echo(json.dumps({**asdict(result), "goals": reached}, indent=2))
+    else:
+        snapshot_report.show(Console(), result)
+
+
+@contextmanager
+def _ending_well(progress: Console) -> Iterator[None]:
+    """Ends the process with a message or after an interruption, with everything cleaned up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
     except FAILURES as error:
         progress.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    if as_json:
-        click.echo(json.dumps({**asdict(result), "goals": [asdict(goal) for goal in goals(result)]}, indent=2))
-    else:
-        show(Console(), result)

@@ -19,6 +19,16 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Latencies:
+    """Of single calls, in milliseconds."""
+
+    count: int
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+@dataclass(frozen=True)
 class Spread:
     """A set of durations in milliseconds."""
 
@@ -45,6 +55,13 @@ def load_of(latencies_s: Sequence[float], elapsed_s: float) -> Load:
     ordered = sorted(latencies_s)
     p50, p95, p99 = (percentile(ordered, percent) * MS for percent in (50, 95, 99))
     return Load(len(ordered) / elapsed_s, p50, p95, p99)
+
+
+def latencies_of(latencies_s: Sequence[float]) -> Latencies:
+    """Summary of latencies in seconds, in any order."""
+    ordered = sorted(latencies_s)
+    p50, p99, longest = (percentile(ordered, percent) * MS for percent in (50, 99, 100))
+    return Latencies(len(ordered), p50, p99, longest)
 
 
 def spread_of(durations_s: Sequence[float]) -> Spread:

@@ -8,11 +8,13 @@ import platform
 import ssl
 import sys
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from qkms_chaos.bench.figures import Spread, spread_of
 
+KIB = 1024
 PREALLOCATED = 4 << 20
 _USER_TICKS, _SYSTEM_TICKS = 11, 12  # fields of /proc/PID/stat after the name
 
@@ -41,6 +43,26 @@ def cpu_s(pid: int) -> float:
     """Seconds of processor time that a process has used, all its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[_USER_TICKS]) + int(fields[_SYSTEM_TICKS])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of one process, in bytes (2**10 bytes to the kernel's kB): resident now, and at most since it was reset."""
+
+    resident_bytes: int
+    peak_bytes: int
+
+
+def memory(pid: int | str) -> Memory:
+    """VmRSS and VmHWM."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    sizes = {name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines) if rest.strip()}
+    return Memory(int(sizes["VmRSS"]) * KIB, int(sizes["VmHWM"]) * KIB)
+
+
+def reset_peak(pid: int) -> None:
+    """VmHWM begins anew at what is resident now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 class Processors:

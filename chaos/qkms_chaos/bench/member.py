@@ -19,7 +19,7 @@ import structlog
 
 from qkms_chaos.bench.figures import load_of
 from qkms_node.consensus.engine import Limits, SyncObjReplica, Tls
-from qkms_node.consensus.replica import ConsensusError
+from qkms_node.consensus.replica import ConsensusError, StateMachine
 
 WITHIN_S = 10.0
 RETRY_S = 0.002
@@ -43,8 +43,14 @@ class Counter:
     def snapshot(self) -> Iterable[bytes]:
         return iter([self.commands.to_bytes(8, "big"), self.bytes.to_bytes(8, "big")])
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        self.commands, self.bytes = (int.from_bytes(chunk, "big") for chunk in chunks)
+    def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterable[object]]:
+        commands, size = (int.from_bytes(chunk, "big") for chunk in chunks)
+
+        def install() -> Iterable[object]:
+            self.commands, self.bytes = commands, size
+            return ()
+
+        return install
 
 
 class Member:
@@ -126,7 +132,7 @@ class Member:
         return {"seconds": time.monotonic() - begun, "bytes": self._counter.bytes - before}
 
 
-def make(settings: dict[str, Any], counter: Counter) -> SyncObjReplica:
+def make(settings: dict[str, Any], machine: StateMachine) -> SyncObjReplica:
     """The replica that the file describes."""
     ca, certificate, private_key = (Path(name) for name in settings["tls"])
     return SyncObjReplica(
@@ -135,7 +141,7 @@ def make(settings: dict[str, Any], counter: Counter) -> SyncObjReplica:
         listen=settings["members"][settings["node_id"]],
         tls=Tls(ca, certificate, private_key),
         data_dir=Path(settings["data_dir"]),
-        state_machine=counter,
+        state_machine=machine,
         limits=Limits(**settings["limits"]),
         cluster_id="bench",
     )

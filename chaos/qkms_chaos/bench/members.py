@@ -34,9 +34,10 @@ class MemberFailed(Exception):
 class Member:
     """A process that can be killed and started again on its data."""
 
-    def __init__(self, name: str, config: Path) -> None:
+    def __init__(self, name: str, config: Path, program: str) -> None:
         self.name = name
         self._config = config
+        self._program = program
         self._log = config.with_suffix(".log")
         self._child: subprocess.Popen[str] | None = None
         self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -55,7 +56,7 @@ class Member:
 
     def start(self) -> None:
         """Starts the process; it answers once it has loaded its data."""
-        command = [sys.executable, "-m", member_program.__name__, str(self._config)]
+        command = [sys.executable, "-m", self._program, str(self._config)]
         with self._log.open("a") as log:
             self._child = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), *command],
@@ -116,14 +117,24 @@ class Member:
 
 
 class Members:
-    """The cluster. `limits`: as the engine's Limits, where they differ from its defaults."""
+    """The cluster. `limits`: as the engine's Limits, where they differ from its defaults.
 
-    def __init__(self, folder: Path, limits: Mapping[str, int]) -> None:
+    `program`: the module that each process runs. Each member's data lie in a folder of its name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: Mapping[str, int],
+        count: int = COUNT,
+        program: str = member_program.__name__,
+    ) -> None:
+        self.folder = folder
         folder.mkdir(parents=True)
-        names = [f"node-{number}" for number in range(1, COUNT + 1)]
-        addresses = {n: f"127.0.0.1:{p}" for n, p in zip(names, free_ports(COUNT), strict=True)}
+        names = [f"node-{number}" for number in range(1, count + 1)]
+        addresses = {n: f"127.0.0.1:{p}" for n, p in zip(names, free_ports(count), strict=True)}
         authority = Authority(folder / "pki")
-        self.all = [Member(name, folder / f"{name}.json") for name in names]
+        self.all = [Member(name, folder / f"{name}.json", program) for name in names]
         for name in names:
             tls = authority.issue(Identity("node", name))
             settings = {

@@ -1,12 +1,13 @@
 """A simulated node with the real engine: Raft, DurableJournal, SnapshotStore and the codec of qkms_node.
 
-Only clock, network, disk and threads are simulated. Snapshots are written at
-a later moment, as by the real background thread, and die with the process.
+Only clock, network, disk and threads are simulated. Snapshots are written and
+restored at a later moment, as by the real background thread, and handed over
+later still; what is under way dies with the process.
 """
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from qkms_chaos.simulation.node import Ended, Node, OnBarrier, OnChanged, OnEnded
 from qkms_chaos.simulation.operators import address
@@ -22,9 +23,10 @@ from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import Role
 from qkms_node.consensus.settings import Timing
-from qkms_node.consensus.snapshot_file import SnapshotFile
 from qkms_node.consensus.snapshot_store import SnapshotStore
+from qkms_node.consensus.snapshots import Pause
 
+T = TypeVar("T")
 CLUSTER = "simulated"
 TIMING = Timing(election_timeout_min_s=0.2, election_timeout_max_s=0.5, heartbeat_s=0.05, leader_fallback_s=0.4)
 
@@ -153,25 +155,21 @@ class MendedNode(Node):
 
     # The thread that writes snapshots.
 
-    def _in_background(
-        self, work: Callable[[], SnapshotFile], done: Callable[[SnapshotFile | BaseException], None]
-    ) -> None:
+    def _in_background(self, work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
         run = self.run
 
-        def write() -> None:
+        def start() -> None:
             if self.paused:
-                self.world.agenda.after(0.05, write)
+                self.world.agenda.after(0.05, start)
             elif self.running and self.run == run:
-                self._guarded(lambda: self._write(work, done))
+                self._guarded(lambda: self._work(work, done))
 
-        self.world.agenda.after(self._rng.uniform(0.0, 0.08), write)
+        self.world.agenda.after(self._rng.uniform(0.0, 0.08), start)
 
-    def _write(
-        self, work: Callable[[], SnapshotFile], done: Callable[[SnapshotFile | BaseException], None]
-    ) -> None:
-        result: SnapshotFile | BaseException
+    def _work(self, work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
+        result: T | BaseException
         try:
-            result = work()
+            result = work(lambda: None)
         except Exception as error:  # raised again by the engine
             result = error
         run = self.run
@@ -180,7 +178,8 @@ class MendedNode(Node):
             if self.run == run:
                 self.post(lambda: done(result))
 
-        self.world.agenda.after(self._rng.uniform(0.0, 0.03), hand_over)
+        # Now and then it takes longer than an election.
+        self.world.agenda.after(self._rng.uniform(0.0, self._rng.choice((0.03, 0.03, 1.5))), hand_over)
 
     def _report(self, event: str, **fields: Any) -> None:
         self.world.say(

@@ -73,6 +73,11 @@ class Effects:
         data = _encoder.encode(_State(self.digest, self.time_ms, dict(self.effects)))
         return [data[i : i + 200] for i in range(0, len(data), 200)]
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
+    def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterable[object]]:
         state = _state.decode(b"".join(chunks))
-        self.digest, self.time_ms, self.effects = state.digest, state.time_ms, state.effects
+
+        def install() -> Iterable[object]:
+            self.digest, self.time_ms, self.effects = state.digest, state.time_ms, state.effects
+            return ()
+
+        return install

@@ -7,7 +7,7 @@ that ends in OutcomeUnknown may take effect now, later or never.
 """
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -75,8 +75,11 @@ class NoQuorum(ConsensusError):
     code = "NO_QUORUM"
 
 
+Install = Callable[[], Iterable[object]]
+
+
 class StateMachine(Protocol):
-    """The replicated state. All three are called by the engine's thread, one at a time."""
+    """The replicated state. One thread calls `apply`, `snapshot` and what `restore` returns, one at a time."""
 
     def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
         """Applies one committed command and returns its answer.
@@ -89,11 +92,15 @@ class StateMachine(Protocol):
         ...
 
     def snapshot(self) -> Iterable[bytes]:
-        """The state at the moment of this call, in chunks; read while later commands are applied."""
+        """The state at the moment of this call, in chunks; read by another thread while commands are applied."""
         ...
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        """Replaces the state by what `snapshot` gave, in the same chunks."""
+    def restore(self, chunks: Iterable[bytes]) -> Install:
+        """Makes a state of what `snapshot` gave, in the same chunks, and changes nothing; on any thread.
+
+        What is returned puts it in the place of the present state, at once, and gives what that one has left
+        to free: iterated over on another thread, it is freed bit by bit.
+        """
         ...
 
 

@@ -23,6 +23,7 @@ from qkms_node.consensus.configuration import Placed
 MAGIC = b"QKMSNAP1"
 DIGEST_BYTES = 16
 BLOCK_BYTES = 64 * 1024
+SYNC_BYTES = 4 * 1024 * 1024
 _BLOCK = struct.Struct("<BII")
 _META, _CHUNKS, _END = 1, 2, 3
 _MAX_BLOCK_BYTES = 64 * 1024 * 1024
@@ -66,10 +67,11 @@ class SnapshotFile:
 
 
 class _Output:
-    """Blocks into a file, hashed on the way."""
+    """Blocks into a file, hashed on the way, and synced in parts: a journal on the same disk waits less long."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._synced = 0
         self.hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self.size = 0
 
@@ -80,6 +82,13 @@ class _Output:
 
     def block(self, kind: int, payload: bytes) -> None:
         self.raw(_BLOCK.pack(kind, len(payload), google_crc32c.value(payload)) + payload)
+        if self.size - self._synced >= SYNC_BYTES:
+            self.sync()
+
+    def sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._synced = self.size
 
 
 def write_snapshot(path: Path, meta: Meta, chunks: Iterable[bytes]) -> SnapshotFile:
@@ -101,8 +110,7 @@ def write_snapshot(path: Path, meta: Meta, chunks: Iterable[bytes]) -> SnapshotF
             output.block(_CHUNKS, _encoder.encode(gathered))
         digest = output.hash.digest()
         output.block(_END, count.to_bytes(8, "little") + digest)
-        file.flush()
-        os.fsync(file.fileno())
+        output.sync()
     return SnapshotFile(path, meta, output.size, digest)
 
 

@@ -9,12 +9,13 @@ fatal: it is recorded, the calls end, and the thread stops.
 import os
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from qkms_node.consensus.configuration import NOBODY, Configuration
 from qkms_node.consensus.core import Report
@@ -27,10 +28,17 @@ from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import Role, StateMachine
 from qkms_node.consensus.settings import Limits, Timing, Tls
-from qkms_node.consensus.snapshot_file import SnapshotFile
 from qkms_node.consensus.snapshot_store import SnapshotStore
+from qkms_node.consensus.snapshots import Pause
 
 WRITER_STOP_S = 5.0
+WORK_S = PAUSE_S = 0.0005  # the background thread works for one, then sleeps for the other
+
+T = TypeVar("T")
+
+
+class WorkAbandoned(Exception):
+    """Ends a job of the background thread when the member stops; nothing of it was in use."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class TickThread(threading.Thread):
         self._mesh: Mesh | None = None
         self._stopping = False
         self._writer: threading.Thread | None = None
+        self._rested = 0.0  # when the writer last slept
         self.view = View()
 
     # From any thread.
@@ -225,19 +234,24 @@ class TickThread(threading.Thread):
         if lock is not None:
             os.close(lock)
 
-    def _in_background(
-        self, work: Callable[[], SnapshotFile], done: Callable[[SnapshotFile | BaseException], None]
-    ) -> None:
+    def _in_background(self, work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
         def run() -> None:
-            result: SnapshotFile | BaseException
+            result: T | BaseException
             try:
-                result = work()
+                result = work(self._pause)
             except Exception as error:  # raised again on the engine's thread
                 result = error
             self.submit(lambda _: done(result))
 
         self._writer = threading.Thread(target=run, name="qkms-snapshot", daemon=True)
         self._writer.start()
+
+    def _pause(self) -> None:
+        if self._stopping:
+            raise WorkAbandoned("the member stops")
+        if time.monotonic() - self._rested >= WORK_S:
+            time.sleep(PAUSE_S)
+            self._rested = time.monotonic()
 
 
 class _Events:

@@ -8,8 +8,6 @@ separate the two. Refusals are not remembered: they changed nothing, and the
 same request may succeed later.
 """
 
-import heapq
-
 from msgspec.structs import replace
 
 from qkms_node.ledger import (
@@ -59,8 +57,8 @@ def apply(state: State, command: c.AnyCommand, time_ms: int) -> c.Outcome:
 def advance(state: State, time_ms: int) -> None:
     """Moves the ledger's time forward, never back, and does what has come due."""
     state.time_ms = max(state.time_ms, time_ms)
-    while state.due and state.due[0][0] <= state.time_ms:
-        due_ms, kind, name, number = heapq.heappop(state.due)
+    while (due := state.take_due()) is not None:
+        due_ms, kind, name, number = due
         if _do_due(state, kind, name, number, due_ms):
             audit_rules.record_due(state, kind, name, number)
             state.revision += 1

@@ -34,7 +34,7 @@ def found_members(state: State, command: FoundMembers) -> Outcome:
     """Records the members that founded the cluster; once there are records, they stay."""
     if state.members:
         return Outcome(state.revision, note="already recorded")
-    state.members = {m.node_id: m for m in sorted(command.members, key=lambda m: m.node_id)}
+    state.members.become({m.node_id: m for m in command.members})
     return Outcome(state.revision + 1, changed=True)
 
 

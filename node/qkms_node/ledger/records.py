@@ -1,7 +1,7 @@
 """What the ledger remembers: frozen records, replaced and never changed in place.
 
-Frozen so that a snapshot is a shallow copy of the tables: streaming it out
-while commands go on being applied cannot see half a change. Times are
+Frozen so that a snapshot shares them with the tables: streaming it out while
+commands go on being applied cannot see half a change. Times are
 milliseconds since the Unix epoch, durations milliseconds, as stamped by the
 leader. No record holds a secret in clear: `wrapped` is AES-256-GCM under a
 key encryption key, shares are sealed to one node.
@@ -58,8 +58,8 @@ class EventType(IntEnum):
     MEMBER_CHANGED = 20
 
 
-class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of all records."""
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Base of all records. None can refer to itself, so the cyclic garbage collector need not walk millions."""
 
 
 class StagingRecord(Record, frozen=True):

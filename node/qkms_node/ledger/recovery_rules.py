@@ -41,7 +41,7 @@ def set_recovery(state: State, command: SetRecovery) -> Outcome:
         x25519_public=command.x25519_public,
         create_ms=state.time_ms,
     )
-    state.recovery = {record.set_id: record}
+    state.recovery.become({record.set_id: record})
     for epoch, root in state.roots.items():
         state.roots[epoch] = replace(root, recovery_set="", recovery_sealed=b"")
     return Outcome(state.revision + 1, changed=True)

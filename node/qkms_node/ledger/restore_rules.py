@@ -1,15 +1,12 @@
 """What commands do to bring a backup into a cluster without keys.
 
 Parts are gathered in the ledger and take effect in one entry, so that no node
-ever serves half a backup. The cluster keeps its own nodes, members, revision
-(it only grows) and clock; all else is the backup's. The epochs that the cluster
+ever serves half a backup. The cluster keeps its own nodes, members, audit,
+revision (it only grows) and clock; all else is the backup's. The epochs that the cluster
 had seeded for itself go: nothing was wrapped under them. Of the backup's
 epochs nobody but the restoring node holds the root, which the ledger says by
 leaving shares and confirmations empty: the others are then given theirs.
 """
-
-import heapq
-from collections import deque
 
 import msgspec
 from msgspec.structs import replace
@@ -20,8 +17,10 @@ from qkms_node.ledger.snapshot import SCALARS, TABLES, SnapshotRejected, restore
 from qkms_node.ledger.state import Refusal, State
 
 # What belongs to the cluster and not to its keys.
-KEPT_TABLES = frozenset({"nodes", "members", "join_tokens", "handovers", "restores", "restore_parts"})
-KEPT_SCALARS = frozenset({"revision", "first_event"})
+KEPT_TABLES = frozenset(
+    {"nodes", "members", "join_tokens", "handovers", "restores", "restore_parts", "audit_keys", "anchors"}
+)
+KEPT_SCALARS = frozenset({"revision", "first_event", "audit_length", "audit_base", "audit_head"})
 
 _rows = msgspec.msgpack.Decoder(tuple[bytes, ...])
 _IN_USE = frozenset({EpochState.ACTIVE, EpochState.RETIRED})
@@ -46,13 +45,13 @@ def restore_part(state: State, command: RestorePart) -> Outcome:
     require_empty(state)
     if command.part == 0:
         record = RestoreRecord(command.restore_id, 0, command.commitments)
-        state.restore_parts = {}
+        state.restore_parts.clear()
     if record is None or command.part != record.next_part:
         raise Refusal(
             "RESTORE_CONFLICT",
             f"part {command.part} of restore {command.restore_id} is not the next one; begin the restore anew",
         )
-    state.restores = {record.restore_id: replace(record, next_part=command.part + 1)}
+    state.restores.become({record.restore_id: replace(record, next_part=command.part + 1)})
     state.restore_parts[command.part] = msgspec.msgpack.encode(command.rows)
     return Outcome(state.revision + 1, changed=True)
 
@@ -78,26 +77,25 @@ def finish_restore(state: State, command: FinishRestore) -> Outcome:
         raise Refusal("BACKUP_REJECTED", f"the backup lacks the roots of epochs {lacking}, which it needs")
     _replace(state, backup)
     _own_roots(state, command, record)
-    state.restores = {record.restore_id: replace(record, commitments={}, finished=True)}
-    state.restore_parts = {}
+    state.restores.become({record.restore_id: replace(record, commitments={}, finished=True)})
+    state.restore_parts.clear()
     return Outcome(state.revision + 1, changed=True)
 
 
 def _replace(state: State, backup: State) -> None:
-    qkd_key_epochs = backup.qkd_key_epochs | state.qkd_key_epochs
-    requests = backup.requests | state.requests
+    # What this cluster has seen is seen, whatever its backup knew.
+    backup.qkd_key_epochs.update(state.qkd_key_epochs)
+    backup.requests.update(state.requests)
     for name in TABLES.keys() - KEPT_TABLES:
-        setattr(state, name, getattr(backup, name))
+        getattr(state, name).become(getattr(backup, name))
     for name in set(SCALARS) - KEPT_SCALARS:
         setattr(state, name, getattr(backup, name))
-    state.qkd_key_epochs, state.requests = qkd_key_epochs, requests
     state.revision = max(state.revision, backup.revision)
     state.time_ms = max(state.time_ms, backup.time_ms)
     # What watchers were told before is of another history.
-    state.events = deque()
-    state.first_event = state.revision + 2
-    state.due = list(backup.due)
-    heapq.heapify(state.due)
+    state.forget_history()
+    for due in backup.due:
+        state.schedule(*due)
 
 
 def _own_roots(state: State, command: FinishRestore, record: RestoreRecord) -> None:

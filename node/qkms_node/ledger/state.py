@@ -2,13 +2,16 @@
 
 A mutable container of frozen records. `revision` grows by one with every
 command that changes something. `time_ms` is the latest time a leader stamped;
-it never goes backwards. The container orders nothing itself: callers apply
-commands one after another.
+it never goes backwards. `index` is that of the last log entry with a command.
+`total` is the sum over all records (see tables). The container orders nothing
+itself: callers apply commands one after another.
 """
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from qkms.audit import MUTATIONS_GENESIS
 from qkms_node.ledger.access_records import (
@@ -33,11 +36,16 @@ from qkms_node.ledger.records import (
     VersionRecord,
     WrappingRecord,
 )
+from qkms_node.ledger.tables import Queue, Sum, Table, prefix_of
 from qkms_node.ledger.tallies import Tally, key_tally, session_tally, version_tally
+
+Due = tuple[int, str, str, int]  # (time_ms, kind, name, number)
 
 EVENT_HISTORY = 10_000
 REQUEST_MEMORY_MS = 24 * 3600 * 1000
 SESSION_MEMORY_MS = 3600 * 1000
+DISMANTLED_AT_ONCE = 1000
+EVENTS, DUE = prefix_of("events"), prefix_of("due")
 
 
 class Refusal(Exception):
@@ -55,6 +63,7 @@ class State:
     """All that is replicated."""
 
     revision: int = 0
+    index: int = 0
     time_ms: int = 0
     active_epoch: int = 0
     staged_epoch: int = 0
@@ -63,38 +72,52 @@ class State:
     first_event: int = 1
     keys: Tally[str, KeyRecord] = field(default_factory=key_tally)
     versions: Tally[tuple[str, int], VersionRecord] = field(default_factory=version_tally)
-    roots: dict[int, RootRecord] = field(default_factory=dict)
-    nodes: dict[str, NodeRecord] = field(default_factory=dict)
+    roots: Table[int, RootRecord] = field(default_factory=Table)
+    nodes: Table[str, NodeRecord] = field(default_factory=Table)
     sessions: Tally[str, SessionRecord] = field(default_factory=session_tally)
-    requests: dict[str, RequestRecord] = field(default_factory=dict)
-    qkd_key_epochs: dict[str, int] = field(default_factory=dict)
-    members: dict[str, MemberRecord] = field(default_factory=dict)
-    join_tokens: dict[str, JoinTokenRecord] = field(default_factory=dict)
-    handovers: dict[str, HandoverRecord] = field(default_factory=dict)
+    requests: Queue[str, RequestRecord] = field(default_factory=Queue)
+    qkd_key_epochs: Table[str, int] = field(default_factory=Table)
+    members: Table[str, MemberRecord] = field(default_factory=Table)
+    join_tokens: Table[str, JoinTokenRecord] = field(default_factory=Table)
+    handovers: Table[str, HandoverRecord] = field(default_factory=Table)
     access_revision: int = 0
-    policies: dict[str, PolicyRecord] = field(default_factory=dict)
-    roles: dict[str, RoleRecord] = field(default_factory=dict)
-    tenants: dict[str, TenantRecord] = field(default_factory=dict)
-    grants: dict[str, GrantRecord] = field(default_factory=dict)
+    policies: Table[str, PolicyRecord] = field(default_factory=Table)
+    roles: Table[str, RoleRecord] = field(default_factory=Table)
+    tenants: Table[str, TenantRecord] = field(default_factory=Table)
+    grants: Table[str, GrantRecord] = field(default_factory=Table)
     audit_length: int = 0
     audit_base: bytes = MUTATIONS_GENESIS
     audit_head: bytes = MUTATIONS_GENESIS
     audit: deque[bytes] = field(default_factory=deque)
-    audit_keys: dict[str, AuditKeyRecord] = field(default_factory=dict)
-    anchors: dict[tuple[str, int], AnchorRecord] = field(default_factory=dict)
+    audit_keys: Table[str, AuditKeyRecord] = field(default_factory=Table)
+    anchors: Table[tuple[str, int], AnchorRecord] = field(default_factory=Table)
     events: deque[EventRecord] = field(default_factory=deque)
-    due: list[tuple[int, str, str, int]] = field(default_factory=list)
+    due: list[Due] = field(default_factory=list)
     # Keys that were deleted: their names are never used again.
-    tombstones: dict[str, KeyRecord] = field(default_factory=dict)
+    tombstones: Table[str, KeyRecord] = field(default_factory=Table)
     # Staged versions, with the revision of their staging, of which a voter has not spoken yet.
-    unconfirmed: dict[tuple[str, int], int] = field(default_factory=dict)
+    unconfirmed: Table[tuple[str, int], int] = field(default_factory=Table)
     # Keys whose rotation is due, with the time it fell due at.
-    rotation_due: dict[str, int] = field(default_factory=dict)
-    wrappings: dict[str, WrappingRecord] = field(default_factory=dict)
+    rotation_due: Table[str, int] = field(default_factory=Table)
+    wrappings: Table[str, WrappingRecord] = field(default_factory=Table)
     # At most one entry each: the present recovery key by its set id, the latest restore by its id.
-    recovery: dict[str, RecoveryRecord] = field(default_factory=dict)
-    restores: dict[str, RestoreRecord] = field(default_factory=dict)
-    restore_parts: dict[int, bytes] = field(default_factory=dict)
+    recovery: Table[str, RecoveryRecord] = field(default_factory=Table)
+    restores: Table[str, RestoreRecord] = field(default_factory=Table)
+    restore_parts: Table[int, bytes] = field(default_factory=Table)
+    total: Sum = field(default_factory=Sum)
+
+    def __post_init__(self) -> None:
+        for name, value in self.tables():
+            value.attach(name, self.total)
+
+    def tables(self) -> Iterator[tuple[str, Table[Any, Any]]]:
+        """The tables by name. Raises TypeError for a dict: no snapshot and no digest would see its changes."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, dict):
+                raise TypeError(f"State.{one.name} is a dict; make it a Table")
+            if isinstance(value, Table):
+                yield one.name, value
 
     def key(self, key_id: str) -> KeyRecord:
         """The key, or the refusal KEY_NOT_FOUND or KEY_DELETED."""
@@ -134,17 +157,49 @@ class State:
 
     def emit(self, kind: EventType, name: str, version: int = 0, state: int = 0) -> None:
         """Adds an event at the revision that the command in hand will have."""
-        self.events.append(EventRecord(self.revision + 1, kind, name, version, state, self.time_ms))
+        event = EventRecord(self.revision + 1, kind, name, version, state, self.time_ms)
+        self.events.append(event)
+        self.total.add(EVENTS, event)
         while len(self.events) > EVENT_HISTORY:
-            self.first_event = self.events.popleft().revision + 1
+            oldest = self.events.popleft()
+            self.total.remove(EVENTS, oldest)
+            self.first_event = oldest.revision + 1
 
     def schedule(self, time_ms: int, kind: str, name: str, number: int = 0) -> None:
         """Lets something happen when the leader's time reaches `time_ms`."""
-        heapq.heappush(self.due, (time_ms, kind, name, number))
+        due = (time_ms, kind, name, number)
+        heapq.heappush(self.due, due)
+        self.total.add(DUE, due)
+
+    def take_due(self) -> Due | None:
+        """Takes out the earliest scheduled thing that has come due, if one has."""
+        if not self.due or self.due[0][0] > self.time_ms:
+            return None
+        due = heapq.heappop(self.due)
+        self.total.remove(DUE, due)
+        return due
+
+    def forget_history(self) -> None:
+        """No event and nothing scheduled is left: another history begins after the next revision."""
+        for event in self.events:
+            self.total.remove(EVENTS, event)
+        for due in self.due:
+            self.total.remove(DUE, due)
+        self.events.clear()
+        self.due.clear()
+        self.first_event = self.revision + 2
 
     def next_due_ms(self) -> int | None:
         """When the next scheduled thing is due, if anything is."""
         return self.due[0][0] if self.due else None
+
+    def dismantle(self) -> Iterator[None]:
+        """Frees a state that is no longer used, a small part at each step."""
+        for _, table in self.tables():
+            yield from table.dismantle()
+        while self.due:
+            del self.due[-DISMANTLED_AT_ONCE:]
+            yield
 
 
 def voters(state: State) -> set[str]:

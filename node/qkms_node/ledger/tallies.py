@@ -1,16 +1,16 @@
 """Tables that count their live records by group, so that a quota is one look-up.
 
-A table is changed by item assignment, `del` and `pop` alone; each keeps the
-count. The groups are the tenant of a key_id (what stands before its first dot)
+Every change of a table keeps the count. The groups are the tenant of a key_id (what stands before its first dot)
 and the initiator of a session. What counts as live: a key always, a version
 until it is destroyed, a session until it is closed or has expired.
 """
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from qkms_node.ledger.records import KeyRecord, SessionRecord, SessionState, VersionRecord, VersionState
+from qkms_node.ledger.tables import Table
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -18,34 +18,42 @@ V = TypeVar("V")
 ENDED = frozenset({SessionState.CLOSED, SessionState.EXPIRED})
 
 
-class Tally(dict[K, V]):
-    """A dict with `live`: how many live records each group has."""
+class Tally(Table[K, V]):
+    """A table with `live`: how many live records each group has."""
+
+    __slots__ = ("_group", "live")
 
     def __init__(self, group: Callable[[K, V], str | None]) -> None:
         super().__init__()
         self._group = group
         self.live: Counter[str] = Counter()
 
+    def fill(self, rows: Iterable[tuple[K, V]]) -> None:
+        """As Table.fill, counted."""
+        super().fill(self._counted(rows))
+
     def __setitem__(self, key: K, value: V) -> None:
         self._forget(key)
         super().__setitem__(key, value)
-        group = self._group(key, value)
-        if group is not None:
-            self.live[group] += 1
+        self._count_in(key, value)
 
     def __delitem__(self, key: K) -> None:
         self._forget(key)
         super().__delitem__(key)
 
-    def pop(self, key: K, default: Any = None) -> Any:
-        """As dict.pop with a default of None."""
-        self._forget(key)
-        return super().pop(key, default)
+    def _counted(self, rows: Iterable[tuple[K, V]]) -> Iterator[tuple[K, V]]:
+        for key, value in rows:
+            self._count_in(key, value)
+            yield key, value
+
+    def _count_in(self, key: K, value: V) -> None:
+        group = self._group(key, value)
+        if group is not None:
+            self.live[group] += 1
 
     def _forget(self, key: K) -> None:
-        if key not in self:
-            return
-        group = self._group(key, self[key])
+        old = self.get(key)
+        group = None if old is None else self._group(key, old)
         if group is not None:
             self.live[group] -= 1
             if not self.live[group]:

@@ -1,7 +1,8 @@
 """The ledger as the running node holds it: applied by consensus, read by services.
 
-The consensus layer calls `apply`, `snapshot` and `restore` from its own
-thread, in log order; services read under the same lock from the event loop.
+The consensus layer calls `apply` and `snapshot` from its own thread, in log
+order, and has a snapshot restored beside the ledger in use on another; services
+read under the lock from the event loop.
 Wake-ups cross over through the loop and are coalesced: many applied commands
 cause one.
 """
@@ -28,9 +29,7 @@ class LedgerStore:
         # Reentrant: a reader who looks at the state asks the guard, who looks at it too.
         self._lock = threading.RLock()
         self._state = State()
-        self._applied_index = 0
         self._applied = 0
-        self._digest: tuple[int, bytes] | None = None
         self._changed = asyncio.Event()
         self._wake_pending = False
 
@@ -41,9 +40,8 @@ class LedgerStore:
             outcome = apply(self._state, decoded, time_ms)
             if self._spool is not None:
                 self._spool.follow(self._state)
-            self._applied_index = index
+            self._state.index = index
             self._applied += 1
-            self._digest = None
         self.wake()
         return encode_outcome(outcome)
 
@@ -52,13 +50,20 @@ class LedgerStore:
         with self._lock:
             return snapshot(self._state)
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        """Replaces the state by a snapshot's; a snapshot that cannot be read changes nothing."""
+    def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterator[None]]:
+        """Reads a snapshot, on any thread; a snapshot that cannot be read changes nothing.
+
+        What is returned puts its state in the place of the present one, and gives the steps that free that.
+        """
         state = restore(chunks)
-        with self._lock:
-            self._state = state
-            self._digest = None
-        self.wake()
+
+        def install() -> Iterator[None]:
+            with self._lock:
+                replaced, self._state = self._state, state
+            self.wake()
+            return replaced.dismantle()
+
+        return install
 
     @contextmanager
     def view(self) -> Iterator[State]:
@@ -78,11 +83,9 @@ class LedgerStore:
         return self._state.revision
 
     def digest(self) -> tuple[int, int, bytes]:
-        """Applied index, revision and SHA-256 of the state, taken together."""
+        """Index of the last command applied, revision and SHA-256 of the state, taken together."""
         with self._lock:
-            if self._digest is None:
-                self._digest = (self._state.revision, digest(self._state))
-            return self._applied_index, *self._digest
+            return self._state.index, self._state.revision, digest(self._state)
 
     @property
     def applied(self) -> int:

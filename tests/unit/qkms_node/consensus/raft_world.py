@@ -11,7 +11,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.unit.qkms_node.consensus.world_parts import TINY, Call, History, Machine, Node
 
@@ -22,8 +22,10 @@ from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import OutcomeUnknown, Role
 from qkms_node.consensus.settings import Timing
-from qkms_node.consensus.snapshot_file import SnapshotFile
 from qkms_node.consensus.snapshot_store import SnapshotStore
+from qkms_node.consensus.snapshots import Pause
+
+T = TypeVar("T")
 
 
 class World:
@@ -58,8 +60,8 @@ class World:
         node = self.nodes[name]
         node.machine = Machine(self.history)
 
-        def background(work: Callable[[], SnapshotFile], done: Callable[[Any], None]) -> None:
-            result = work()
+        def background(work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
+            result = work(lambda: None)
             node.background.append((self.now + self.rng.random() * 0.1, lambda: done(result)))
 
         environment = Environment(

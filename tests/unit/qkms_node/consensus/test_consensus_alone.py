@@ -1,6 +1,6 @@
 """A cluster of one member: it is its own majority, and needs nobody's answer to go on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,14 @@ class Counter:
     def snapshot(self) -> Iterable[bytes]:
         return [str(self.count).encode()]
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        self.count = int(b"".join(chunks))
+    def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterable[object]]:
+        count = int(b"".join(chunks))
+
+        def install() -> Iterable[object]:
+            self.count = count
+            return ()
+
+        return install
 
 
 def alone(authority: Any, members: dict[str, str], folder: Path, machine: Counter) -> SyncObjReplica:

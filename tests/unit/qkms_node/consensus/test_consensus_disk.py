@@ -1,6 +1,6 @@
 """The journal and snapshots on disk: what survives, what is cut, what is refused. Real files."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +144,14 @@ class Commands:
     def snapshot(self) -> Iterable[bytes]:
         return list(self.given)
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        self.given = list(chunks)
+    def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterable[object]]:
+        restored = list(chunks)
+
+        def install() -> Iterable[object]:
+            self.given = restored
+            return ()
+
+        return install
 
 
 def replica(authority: Any, members: dict[str, str], data: Path, machine: Commands) -> SyncObjReplica:

@@ -11,7 +11,7 @@ import itertools
 import json
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +55,23 @@ class Tally:
         rows = (f"{name} {count}|".encode() + kept.get(name, b"") for name, count in counts)
         return itertools.chain([self.digest], rows)
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
+    def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterable[object]]:
         iterator = iter(chunks)
-        self.digest = next(iterator)
-        self.counts, self.kept = {}, {}
+        digest = next(iterator)
+        counts: dict[str, int] = {}
+        kept: dict[str, bytes] = {}
         for chunk in iterator:
             head, _, ballast = chunk.partition(b"|")
             name, count = head.decode().split(" ")
-            self.counts[name] = int(count)
+            counts[name] = int(count)
             if ballast:
-                self.kept[name] = ballast
+                kept[name] = ballast
+
+        def install() -> Iterable[object]:
+            self.digest, self.counts, self.kept = digest, counts, kept
+            return ()
+
+        return install
 
     def kept_digest(self) -> str:
         """Of all ballast that is part of the state."""

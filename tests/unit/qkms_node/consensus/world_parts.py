@@ -59,11 +59,16 @@ class Machine:
         numbers = [number.to_bytes(8, "big") for number in (self.count, self._time_ms)]
         return [*numbers, self._digest, *(b"filling" for _ in range(200))]
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        count, time_ms, digest, *_ = chunks
-        self.count, self._time_ms = int.from_bytes(count, "big"), int.from_bytes(time_ms, "big")
-        self._digest = digest
-        assert self._history.chain[self.count] == digest, "a snapshot of another history"
+    def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterable[object]]:
+        first, second, digest, *_ = chunks
+        count, time_ms = int.from_bytes(first, "big"), int.from_bytes(second, "big")
+        assert self._history.chain[count] == digest, "a snapshot of another history"
+
+        def install() -> Iterable[object]:
+            self.count, self._time_ms, self._digest = count, time_ms, digest
+            return ()
+
+        return install
 
 
 @dataclass

@@ -25,7 +25,7 @@ class Machine:
     def snapshot(self) -> list[bytes]:
         return []
 
-    def restore(self, chunks: Any) -> None:
+    def restore(self, chunks: Any) -> Any:
         raise NotImplementedError
 
 

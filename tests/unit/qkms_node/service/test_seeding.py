@@ -1,7 +1,7 @@
 """Seeding over several nodes that share one ledger and an in-memory QKD network."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -129,7 +129,7 @@ class Cluster:
     def snapshot(self) -> list[bytes]:
         return list(self.store.snapshot())
 
-    def restore(self, chunks: object) -> None:
+    def restore(self, chunks: object) -> Callable[[], Iterable[object]]:
         raise AssertionError
 
     def config(self, node_id: str) -> Config:

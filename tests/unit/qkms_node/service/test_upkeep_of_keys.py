@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ class Cluster:
     def snapshot(self) -> list[bytes]:
         return list(self.store.snapshot())
 
-    def restore(self, chunks: object) -> None:
+    def restore(self, chunks: object) -> Any:
         raise AssertionError("nothing is restored here")
 
     async def do(self, command: c.AnyCommand) -> c.Outcome:
