@@ -71,19 +71,23 @@ class RoundGauge:
     def __init__(self, submit: Submit) -> None:
         self._submit = submit
         self._asked = False
+        self._stopped = threading.Event()
         self._last = 0.0
         self._waits = _Waits()
         self._disk = _DiskTime()
         self.seen: list[Gap] = []
 
     def start(self) -> None:
-        """Asks until the process ends."""
+        """Asks until `stop`."""
         self._last = time.monotonic()
         threading.Thread(target=self._ask, name="round-gauge", daemon=True).start()
 
+    def stop(self) -> None:
+        """Asks no more."""
+        self._stopped.set()
+
     def _ask(self) -> None:
-        while True:
-            time.sleep(PERIOD_S)
+        while not self._stopped.wait(PERIOD_S):
             if not self._asked:
                 self._asked = True
                 self._submit(self._round)

@@ -15,6 +15,7 @@ from qkms_client.cli.lifecycle import LIFECYCLE
 from qkms_client.cli.members import cluster
 from qkms_client.cli.policy import policy
 from qkms_client.cli.recovery import recovery
+from qkms_client.cli.rewrap_file import rewrap_file
 from qkms_client.cli.role import role
 from qkms_client.cli.seal import seal, unseal
 from qkms_client.cli.session import session
@@ -75,7 +76,7 @@ for command in (
     audit,
 ):
     main.add_command(command)
-for command in (rewrap, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
+for command in (rewrap, rewrap_file, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
     main.add_command(command)
 for command in (seal, unseal, recovery, backup):
     main.add_command(command)

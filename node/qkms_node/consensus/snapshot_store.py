@@ -97,6 +97,20 @@ class SnapshotStore:
             raise DiskFault(f"{path}: cannot store a snapshot: {error.strerror}") from error
         return held
 
+    def sync_arriving(self, offer: Offer) -> None:
+        """Makes durable what arrived so far; may run in another thread. Raises DiskFault."""
+        path = self._arriving_path(offer)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # it was completed, or given up for another
+            return
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            raise DiskFault(f"{path}: cannot store a snapshot: {error.strerror}") from error
+        finally:
+            os.close(descriptor)
+
     def complete(self) -> SnapshotReader | None:
         """Verifies the arrived file and gives it its name; None, forgetting it, when it is damaged.
 

@@ -7,7 +7,7 @@ this part relies on: the snapshot is durable under its name before the log
 forgets anything; at load, the log keeps everything that the snapshot does not
 cover.
 
-Whatever takes long happens in another thread, one job at a time: writing, from
+Whatever takes long happens in another thread, one such job at a time: writing, from
 chunks fixed at the call; verifying and restoring one that arrived, beside the
 state in use; freeing what was replaced. The tick thread only swaps, so that a
 member answers its leader meanwhile. A chunk that comes during a job is left
@@ -24,7 +24,7 @@ from qkms_node.consensus.messages import SnapshotAnswer, SnapshotChunk
 from qkms_node.consensus.proposals import Proposals
 from qkms_node.consensus.replica import Install, StateMachine
 from qkms_node.consensus.segments import JournalDamaged
-from qkms_node.consensus.snapshot_file import Meta, SnapshotFile
+from qkms_node.consensus.snapshot_file import SYNC_BYTES, Meta, SnapshotFile, SnapshotReader
 from qkms_node.consensus.snapshot_sending import SnapshotSending
 from qkms_node.consensus.snapshot_store import Offer, SnapshotStore
 
@@ -65,7 +65,7 @@ class Snapshots:
         self._sending = sending
         self._background = background
         self._cluster_id = cluster_id
-        self._busy = False
+        self._busy = self._syncing = False
         self._failed: BaseException | None = None
 
     @property
@@ -83,8 +83,7 @@ class Snapshots:
                     journal.folder, 0, f"it begins after entry {core.base_index} and there is no snapshot of it"
                 )
             return
-        install = self._machine.restore(reader.chunks())
-        file = reader.finish()
+        file, install = self._restore(reader, lambda: None)
         self._put_in_place(file, install)
         self._store.remove_older()
         index, term = file.meta.index, file.meta.term
@@ -132,17 +131,34 @@ class Snapshots:
         held = self._store.receive(offer, message.offset, message.data)
         if held < message.size:
             self._answer(peer, message.index, held, installed=False)
+            if held // SYNC_BYTES > message.offset // SYNC_BYTES:
+                self._sync(offer)
             return
         core.report("consensus.snapshot_arrived", peer=peer, index=message.index, size=message.size)
         self._run(self._take_in, lambda result: self._taken_in(peer, offer, result))
 
+    def _sync(self, offer: Offer) -> None:
+        """Has what arrived so far made durable. Left to the end, it would hold up every sync of this disk."""
+
+        def synced(result: BaseException | None) -> None:
+            self._syncing = False
+            self._failed = self._failed or result
+
+        if not self._syncing:
+            self._syncing = True
+            self._background(lambda _: self._store.sync_arriving(offer), synced)
+
     def _take_in(self, pause: Pause) -> tuple[SnapshotFile, Install] | None:
         """Verifies what arrived, gives it its name and restores it; None when it is damaged."""
         reader = self._store.complete()
-        if reader is None:
-            return None
-        install = self._machine.restore(_paced(reader.chunks(), pause))
-        return reader.finish(), install
+        return None if reader is None else self._restore(reader, pause)
+
+    def _restore(self, reader: SnapshotReader, pause: Pause) -> tuple[SnapshotFile, Install]:
+        try:
+            install = self._machine.restore(_paced(reader.chunks(), pause))
+            return reader.finish(), install
+        finally:
+            reader.close()
 
     def _taken_in(
         self, peer: str, offer: Offer, result: tuple[SnapshotFile, Install] | BaseException | None
@@ -216,7 +232,7 @@ class Snapshots:
 
     def _tidied_up(self, result: BaseException | None) -> None:
         self._busy = False
-        self._failed = result
+        self._failed = self._failed or result
 
     def _run(self, work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
         self._busy = True

@@ -6,7 +6,7 @@ command that would add nothing is let through to its own rule, which says so.
 """
 
 from qkms_node.ledger.access_records import TenantRecord
-from qkms_node.ledger.commands import AnyCommand, OpenSession
+from qkms_node.ledger.commands import AnyCommand, CreateKey, OpenSession
 from qkms_node.ledger.patterns import any_matches
 from qkms_node.ledger.state import Refusal, State
 from qkms_node.ledger.tallies import tenant_of
@@ -22,14 +22,16 @@ def check_quota(state: State, command: AnyCommand) -> None:
                 if belongs(tenant, command.request.principal):
                     _check(tenant, "sessions", sessions_of(state, tenant), tenant.max_sessions)
         return
-    # Whatever command brings the material of a new version, by whatever name.
+    # Whatever command brings the material of a new version, by whatever name; a key may begin without.
     key_id, new = getattr(command, "key_id", ""), getattr(command, "new", None)
-    owner = state.tenants.get(tenant_of(key_id)) if new is not None else None
+    adds = isinstance(command, CreateKey) or new is not None
+    owner = state.tenants.get(tenant_of(key_id)) if adds else None
     if owner is None:
         return
     if key_id not in state.keys:
         _check(owner, "keys", state.keys.live[owner.tenant_id], owner.max_keys)
-    _check(owner, "versions", state.versions.live[owner.tenant_id], owner.max_versions)
+    if new is not None:
+        _check(owner, "versions", state.versions.live[owner.tenant_id], owner.max_versions)
 
 
 def belongs(tenant: TenantRecord, principal: str) -> bool:

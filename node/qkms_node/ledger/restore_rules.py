@@ -20,15 +20,17 @@ from qkms_node.ledger.state import Refusal, State
 KEPT_TABLES = frozenset(
     {"nodes", "members", "join_tokens", "handovers", "restores", "restore_parts", "audit_keys", "anchors"}
 )
-KEPT_SCALARS = frozenset({"revision", "first_event", "audit_length", "audit_base", "audit_head"})
+KEPT_SCALARS = frozenset(
+    {"revision", "first_event", "access_revision", "audit_length", "audit_base", "audit_head"}
+)
 
 _rows = msgspec.msgpack.Decoder(tuple[bytes, ...])
 _IN_USE = frozenset({EpochState.ACTIVE, EpochState.RETIRED})
 
 
 def require_empty(state: State) -> None:
-    """Raises the refusal CLUSTER_NOT_EMPTY when the cluster has keys or sessions."""
-    if state.keys or state.sessions:
+    """Raises the refusal CLUSTER_NOT_EMPTY when the cluster has keys or sessions, or had keys."""
+    if state.keys or state.sessions or state.tombstones:
         raise Refusal(
             "CLUSTER_NOT_EMPTY",
             f"this cluster has {len(state.keys)} keys and {len(state.sessions)} sessions, which a backup would "
@@ -93,9 +95,12 @@ def _replace(state: State, backup: State) -> None:
     state.revision = max(state.revision, backup.revision)
     state.time_ms = max(state.time_ms, backup.time_ms)
     # What watchers were told before is of another history.
+    # The cluster's own scheduled things are of what it keeps; one that finds nothing of its name does nothing.
+    own = state.due.copy()
     state.forget_history()
-    for due in backup.due:
+    for due in sorted({*own, *backup.due}):
         state.schedule(*due)
+    state.access_revision = state.revision + 1
 
 
 def _own_roots(state: State, command: FinishRestore, record: RestoreRecord) -> None:

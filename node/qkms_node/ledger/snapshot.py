@@ -108,6 +108,7 @@ def snapshot(state: State) -> Iterator[bytes]:
     """
     header = {name: getattr(state, name) for name in SCALARS}
     header |= {"format": FORMAT, "index": state.index, "time_ms": state.time_ms, "sum": state.total.to_bytes()}
+    header["audit_lines"] = len(state.audit)
     captured: list[tuple[str, Iterator[Any]]] = [(name, getattr(state, name).capture()) for name in TABLES]
     captured += [
         ("events", iter(list(state.events))),
@@ -145,7 +146,7 @@ def restore(chunks: Iterable[bytes]) -> State:
                 getattr(state, name).extend(rows)
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, StopIteration) as error:
         raise SnapshotRejected(f"snapshot cannot be read: {type(error).__name__}: {error}") from error
-    if state.total.to_bytes() != header["sum"]:
+    if state.total.to_bytes() != header["sum"] or len(state.audit) != header["audit_lines"]:
         raise SnapshotRejected("the records of the snapshot are not those that its header counts")
     return state
 

@@ -101,13 +101,10 @@ class Table(MutableMapping[K, V]):
         return _by_shard(self._shards.copy())
 
     def fill(self, rows: Iterable[tuple[K, V]]) -> None:
-        """Adds items whose part of the sum the caller adds. Raises ValueError for a key that is there."""
+        """Adds items with keys that are not there yet, and whose part of the sum the caller adds."""
         for key, value in rows:
             stored = encode(key)
-            shard = self._own(stored)
-            if stored in shard:
-                raise ValueError(f"{key!r} is there twice")
-            self._insert(stored, value, shard)
+            self._insert(stored, value, self._own(stored))
 
     def become(self, items: Mapping[K, V]) -> None:
         """Holds these items and no others."""

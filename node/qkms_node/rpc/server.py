@@ -266,7 +266,7 @@ def _consistency(response: Any) -> str:
 
 
 def credentials(config: Config, *, mutual: bool = True) -> grpc.ServerCredentials:
-    """TLS from files read anew for each handshake, so that renewed ones need no restart.
+    """TLS from files looked at for each handshake, so that renewed ones need no restart.
 
     Files that do not fit together, as half-way through a renewal, leave in force what was read before.
     Not `mutual`: no client certificate is asked for, and the CA is sent along, for callers who know its
@@ -279,14 +279,18 @@ def credentials(config: Config, *, mutual: bool = True) -> grpc.ServerCredential
         roots = pem.ca if mutual else None
         return grpc.ssl_server_certificate_configuration([(pem.private_key, chain)], root_certificates=roots)
 
+    seen = tls_files.stamp(config.tls)
     in_force = current()
 
     def renewed() -> grpc.ServerCertificateConfiguration:
-        nonlocal in_force
-        try:
-            in_force = current()
-        except tls_files.TlsFilesInvalid as problem:
-            log.warning("rpc.certificate_unusable", problem=str(problem))
+        nonlocal seen, in_force
+        now = tls_files.stamp(config.tls)
+        if now != seen:
+            seen = now
+            try:
+                in_force = current()
+            except tls_files.TlsFilesInvalid as problem:
+                log.warning("rpc.certificate_unusable", problem=str(problem))
         return in_force
 
     return grpc.dynamic_ssl_server_credentials(in_force, renewed, require_client_authentication=mutual)

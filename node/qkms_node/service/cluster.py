@@ -12,7 +12,6 @@ from qkms_node.ledger.commands import Outcome, Request, RequestRoot
 from qkms_node.ledger.records import EpochState, RootRecord
 from qkms_node.ledger.recovery_rules import present_set
 from qkms_node.ledger.rewrap_rules import sessions_by_epoch, versions_by_epoch
-from qkms_node.ledger.state import State
 from qkms_node.service.certificates import Certificates
 from qkms_node.service.links import Links, Observation
 from qkms_node.service.members import Members
@@ -93,7 +92,6 @@ class Cluster:
             # Before the first epoch is active, what there is to see is the last attempt.
             root = state.roots.get(state.active_epoch) or state.roots.get(state.last_epoch)
             key_count = len(state.keys)
-            epoch_uses = self._epoch_uses(state)
             recovery_set = present_set(state)
         return NodeView(
             replica=self._replica.status(),
@@ -106,7 +104,7 @@ class Cluster:
             key_count=key_count,
             version=version("qkms-node"),
             start_s=self._start_s,
-            epoch_uses=epoch_uses,
+            epoch_uses=self._epoch_uses(),
             recovery_set=recovery_set,
             warnings=self._certificates.warnings,
             certificate_expire_ms=self._certificates.expire_ms,
@@ -114,16 +112,23 @@ class Cluster:
             audit=self._audit_failure(),
         )
 
-    def _epoch_uses(self, state: State) -> list[EpochUse]:
-        if self._counted is None or self._counted[0] != state.revision:
-            versions, sessions, present = versions_by_epoch(state), sessions_by_epoch(state), present_set(state)
-            uses = [
-                EpochUse(r, versions[e], sessions[e], bool(present) and r.recovery_set == present)
-                for e, r in sorted(state.roots.items())
-                if r.state in (EpochState.ACTIVE, EpochState.RETIRED)
+    def _epoch_uses(self) -> list[EpochUse]:
+        with self._store.view() as state:
+            revision, present = state.revision, present_set(state)
+            if self._counted is not None and self._counted[0] == revision:
+                return self._counted[1]
+            in_use = [
+                r for _, r in sorted(state.roots.items()) if r.state in (EpochState.ACTIVE, EpochState.RETIRED)
             ]
-            self._counted = state.revision, uses
-        return self._counted[1]
+            versions, sessions = list(state.versions.values()), list(state.sessions.values())
+        # Counted outside: the ledger stands still while it is looked at.
+        by_version, by_session = versions_by_epoch(versions), sessions_by_epoch(sessions)
+        uses = [
+            EpochUse(r, by_version[r.epoch], by_session[r.epoch], bool(present) and r.recovery_set == present)
+            for r in in_use
+        ]
+        self._counted = revision, uses
+        return uses
 
     async def rotate_root(self, request: Request, expected_epoch: int) -> Outcome:
         """Asks for a new root epoch in place of `expected_epoch`."""

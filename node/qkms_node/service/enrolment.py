@@ -31,7 +31,7 @@ from qkms_node.service.store import LedgerStore
 
 log = structlog.get_logger(__name__)
 
-SHARED_SECTIONS = ("root", "access", "limits")
+SHARED_SECTIONS = ("root", "access", "audit", "limits")
 """Sections of a node's configuration that every node of the cluster has alike; none holds a secret or a path."""
 
 

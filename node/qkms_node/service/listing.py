@@ -1,7 +1,7 @@
 """Listings of keys: what a filter lets through, in order of name, from a name on."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from qkms_node.ledger.records import KeyRecord
@@ -35,15 +35,13 @@ class KeyNames:
         self._counts = (0, 0)
         self._sorted: list[str] = []
 
-    def page(
-        self, state: State, wanted: KeyFilter, after: str, limit: int, visible: Callable[[str], bool]
-    ) -> list[KeyRecord]:
+    def page(self, state: State, wanted: KeyFilter, after: str, limit: int) -> list[KeyRecord]:
         """Up to `limit` keys after the name `after`."""
         table = state.tombstones if wanted.deleted else state.keys
         names = sorted(table) if wanted.deleted else self._names(state)
         found: list[KeyRecord] = []
         for name in _range(names, wanted.prefix, after):
-            if wanted.matches(table[name]) and visible(name):
+            if wanted.matches(table[name]):
                 found.append(table[name])
                 if len(found) == limit:
                     break

@@ -23,7 +23,7 @@ class Members:
 
     def of(self, state: State) -> dict[str, MemberRecord]:
         """By id."""
-        return dict(state.members) or {m.node_id: m for m in self.founders}
+        return dict(sorted(state.members.items())) or {m.node_id: m for m in self.founders}
 
     def voters(self, state: State) -> tuple[str, ...]:
         """Ids of those who are meant to vote, sorted."""

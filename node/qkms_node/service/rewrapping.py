@@ -17,7 +17,7 @@ from qkms_node.keys.errors import WrapRejected
 from qkms_node.keys.version import VersionBinding, unwrap_version, wrap_version
 from qkms_node.ledger.commands import DestroyRoot, Rewrapped, RewrapVersions
 from qkms_node.ledger.records import EpochState, RootRecord, VersionRecord
-from qkms_node.ledger.rewrap_rules import movable, uses
+from qkms_node.ledger.rewrap_rules import movable, sessions_by_epoch, versions_by_epoch
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
@@ -127,10 +127,13 @@ class Rewrapping:
             return wrap_version(self._roots.kek(active), material, target, secrets.token_bytes(12))
 
     async def _end(self, retired: list[RootRecord]) -> None:
+        with self._store.view() as state:
+            versions, sessions = list(state.versions.values()), list(state.sessions.values())
+            imports = {wrapping.epoch for wrapping in state.wrappings.values()}
+        # Counted outside: the ledger stands still while it is looked at.
+        used = versions_by_epoch(versions) + sessions_by_epoch(sessions)
         for root in retired:
-            with self._store.view() as state:
-                needed = uses(state, root.epoch)
-            if needed:
+            if used[root.epoch] or root.epoch in imports:
                 continue
-            outcome = await self._proposer.effect(DestroyRoot(root.epoch))
-            log.info("root.destroyed", epoch=root.epoch, note=outcome.note)
+            outcome = await self._proposer.submit(DestroyRoot(root.epoch))
+            log.info("root.destroyed", epoch=root.epoch, note=outcome.note, refused=outcome.code)

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from tests.unit.qkms_client.conftest import Sdk
 
 from qkms.wrapping import Method, wrap
-from qkms_client import Grade, KeyState, VersionState, linearizable
+from qkms_client import AsyncClient, Grade, KeyState, VersionState, linearizable
 from qkms_client import errors as e
 from qkms_client.testing import MemoryServer
+from qkms_node.config import Rule
 
 NOW = timedelta(0)
 MATERIAL = bytes(range(32))
@@ -281,3 +282,46 @@ async def test_a_rotation_by_period_happens_by_itself(kms: Sdk, key: str) -> Non
     else:
         raise AssertionError("not rotated within 20 s")
     await kms("update_key", key, rotation_period=NOW)
+
+
+async def test_many_ciphertexts_are_rewrapped_in_their_order_until_one_fails(kms: Sdk, key: str) -> None:
+    await kms("create_key", key)
+    sealed = [(await kms("encrypt", key, b"%d" % n)).ciphertext for n in range(20)]
+    await kms("rotate_key", key)
+    given: list[bytes] = []
+
+    async def rewrapped(ciphertexts: list[bytes]) -> None:
+        given.clear()
+        if isinstance(kms.client, AsyncClient):
+            async for result in kms.client.rewrap_all(key, ciphertexts, in_flight=3):
+                given.append(result.ciphertext)
+        else:
+            results = kms.client.rewrap_all(key, ciphertexts, in_flight=3)
+
+            def gather() -> None:
+                for result in results:
+                    given.append(result.ciphertext)
+
+            await asyncio.to_thread(gather)
+
+    await rewrapped(sealed)
+    assert [(await kms("decrypt", key, c)).plaintext for c in given] == [b"%d" % n for n in range(20)]
+    assert {(await kms("decrypt", key, c)).version for c in given} == {2}
+    with pytest.raises(e.CiphertextRejected):
+        await rewrapped([*sealed[:5], sealed[5][:-1] + bytes([sealed[5][-1] ^ 1]), *sealed[6:]])
+    assert len(given) == 5
+
+
+async def test_what_a_caller_may_not_see_takes_no_room_in_a_page(kind: str) -> None:
+    rules = (
+        Rule(principals=("*",), actions=("*",)),
+        Rule(principals=("*service/reader",), actions=("*",), keys=("hidden-*",), effect="deny"),
+    )
+    with MemoryServer(rules) as server:
+        owner, reader = (Sdk(server.profile(name), kind) for name in ("payments", "reader"))
+        for name in ("a", "hidden-1", "hidden-2", "hidden-3", "z"):
+            await owner("create_key", name)
+        assert await listed(reader) == ["a", "z"]
+        assert await listed(owner) == ["a", "hidden-1", "hidden-2", "hidden-3", "z"]
+        await owner.close()
+        await reader.close()

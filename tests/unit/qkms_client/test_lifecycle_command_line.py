@@ -1,5 +1,6 @@
 """`qkms keys` through the life of a key, against a real node in memory."""
 
+import base64
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -35,9 +36,9 @@ def qkms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         lines += ["[endpoints]", *(f'{n} = "{a}"' for n, a in profile.endpoints.items())]
         path.write_text("\n".join(lines))
 
-        def run(*arguments: str, data: bytes = b"") -> Result:
+        def run(*arguments: str, data: bytes = b"", group: tuple[str, ...] = ("keys",)) -> Result:
             environment = {"QKMS_PROFILE": str(path)}
-            return CliRunner().invoke(main, ["keys", *arguments], input=data, env=environment)
+            return CliRunner().invoke(main, [*group, *arguments], input=data, env=environment)
 
         yield run
     structlog.reset_defaults()
@@ -125,3 +126,28 @@ def test_material_is_brought_in_and_taken_out_wrapped(qkms: Run, key: str, tmp_p
     assert qkms(*arguments).exit_code == failure.DONE
     oaep = padding.OAEP(mgf=padding.MGF1(SHA256()), algorithm=SHA256(), label=None)
     assert private.decrypt(out.read_bytes(), oaep) == MATERIAL
+
+
+def test_a_file_of_ciphertexts_is_rewrapped_in_order_and_resumed(qkms: Run, key: str, tmp_path: Path) -> None:
+    qkms("create", key)
+    source, target = tmp_path / "sealed", tmp_path / "new"
+    texts = [f"text {n}".encode() for n in range(12)]
+    sealed = [qkms("encrypt", key, "--base64", data=text, group=()).stdout_bytes for text in texts[:6]]
+    qkms("rotate", key)
+    sealed += [qkms("encrypt", key, "--base64", data=text, group=()).stdout_bytes for text in texts[6:]]
+    source.write_bytes(b"".join(sealed[:7]) + b"no base64!\n")
+    broken = qkms("rewrap-file", key, str(source), "--out", str(target), "--in-flight", "2", group=())
+    assert broken.exit_code == failure.USAGE
+    assert "line 8" in broken.output
+    assert target.read_bytes().count(b"\n") == 6, "one was in flight"
+
+    target.write_bytes(target.read_bytes() + b"half a li")
+    source.write_bytes(b"".join(sealed))
+    assert qkms("rewrap-file", key, str(source), "--out", str(target), group=()).exit_code == failure.USAGE
+    resumed = shown(qkms("rewrap-file", key, str(source), "--out", str(target), "--resume", "--json", group=()))
+    assert resumed == {"total": 12, "done": 12, "changed": 0}, "the older ones were done before"
+    lines = target.read_bytes().splitlines()
+    assert [base64.b64decode(line)[4] for line in lines] == [2] * 12, "the version that each names"
+    assert lines[6:] == [line.strip() for line in sealed[6:]], "copied as they were"
+    opened = [qkms("decrypt", key, "--base64", data=line, group=()).stdout_bytes for line in lines]
+    assert opened == texts

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from tests.unit.qkms_node.consensus.world_parts import TINY, Call, History, Machine, Node
 
 from qkms_node.consensus.journal import DurableJournal
-from qkms_node.consensus.messages import Append, Message
+from qkms_node.consensus.messages import Append, Message, SnapshotChunk
 from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
@@ -35,6 +35,7 @@ class World:
         self.rng = random.Random(seed)
         self.limits = TINY
         self.now = 1000.0
+        self.job_s = 0.1  # the longest that work of the background takes
         self._set_clock = set_clock
         set_clock(self.now)
         self.history = History()
@@ -50,6 +51,7 @@ class World:
         self.acknowledged: list[bytes] = []
         self.refused: set[bytes] = set()
         self.sent_entries = 0
+        self.sent_chunks: list[SnapshotChunk] = []
         self.reports: list[tuple[str, str, dict[str, Any]]] = []
         for node in self.nodes.values():
             self.start(node.id)
@@ -62,7 +64,7 @@ class World:
 
         def background(work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
             result = work(lambda: None)
-            node.background.append((self.now + self.rng.random() * 0.1, lambda: done(result)))
+            node.background.append((self.now + self.rng.random() * self.job_s, lambda: done(result)))
 
         environment = Environment(
             network=_Wire(self, name),
@@ -246,6 +248,7 @@ class World:
         wire = self._wires[me, peer]
         for message in messages:
             self.sent_entries += len(message.entries) if isinstance(message, Append) else 0
+            self.sent_chunks += [message] if isinstance(message, SnapshotChunk) else []
             at = self.now + 0.0005 + self.rng.random() * 0.003
             wire.append((max(at, wire[-1][0] if wire else 0.0), self._links[link], message))
 

@@ -1,8 +1,9 @@
 """Single rules that orderly delivery hides: doubled votes, late overlapping entries, old answers."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from tests.unit.qkms_node.consensus.world_parts import History, Machine
@@ -26,6 +27,9 @@ from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.replica import NotCommitted, Role
 from qkms_node.consensus.settings import Limits, SettingsRejected, Timing
 from qkms_node.consensus.snapshot_store import SnapshotStore
+from qkms_node.consensus.snapshots import Pause
+
+T = TypeVar("T")
 
 
 class Member:
@@ -38,6 +42,7 @@ class Member:
         names: tuple[str, ...] = ("n1", "n2", "n3"),
         *,
         newcomer: bool = False,
+        history: History | None = None,
     ) -> None:
         journal = DurableJournal(folder / "journal", "world", "n1", 100_000)
         for index in range(2, 2 + entries):
@@ -47,9 +52,10 @@ class Member:
         if entries:
             journal.setCurrentTerm(1, None)
         self.sent: list[tuple[str, Message]] = []
-        environment = Environment(self, lambda work, done: done(work()), lambda *_, **__: None, random.Random(1))
+        self.jobs: list[Callable[[], None]] | None = None  # a list: work of the background waits in it
+        environment = Environment(self, self._in_background, lambda *_, **__: None, random.Random(1))
         store = SnapshotStore(folder / "snapshots", "world")
-        self.machine = Machine(History())
+        self.machine = Machine(history or History())
         self.raft = Raft(
             "n1",
             {name: f"{name}:1" for name in names},
@@ -63,6 +69,20 @@ class Member:
         )
         for peer in ("n2", "n3"):
             self.raft.peer_connected(peer)
+
+    def _in_background(self, work: Callable[[Pause], T], done: Callable[[T | BaseException], None]) -> None:
+        def job() -> None:
+            result: T | BaseException
+            try:
+                result = work(lambda: None)
+            except Exception as error:  # raised again by the engine
+                result = error
+            done(result)
+
+        if self.jobs is None:
+            job()
+        else:
+            self.jobs.append(job)
 
     def send(self, peer: str, messages: list[Message]) -> None:
         self.sent += [(peer, message) for message in messages]

@@ -42,7 +42,7 @@ class Machine:
     """A state machine that is nothing but its history."""
 
     def __init__(self, history: History) -> None:
-        self._history = history
+        self.history = history
         self.count = 0
         self._digest = b""
         self._time_ms = 0
@@ -52,7 +52,7 @@ class Machine:
         self._time_ms = time_ms
         self.count += 1
         self._digest = hashlib.sha256(self._digest + time_ms.to_bytes(8, "big") + command).digest()
-        self._history.add(self.count, self._digest, command)
+        self.history.add(self.count, self._digest, command)
         return command + b"!"
 
     def snapshot(self) -> Iterable[bytes]:
@@ -62,7 +62,7 @@ class Machine:
     def restore(self, chunks: Iterable[bytes]) -> Callable[[], Iterable[object]]:
         first, second, digest, *_ = chunks
         count, time_ms = int.from_bytes(first, "big"), int.from_bytes(second, "big")
-        assert self._history.chain[count] == digest, "a snapshot of another history"
+        assert self.history.chain[count] == digest, "a snapshot of another history"
 
         def install() -> Iterable[object]:
             self.count, self._time_ms, self._digest = count, time_ms, digest
