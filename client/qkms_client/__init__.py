@@ -5,6 +5,8 @@
         sealed = client.encrypt("payments", b"42 EUR", context={"tenant": "a"})
         client.decrypt("payments", sealed, context={"tenant": "a"}).plaintext
 
+        client.batch([batch.encrypt("payments", row) for row in rows])
+
 `Client` blocks, `AsyncClient` is for asyncio; both have the same calls. Errors are
 in `qkms_client.errors`, records in `qkms_client.types`.
 """

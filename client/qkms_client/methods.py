@@ -105,6 +105,8 @@ GET_PUBLIC_KEY = _read(
 ENCAPSULATE = _read("CryptoService/Encapsulate", _c.EncapsulateRequest, _c.EncapsulateResponse, Fresh.CHECKED)
 DECAPSULATE = _read("CryptoService/Decapsulate", _c.DecapsulateRequest, _c.DecapsulateResponse, Fresh.CHECKED)
 RANDOM_BYTES = _read("CryptoService/RandomBytes", _c.RandomBytesRequest, _c.RandomBytesResponse, Fresh.OWN)
+# Each call in it is repeated and checked by the rule of its own row.
+BATCH = _read("CryptoService/Batch", _c.BatchRequest, _c.BatchResponse, Fresh.OWN)
 
 OPEN_SESSION = _mutation("SessionService/OpenSession", _s.OpenSessionRequest, _s.OpenSessionResponse)
 READ_SESSION = _read("SessionService/JoinSession", _s.JoinSessionRequest, _s.JoinSessionResponse)

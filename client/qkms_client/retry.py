@@ -32,6 +32,7 @@ _NOT_APPLIED: tuple[type[e.QkmsError], ...] = (
     e.TooStale,
     e.RevisionNotReached,
     e.Overloaded,
+    e.BatchFull,
     e.RateLimited,
     e.AuditUnavailable,
 )

@@ -47,13 +47,13 @@ from qkms_node.errors import QkmsError
 from qkms_node.ledger.state import State
 from qkms_node.rpc.audit_servicer import AuditServicer
 from qkms_node.rpc.call_audit import CallAudit
+from qkms_node.rpc.carrying_servicer import CarryingServicer
 from qkms_node.rpc.cluster_servicer import ClusterServicer, QkdServicer
-from qkms_node.rpc.crypto_servicer import CryptoServicer
 from qkms_node.rpc.enrol_servicer import EnrolServicer
 from qkms_node.rpc.header import Headers
 from qkms_node.rpc.key_servicer import KeyServicer
 from qkms_node.rpc.policy_servicer import PolicyServicer
-from qkms_node.rpc.server import make_enrol_server, make_server
+from qkms_node.rpc.server import CallInterceptor, make_enrol_server, make_server
 from qkms_node.rpc.session_servicer import SessionServicer
 from qkms_node.rpc.signers import NodeSigners
 from qkms_node.service.access import Access
@@ -213,20 +213,21 @@ class Node:
         headers = Headers(config.node.id, self._replica, self._store)
         self._health = health.aio.HealthServicer()
         call_audit = CallAudit(self._calls, now_ms)
-        self._server = make_server(config, self._leader_hint, self._metrics, self._spans, call_audit)
+        calls = CallInterceptor(self._leader_hint, self._metrics, self._spans, call_audit)
+        self._server = make_server(config, calls)
         self._watching = Watching(guard, self._store, freshness)
         key_pb2_grpc.add_KeyServiceServicer_to_server(
             KeyServicer(keys, staging, transport, self._watching, headers, config.limits), self._server
         )
-        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(
-            CryptoServicer(
-                Crypto(guard, self._versions),
-                Signing(guard, self._versions),
-                Encapsulating(guard, self._versions),
-                headers,
-            ),
-            self._server,
+        self._carrying = CarryingServicer(
+            Crypto(guard, self._versions),
+            Signing(guard, self._versions),
+            Encapsulating(guard, self._versions),
+            headers,
+            calls.serve,
+            config.limits.max_concurrent_calls,
         )
+        crypto_pb2_grpc.add_CryptoServiceServicer_to_server(self._carrying, self._server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(sessions, headers), self._server)
         cluster_servicer = ClusterServicer(cluster, roster, sealing, recovery, backup, restoring, headers)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(cluster_servicer, self._server)
@@ -292,6 +293,7 @@ class Node:
         log.info("node.stopping", node=self._config.node.id)
         await self._health.enter_graceful_shutdown()
         self._watching.close()
+        self._carrying.close()
         drain_s = self._config.rpc.drain_ms / 1000
         if self._enrol_server is not None:
             await self._enrol_server.stop(drain_s)

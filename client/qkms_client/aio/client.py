@@ -6,6 +6,7 @@ from typing import Self
 
 from qkms_client.aio.access import AsyncAccessCalls
 from qkms_client.aio.audit import AsyncAuditCalls
+from qkms_client.aio.batch import AsyncBatchCalls
 from qkms_client.aio.cluster import AsyncClusterCalls
 from qkms_client.aio.crypto import AsyncCryptoCalls
 from qkms_client.aio.keys import AsyncKeyCalls
@@ -23,6 +24,7 @@ class AsyncClient(
     AsyncLifecycleCalls,
     AsyncCryptoCalls,
     AsyncSigningCalls,
+    AsyncBatchCalls,
     AsyncSessionCalls,
     AsyncClusterCalls,
     AsyncMemberCalls,
@@ -32,6 +34,9 @@ class AsyncClient(
     AsyncRootCalls,
 ):
     """A connection to the cluster as one principal. Belongs to one event loop.
+
+    While many calls of CryptoService are under way at a node, they share a stream to it; with
+    `streams=False` each is an RPC of its own.
 
     Retries at other nodes by itself until the call's deadline; a mutation is only ever
     repeated with its own request_id. Reads see at least what this client has seen before.

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
+from qkms_client.aio.carrier import Carrier, NotServed
 from qkms_client.base import ClientState
 from qkms_client.credentials import Credentials
 from qkms_client.errors import ClientClosed, QkmsError, Unavailable
@@ -21,10 +23,12 @@ T = TypeVar("T")
 class AsyncRunner(ClientState):
     """Channels to the nodes, made when first needed, and the loop that runs a flow."""
 
-    def __init__(self, profile: Profile, *, revision: int = 0) -> None:
+    def __init__(self, profile: Profile, *, revision: int = 0, streams: bool = True) -> None:
         super().__init__(profile, revision=revision)
+        self._streams = streams
         self._credentials = Credentials(profile)
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._carriers: dict[str, Carrier] = {}
         # Made with a certificate that has been renewed since: kept for the calls that they carry.
         self._retired: list[tuple[float, grpc.aio.Channel]] = []
         self._closing: set[asyncio.Future[None]] = set()
@@ -33,6 +37,8 @@ class AsyncRunner(ClientState):
     async def close(self) -> None:
         """Ends calls and watches in progress and closes all connections."""
         self._closed = True
+        for carrier in self._carriers.values():
+            carrier.close()
         channels = [*self._channels.values(), *(channel for _, channel in self._retired)]
         self._channels, self._retired = {}, []
         for channel in channels:
@@ -67,6 +73,15 @@ class AsyncRunner(ClientState):
                 return await stream.receive()
 
     async def _send(self, step: Send) -> Event:
+        carrier = self._carriers.setdefault(step.endpoint, Carrier(self._streams))
+        streamed = carrier.wants(step)
+        with carrier:
+            if streamed:
+                with suppress(NotServed):
+                    return await carrier.send(self._channel(step.endpoint), step)
+            return await self._send_alone(step)
+
+    async def _send_alone(self, step: Send) -> Event:
         call = self._channel(step.endpoint).unary_unary(
             step.method.path,
             request_serializer=step.method.request.SerializeToString,

@@ -97,6 +97,7 @@ from qkms_client.errors.roots import (
 )
 from qkms_client.errors.unserved import (
     AuditUnavailable,
+    BatchFull,
     DeadlineExceeded,
     NoQuorum,
     NotCommitted,
@@ -130,6 +131,7 @@ __all__ = [
     "AuditUnavailable",
     "BackupInvalid",
     "BackupNotAccepted",
+    "BatchFull",
     "CiphertextMalformed",
     "CiphertextRejected",
     "ClientClosed",

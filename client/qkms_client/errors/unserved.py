@@ -70,6 +70,13 @@ class Overloaded(Retryable):
     advice = "call less often, or spread the calls over more nodes"
 
 
+class BatchFull(Retryable):
+    """The answers of a batch left no room for this one."""
+
+    default_reason = "BATCH_FULL"
+    advice = "ask for it in another batch"
+
+
 class DeadlineExceeded(Retryable):
     """No answer in time."""
 

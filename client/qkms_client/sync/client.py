@@ -7,6 +7,7 @@ from typing import Self
 from qkms_client.profile import load_profile
 from qkms_client.sync.access import AccessCalls
 from qkms_client.sync.audit import AuditCalls
+from qkms_client.sync.batch import BatchCalls
 from qkms_client.sync.cluster import ClusterCalls
 from qkms_client.sync.crypto import CryptoCalls
 from qkms_client.sync.keys import KeyCalls
@@ -23,6 +24,7 @@ class Client(
     LifecycleCalls,
     CryptoCalls,
     SigningCalls,
+    BatchCalls,
     SessionCalls,
     ClusterCalls,
     MemberCalls,

@@ -97,6 +97,8 @@ STATUS: dict[str, grpc.StatusCode] = {
     "SHUTTING_DOWN": _S.UNAVAILABLE,
     "REVISION_NOT_REACHED": _S.UNAVAILABLE,
     "HISTORY_COMPACTED": _S.OUT_OF_RANGE,
+    "DEADLINE_EXCEEDED": _S.DEADLINE_EXCEEDED,
+    "BATCH_FULL": _S.RESOURCE_EXHAUSTED,
     "INTERNAL": _S.INTERNAL,
 }
 
@@ -108,6 +110,11 @@ def status_code(error: QkmsError) -> grpc.StatusCode:
 
 def rich_status(error: QkmsError) -> bytes:
     """The serialized google.rpc.Status for the trailing metadata `grpc-status-details-bin`."""
+    return bytes(status_message(error).SerializeToString())
+
+
+def status_message(error: QkmsError) -> status_pb2.Status:
+    """The google.rpc.Status of an error, with its details."""
     code = code_pb2.Code.Value(status_code(error).name)
     status = status_pb2.Status(code=code, message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata=error.metadata)
@@ -124,4 +131,4 @@ def rich_status(error: QkmsError) -> bytes:
         packed = any_pb2.Any()
         packed.Pack(detail)
         status.details.append(packed)
-    return bytes(status.SerializeToString())
+    return status

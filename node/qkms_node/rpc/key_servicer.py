@@ -13,6 +13,7 @@ from qkms_node.rpc import fields, key_fields, messages, paging
 from qkms_node.rpc.header import Headers, mutation_request
 from qkms_node.rpc.server import caller
 from qkms_node.rpc.staging_servicer import StagingMethods
+from qkms_node.rpc.watch_encoding import encoded
 from qkms_node.service.freshness import LINEARIZABLE
 from qkms_node.service.keys import Keys
 from qkms_node.service.staging import Staging
@@ -180,16 +181,11 @@ class KeyServicer(StagingMethods):
             header=self._headers.make(), version=self._version(key_id, outcome), replayed=outcome.replayed
         )
 
-    async def WatchKeys(
-        self, request: pb.WatchKeysRequest, context: Context
-    ) -> AsyncIterator[pb.WatchKeysResponse]:
+    async def WatchKeys(self, request: pb.WatchKeysRequest, context: Context) -> AsyncIterator[Any]:
+        # Serialized responses, which the server passes on as they are.
         key_id = fields.key_name("name", request.name) if request.name else ""
         async for delivery in self._watching.watch(caller.get(), key_id, request.resume_token):
-            yield pb.WatchKeysResponse(
-                header=self._headers.make(self._watching.consistency),
-                events=[messages.event(e) for e in delivery.events],
-                resume_token=delivery.resume_token,
-            )
+            yield encoded(self._headers.make(self._watching.consistency), delivery)
 
     async def _change(
         self,

@@ -87,30 +87,64 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(
+                self._bidirectional(method, handler.stream_stream),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
         assert handler.unary_stream is not None
         return grpc.unary_stream_rpc_method_handler(
             self._stream(method, handler.unary_stream),
             request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            response_serializer=_unless_serialized(handler.response_serializer),
         )
+
+    async def serve(
+        self, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], inner: Handler
+    ) -> Any:
+        """One call with one answer: an RPC, or carried by Batch or Stream. Raises QkmsError, nothing else."""
+        with self._begin(method, request, context, self._spans) as call:
+            try:
+                call.identify(context)
+                response = await inner(request, context)
+                await call.answered("OK")
+            except QkmsError as error:
+                raise await self._refused(call, error) from None
+            except Exception as error:
+                raise await self._refused(call, call.incident(error)) from None
+            except asyncio.CancelledError:
+                call.cancelled()
+                raise
+            call.end("OK", _consistency(response))
+            return response
 
     def _unary(self, method: str, inner: Handler) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            with self._begin(method, request, context, self._spans) as call:
+            try:
+                return await self.serve(method, request, context, inner)
+            except QkmsError as error:
+                await _abort(context, error)
+
+        return handle
+
+    def _bidirectional(self, method: str, inner: Handler) -> Handler:
+        async def handle(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            with self._begin(method, None, context, self._no_spans) as call:
                 try:
                     call.identify(context)
-                    response = await inner(request, context)
+                    await call.answered("STREAMING")
+                    await inner(requests, context)
                     await call.answered("OK")
                 except QkmsError as error:
-                    await self._abort(call, context, error)
+                    await _abort(context, await self._refused(call, error))
                 except Exception as error:
-                    await self._abort(call, context, call.incident(error))
+                    await _abort(context, await self._refused(call, call.incident(error)))
                 except asyncio.CancelledError:
                     call.cancelled()
                     raise
                 else:
-                    call.end("OK", _consistency(response))
-                    return response
+                    call.end("OK")
 
         return handle
 
@@ -129,9 +163,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                         yield response
                     await call.answered("OK")
                 except QkmsError as error:
-                    await self._abort(call, context, error)
+                    await _abort(context, await self._refused(call, error))
                 except Exception as error:
-                    await self._abort(call, context, call.incident(error))
+                    await _abort(context, await self._refused(call, call.incident(error)))
                 except (asyncio.CancelledError, GeneratorExit):
                     call.cancelled()
                     raise
@@ -154,16 +188,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         ):
             yield _Call(name, request, self._metrics, self._audit, self._anonymous)
 
-    async def _abort(self, call: _Call, context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+    async def _refused(self, call: _Call, error: QkmsError) -> QkmsError:
+        """The error that the caller gets, when the audit has it."""
         try:
             await call.answered(error.code)
         except QkmsError as unaudited:
             error = unaudited
         error.metadata |= self._hint(error)
         call.end(error.code)
-        await context.abort(
-            status_code(error), error.message, trailing_metadata=((DETAILS_KEY, rich_status(error)),)
-        )
+        return error
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+    await context.abort(status_code(error), error.message, trailing_metadata=((DETAILS_KEY, rich_status(error)),))
 
 
 class _Call:
@@ -217,6 +254,11 @@ class _Call:
         )
 
 
+def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    assert serialize is not None
+    return lambda response: response if isinstance(response, bytes) else serialize(response)
+
+
 def _consistency(response: Any) -> str:
     """The level that an answer says it satisfies."""
     header = getattr(response, "header", None)
@@ -254,16 +296,10 @@ def credentials(config: Config, *, mutual: bool = True) -> grpc.ServerCredential
     return grpc.dynamic_ssl_server_credentials(in_force, renewed, require_client_authentication=mutual)
 
 
-def make_server(
-    config: Config,
-    hint: Callable[[QkmsError], dict[str, str]],
-    metrics: Metrics,
-    spans: Spans,
-    audit: CallAudit,
-) -> grpc.aio.Server:
+def make_server(config: Config, calls: CallInterceptor) -> grpc.aio.Server:
     """A server bound to the configured address, with no services yet. Raises OSError when it is taken."""
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(hint, metrics, spans, audit)],
+        interceptors=[calls],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 4 * 1024 * 1024),

@@ -26,7 +26,8 @@ class LedgerStore:
     def __init__(self, loop: asyncio.AbstractEventLoop, spool: Spool | None = None) -> None:
         self._loop = loop
         self._spool = spool
-        self._lock = threading.Lock()
+        # Reentrant: a reader who looks at the state asks the guard, who looks at it too.
+        self._lock = threading.RLock()
         self._state = State()
         self._applied = 0
         self._changed = asyncio.Event()

@@ -19,6 +19,7 @@ NOT_APPLIED = {
     "REVISION_NOT_REACHED",
     "RATE_LIMITED",
     "AUDIT_UNAVAILABLE",
+    "BATCH_FULL",
 }
 # A node that shuts down may have proposed the command before it let go of the call.
 UNKNOWN = {"OUTCOME_UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "SHUTTING_DOWN"}
