@@ -18,7 +18,7 @@ from qkms_node.pki import Identity
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
-LIFETIME_S = 9
+LIFETIME_S = 20
 NODES = ("node-1", "node-2")
 
 
