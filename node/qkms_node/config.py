@@ -59,7 +59,8 @@ class ClusterSection(_Section, frozen=True):
 class RaftSection(_Section, frozen=True):
     """[raft] the listener and the timing of consensus, for a local network by default.
 
-    A snapshot is taken after so many log entries; `keep_entries` stay behind it, for members that lag a little."""
+    A snapshot is taken after so many log entries; `keep_entries` stay behind it, for members that lag a little.
+    `dial`: where this node dials members (id -> host:port) in place of the address that the cluster knows."""
 
     listen: Address
     election_timeout_min_ms: Milliseconds = 150
@@ -70,6 +71,7 @@ class RaftSection(_Section, frozen=True):
     barrier_timeout_ms: Milliseconds = 1_500
     snapshot_after_entries: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     keep_entries: Annotated[int, msgspec.Meta(ge=0)] = 2_000
+    dial: dict[Name, Address] = {}
 
 
 class RpcSection(_Section, frozen=True):

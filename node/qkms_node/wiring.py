@@ -31,6 +31,7 @@ def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
                 leader_fallback_s=config.raft.leader_fallback_ms / 1000,
             ),
             joining=config.cluster.joining,
+            dial=config.raft.dial,
             limits=Limits(
                 snapshot_after_entries=config.raft.snapshot_after_entries, keep_entries=config.raft.keep_entries
             ),

@@ -20,6 +20,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from qkms.kem import HybridPrivateKey
 from qkms.v1 import key_pb2 as keys
 from qkms.v1 import policy_pb2 as policies
 from qkms.v1 import session_pb2 as sessions
@@ -277,6 +278,13 @@ def _(api: Api) -> dict[str, Any]:
     token = bytes(range(32))
     api.do("ClusterService/AddMember", **_add_member(api, 13, token))
     return {"node_id": "node-13", "token": token, "csr": make_csr("qkms.dev", "node-13")[1]}
+
+
+@scenario("ClusterService/SetRecovery")
+def _(api: Api) -> dict[str, Any]:
+    public = HybridPrivateKey.generate().public
+    keys_of = {"mlkem": public.mlkem, "x25519": public.x25519}
+    return {"recovery": {"set_id": "00112233445566aa", "threshold": 2, "share_count": 3, "public_key": keys_of}}
 
 
 RULES = [policies.Rule(effect=policies.ALLOW, actions=["crypto.*"])]

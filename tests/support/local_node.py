@@ -1,6 +1,7 @@
 """One real node in this process: real gRPC, real mutual TLS, an in-memory replica, no QKD."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ async def local_node(
 
     def make(machine: StateMachine) -> LocalReplica:
         if ledger is not None:
-            machine.restore(ledger)
+            deque(machine.restore(ledger)(), maxlen=0)
         machines.append(machine)
         replicas.append(LocalReplica("node-1", machine))
         return replicas[0]

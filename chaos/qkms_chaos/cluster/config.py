@@ -44,14 +44,18 @@ def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Ta
             "members": [
                 {
                     "id": other,
-                    "raft_address": network.raft(node, other),
+                    "raft_address": f"{HOST}:{layout.site(other).raft_port}",
                     "rpc_address": network.rpc(other),
                     "sae_id": other,
                 }
                 for other in layout.nodes
             ],
         },
-        "raft": {"listen": f"{HOST}:{site.raft_port}"},
+        "raft": {
+            "listen": f"{HOST}:{site.raft_port}",
+            # The log has one address of each member for all; what stands between two of them is theirs.
+            "dial": {other: network.raft(node, other) for other in layout.nodes if other != node},
+        },
         "rpc": {"listen": f"{HOST}:{site.rpc_port}"},
         "tls": tls.table(),
         "seal": {"mode": "keyfile", "key_file": str(home / "seal.key")},

@@ -48,7 +48,10 @@ class _Route:
 
 
 class Mesh:
-    """This node's routes to the other members: those admitted, nobody at first."""
+    """This node's routes to the other members: those admitted, nobody at first.
+
+    `dial`: where members are dialled from here, in place of the addresses that they are admitted with.
+    """
 
     def __init__(
         self,
@@ -58,10 +61,12 @@ class Mesh:
         timing: Timing,
         limits: Limits,
         report: Callable[..., None],
+        dial: Mapping[str, str] | None = None,
     ) -> None:
         self._id = node_id
         self._cluster_id = cluster_id
         self._addresses: dict[str, str] = {}
+        self._dial_instead = dial or {}
         self._trust_domain = tls.trust_domain
         self._tls = Contexts(tls, report)
         self._timing = timing
@@ -83,7 +88,9 @@ class Mesh:
 
     def admit(self, members: Mapping[str, str]) -> None:
         """From now on has routes to these (id -> host:port) and to nobody else; this node may be among them."""
-        wanted = {peer: address for peer, address in members.items() if peer != self._id}
+        wanted = {
+            peer: self._dial_instead.get(peer, address) for peer, address in members.items() if peer != self._id
+        }
         for peer in [p for p, address in self._addresses.items() if wanted.get(p) != address]:
             self._take_down(peer, self._routes.pop(peer), "it is no member any more, or has moved")
         self._addresses = wanted

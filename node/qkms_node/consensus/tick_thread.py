@@ -56,6 +56,7 @@ class Member:
     limits: Limits
     report: Report
     joining: bool = False
+    dial: Mapping[str, str] = field(default_factory=dict)
 
 
 class View(NamedTuple):
@@ -130,6 +131,7 @@ class TickThread(threading.Thread):
                 member.timing,
                 member.limits,
                 member.report,
+                member.dial,
             )
             raft = self._load(mesh)
             mesh.bind(member.listen)

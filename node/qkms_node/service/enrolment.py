@@ -136,7 +136,8 @@ class Enrolment:
         with self._store.view() as state:
             members = list(self._members.of(state).values())
         raft = msgspec.to_builtins(self._config.raft)
-        del raft["listen"]
+        for own in ("listen", "dial"):
+            raft.pop(own, None)
         shared = {name: msgspec.to_builtins(getattr(self._config, name)) for name in SHARED_SECTIONS}
         return tomli_w.dumps(
             {
