@@ -11,7 +11,7 @@ CODE := proto node qkd_adapter client chaos scripts tests
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint soak bench-consensus bench-snapshots stubs check-stubs compiler
+.PHONY: help demo up test lint soak bench-consensus bench-snapshots stubs check-stubs compiler softhsm
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -23,7 +23,7 @@ demo: .venv/.synced ## tour a fresh cluster of three nodes and three KMEs; exits
 up: .venv/.synced ## run a cluster in var/cluster until Ctrl-C; a second time resumes it
 	@$(RUN) qkms-chaos up
 
-test: lint compiler ## check the code's form, then run every test but the soak
+test: lint compiler softhsm ## check the code's form, then run every test but the soak
 	$(RUN) pytest -m "not soak" -n 2 --dist loadfile
 
 lint: .venv/.synced check-stubs ## ruff, mypy --strict, import layers
@@ -48,6 +48,11 @@ stubs: .venv/.synced ## generate the Python stubs of proto/
 # For the shim by which tests make disks fail. Without one, and not as root, those tests are skipped.
 compiler:
 	@command -v cc >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update && apt-get install --yes gcc libc6-dev; }
+
+# The token of the tests of seal mode pkcs11. Without it, and not as root, those tests are skipped.
+softhsm:
+	@command -v softhsm2-util >/dev/null || [ "$$(id -u)" != 0 ] \
+		|| { apt-get update && apt-get install --yes --no-install-recommends softhsm2; }
 
 check-stubs: .venv/.synced
 	$(RUN) python scripts/generate_stubs.py --check

@@ -11,6 +11,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
+from google.rpc import status_pb2
 from grpc_tools import protoc
 
 PROTO_ROOT = Path(__file__).resolve().parent.parent / "proto"
@@ -20,10 +21,13 @@ SUFFIXES = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi")
 def generate(target: Path) -> None:
     sources = sorted(str(p.relative_to(PROTO_ROOT)) for p in PROTO_ROOT.glob("qkms/v1/*.proto"))
     well_known = str(resources.files("grpc_tools") / "_proto")
+    # googleapis-common-protos brings google/rpc/status.proto beside its stubs.
+    common = Path(status_pb2.__file__).parents[2]
     arguments = [
         "protoc",
         f"-I{PROTO_ROOT}",
         f"-I{well_known}",
+        f"-I{common}",
         f"--python_out={target}",
         f"--grpc_python_out={target}",
         f"--mypy_out={target}",

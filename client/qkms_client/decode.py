@@ -29,12 +29,22 @@ def key(message: key_pb2.Key, head: t.Header, replayed: bool = False) -> t.Key:
         algorithm=_algorithm(message.algorithm),
         primary_version=message.primary_version,
         version_count=message.version_count,
-        create_time=_time(message.create_time),
+        create_time=time(message.create_time),
         required_grade=t.Grade(message.required_grade),
         max_staleness=message.max_staleness.ToTimedelta(),
         labels=dict(message.labels),
         etag=message.etag,
         revision=message.revision,
+        state=t.KeyState(message.state),
+        staged_version=message.staged_version,
+        rotation_period=message.rotation_period.ToTimedelta() if message.HasField("rotation_period") else None,
+        next_rotation_time=time(message.next_rotation_time),
+        min_decrypt_version=message.min_decrypt_version,
+        min_encrypt_version=message.min_encrypt_version,
+        deletion_protection=message.deletion_protection,
+        exportable=message.exportable,
+        allow_compromised_decrypt=message.allow_compromised_decrypt,
+        delete_time=time(message.delete_time),
         replayed=replayed,
         header=head,
     )
@@ -48,10 +58,37 @@ def version(message: key_pb2.KeyVersion, head: t.Header, replayed: bool = False)
         state=t.VersionState(message.state),
         grade=t.Grade(message.grade),
         root_epoch=message.root_epoch,
-        create_time=_time(message.create_time),
-        activate_time=_time(message.activate_time),
-        destroy_time=_time(message.destroy_time),
+        create_time=time(message.create_time),
+        activate_time=time(message.activate_time),
+        destroy_time=time(message.destroy_time),
         qkd_key_ids=tuple(message.qkd_key_ids),
+        staging=_staging(message.staging) if message.HasField("staging") else None,
+        compromise_time=time(message.compromise_time),
+        reason=message.reason,
+        replayed=replayed,
+        header=head,
+    )
+
+
+def _staging(message: key_pb2.Staging) -> t.Staging:
+    return t.Staging(
+        revision=message.revision,
+        stage_time=time(message.stage_time),
+        activate_after_time=time(message.activate_after_time),
+        voters=tuple(message.voters),
+        confirmed=dict(message.confirmed),
+        validate_time=time(message.validate_time),
+        rejected=dict(message.rejected),
+    )
+
+
+def import_parameters(message: key_pb2.ImportParameters, head: t.Header, replayed: bool) -> t.ImportParameters:
+    """The public side of an import."""
+    return t.ImportParameters(
+        name=message.name,
+        method=message.method,
+        public_key=message.public_key,
+        expire_time=time(message.expire_time),
         replayed=replayed,
         header=head,
     )
@@ -65,7 +102,7 @@ def event(message: key_pb2.KeyEvent) -> t.KeyEvent:
         name=message.name,
         version=message.version,
         state=t.VersionState(message.state),
-        time=_time(message.time),
+        time=time(message.time),
     )
 
 
@@ -151,8 +188,8 @@ def session(message: session_pb2.Session, head: t.Header) -> t.Session:
         grade=t.Grade(message.grade),
         root_epoch=message.root_epoch,
         qkd_key_ids=tuple(message.qkd_key_ids),
-        create_time=_time(message.create_time),
-        expire_time=_time(message.expire_time),
+        create_time=time(message.create_time),
+        expire_time=time(message.expire_time),
         header=head,
     )
 
@@ -172,7 +209,7 @@ def link(message: qkd_pb2.Link, node_id: str) -> t.Link:
         max_key_count=message.max_key_count if message.HasField("max_key_count") else None,
         key_size=message.key_size,
         error=message.error,
-        observe_time=_time(message.observe_time),
+        observe_time=time(message.observe_time),
         node_id=node_id,
     )
 
@@ -191,11 +228,47 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
         root=_root(message.root) if message.HasField("root") else None,
         open_epochs=tuple(message.open_epochs),
         seeding=message.seeding,
-        members=tuple(t.Member(m.id, m.rpc_address, m.connected) for m in message.members),
+        members=tuple(member(m) for m in message.members),
         key_count=message.key_count,
         version=message.version,
-        start_time=_time(message.start_time),
+        start_time=time(message.start_time),
+        seal=seal_status(message.seal) if message.HasField("seal") else None,
+        epoch_uses=tuple(
+            t.EpochUse(
+                u.epoch, t.EpochState(u.state), t.Grade(u.grade), u.version_count, u.session_count, u.recoverable
+            )
+            for u in message.epoch_uses
+        ),
+        recovery_set_id=message.recovery_set_id,
+        certificate_expire_time=time(message.certificate_expire_time),
+        warnings=tuple(message.warnings),
+        enrol_address=message.enrol_address,
+        audit=message.audit,
         header=head,
+    )
+
+
+def seal_status(message: cluster_pb2.SealStatus) -> t.SealStatus:
+    """How a node is sealed."""
+    return t.SealStatus(message.mode, message.sealed, message.reason, message.needs_secret, message.stored)
+
+
+def member(message: cluster_pb2.Member) -> t.Member:
+    """A member as the answering node sees it."""
+    return t.Member(
+        id=message.id,
+        rpc_address=message.rpc_address,
+        connected=message.connected,
+        raft_address=message.raft_address,
+        sae_id=message.sae_id,
+        role=t.MemberRole(message.role),
+        acting_role=t.MemberRole(message.acting_role),
+        joined=message.joined,
+        holds_root=message.holds_root,
+        added_by=message.added_by,
+        add_time=time(message.add_time),
+        behind=message.behind if message.HasField("behind") else None,
+        trouble=message.trouble,
     )
 
 
@@ -206,13 +279,13 @@ def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
         grade=t.Grade(message.grade),
         qkd_key_ids=tuple(message.qkd_key_ids),
         confirmed_by=tuple(message.confirmed_by),
-        stage_time=_time(message.stage_time),
-        activate_time=_time(message.activate_time),
+        stage_time=time(message.stage_time),
+        activate_time=time(message.activate_time),
         reason=message.reason,
     )
 
 
-def _time(message: Timestamp) -> datetime | None:
+def time(message: Timestamp) -> datetime | None:
     """None for a timestamp that is absent: no event of a cluster happened in 1970."""
     if not message.seconds and not message.nanos:
         return None

@@ -35,13 +35,16 @@ class Grade(_Number):
     PQC = 1
     QKD = 2
     QKD_PQC = 3
+    IMPORTED = 4
 
     def __str__(self) -> str:
         return "QKD+PQC" if self is Grade.QKD_PQC else self.name
 
     def satisfies(self, required: "Grade") -> bool:
         """Whether this serves where `required` is asked for: QKD and PQC do not stand in for each other."""
-        return required is Grade.UNSPECIFIED or self is required or self is Grade.QKD_PQC
+        if required is Grade.UNSPECIFIED or self is required:
+            return True
+        return self is Grade.QKD_PQC and required is not Grade.IMPORTED
 
 
 class Algorithm(StrEnum):
@@ -94,6 +97,15 @@ class VersionState(_Number):
     DESTROYED = 7
 
 
+class KeyState(_Number):
+    """States of a key; of a deleted one, the name and its tombstone are left."""
+
+    UNSPECIFIED = 0
+    ENABLED = 1
+    DISABLED = 2
+    DELETED = 3
+
+
 class EventType(_Number):
     """Kinds of events of a watch."""
 
@@ -102,6 +114,9 @@ class EventType(_Number):
     KEY_ROTATED = 2
     VERSION_STATE_CHANGED = 3
     ROOT_ACTIVATED = 4
+    KEY_UPDATED = 5
+    KEY_DELETED = 6
+    MEMBER_CHANGED = 20
 
 
 class SessionState(_Number):
@@ -124,6 +139,14 @@ class Role(_Number):
     LEADER = 3
 
 
+class MemberRole(_Number):
+    """What a member is: a learner gets everything and counts for no quorum."""
+
+    UNSPECIFIED = 0
+    LEARNER = 1
+    VOTER = 2
+
+
 class EpochState(_Number):
     """States of a root epoch."""
 
@@ -132,6 +155,7 @@ class EpochState(_Number):
     ACTIVE = 2
     RETIRED = 3
     ABORTED = 4
+    DESTROYED = 5
 
 
 class LinkState(_Number):

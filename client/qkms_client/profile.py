@@ -9,7 +9,8 @@
     [endpoints]                      # node id = "host:port", the nearest first
     node-1 = "127.0.0.1:9201"
 
-Paths are PEM files, relative to the profile. Every error names the field.
+Paths are PEM files, relative to the profile; renewed ones are read anew while a
+client runs. Every error names the field.
 """
 
 import os
@@ -17,9 +18,11 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from qkms_client.errors import ProfileInvalid
 
@@ -62,6 +65,32 @@ class Profile:
             _read("certificate", self.certificate),
             _read("private_key", self.private_key),
         )
+
+    def tls_stamp(self) -> tuple[tuple[int, int], ...]:
+        """Changes whenever one of the PEM files is replaced or written; for a missing file it is zeros."""
+        found = []
+        for path in (self.ca, self.certificate, self.private_key):
+            try:
+                seen = path.stat()
+            except OSError:
+                found.append((0, 0))
+            else:
+                found.append((seen.st_ino, seen.st_mtime_ns))
+        return tuple(found)
+
+    def ca_fingerprint(self) -> str:
+        """SHA-256 of the cluster's CA (DER) in hexadecimal. Raises ProfileInvalid."""
+        try:
+            return x509.load_pem_x509_certificate(_read("ca", self.ca)).fingerprint(hashes.SHA256()).hex()
+        except ValueError:
+            raise ProfileInvalid(f"ca: {self.ca} is not a PEM certificate") from None
+
+    def certificate_expires(self) -> datetime:
+        """When this caller's certificate ends (aware, UTC). Raises ProfileInvalid."""
+        try:
+            return x509.load_pem_x509_certificate(_read("certificate", self.certificate)).not_valid_after_utc
+        except ValueError:
+            raise ProfileInvalid(f"certificate: {self.certificate} is not a PEM certificate") from None
 
     def principal(self) -> str:
         """This caller as the cluster will name it: the SPIFFE URI of the certificate, else its common name.

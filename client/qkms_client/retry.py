@@ -26,15 +26,20 @@ _NOT_APPLIED: tuple[type[e.QkmsError], ...] = (
     NotSent,
     e.NoQuorum,
     e.NotCommitted,
+    e.NotFounded,
     e.RootNotReady,
+    e.Sealed,
     e.TooStale,
     e.RevisionNotReached,
     e.Overloaded,
+    e.BatchFull,
+    e.RateLimited,
+    e.AuditUnavailable,
 )
 
 # Refusals that do not come from the ledger, where a request_id is looked up before anything
 # else. They say nothing of an earlier attempt of the same call.
-_BLIND: tuple[type[e.QkmsError], ...] = (e.PermissionDenied, e.InternalError)
+_BLIND: tuple[type[e.QkmsError], ...] = (e.PermissionDenied, e.InternalError, e.AuditKeyUnknown)
 
 
 def verdict(error: e.QkmsError) -> Verdict:

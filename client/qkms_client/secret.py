@@ -72,6 +72,16 @@ class Decrypted(_Redacted):
     header: Header | None = field(default=None)
 
 
+@dataclass(frozen=True, repr=False, eq=False)
+class ExportedMaterial(_Redacted):
+    """The material of an exported version."""
+
+    material: bytes
+    version: int
+    grade: Grade
+    header: Header | None = field(default=None)
+
+
 class EstablishedSession(_Redacted):
     """A session both ends have confirmed: each has shown that it holds the same keys.
 

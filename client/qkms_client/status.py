@@ -65,6 +65,12 @@ def error_of(code: grpc.StatusCode, details: str | None, metadata: Iterable[tupl
     return QkmsError(text, reason=code.name)
 
 
+def error_of_status(status: status_pb2.Status) -> QkmsError:
+    """The error of a call carried by Batch or Stream, from the status it was answered with."""
+    codes = {code.value[0]: code for code in grpc.StatusCode}
+    return _typed(status) or error_of(codes.get(status.code, grpc.StatusCode.UNKNOWN), status.message, ())
+
+
 def _rich_status(metadata: Iterable[tuple[str, str | bytes]]) -> status_pb2.Status | None:
     for key, value in metadata:
         if key == DETAILS_KEY and isinstance(value, bytes):

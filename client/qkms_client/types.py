@@ -14,8 +14,10 @@ from qkms_client.enums import (
     EpochState,
     EventType,
     Grade,
+    KeyState,
     Level,
     LinkState,
+    MemberRole,
     PublicKeyFormat,
     Role,
     SessionState,
@@ -38,6 +40,16 @@ class Key:
     labels: dict[str, str]
     etag: str
     revision: int
+    state: KeyState = KeyState.ENABLED
+    staged_version: int = 0
+    rotation_period: timedelta | None = None
+    next_rotation_time: datetime | None = None
+    min_decrypt_version: int = 0
+    min_encrypt_version: int = 0
+    deletion_protection: bool = False
+    exportable: bool = False
+    allow_compromised_decrypt: bool = False
+    delete_time: datetime | None = None
     replayed: bool = field(default=False, compare=False)
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -45,6 +57,22 @@ class Key:
     def key_id(self) -> str:
         """The name without its collection."""
         return self.name.removeprefix("keys/")
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The evidence that a staged version is sound: voters that opened it, and the revision each had applied.
+
+    `rejected`: voters that could not open it when it was active already, and why.
+    """
+
+    revision: int
+    stage_time: datetime | None
+    activate_after_time: datetime | None
+    voters: tuple[str, ...]
+    confirmed: dict[str, int]
+    validate_time: datetime | None
+    rejected: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +88,39 @@ class KeyVersion:
     activate_time: datetime | None
     destroy_time: datetime | None
     qkd_key_ids: tuple[str, ...]
+    staging: Staging | None = None
+    compromise_time: datetime | None = None
+    reason: str = ""
+    replayed: bool = field(default=False, compare=False)
+    header: Header | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation: the key after it, and its new primary version.
+
+    `already_active`: the version was primary before; nothing changed.
+    """
+
+    key: Key
+    version: KeyVersion
+    replayed: bool
+    already_active: bool
+    request_id: str
+    header: Header | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ImportParameters:
+    """A one-time public key (RSA: DER SubjectPublicKeyInfo; ML-KEM: 1184 bytes) to wrap material under.
+
+    `name` is passed back with the wrapped material, and is the purpose that it is wrapped for.
+    """
+
+    name: str
+    method: int
+    public_key: bytes
+    expire_time: datetime | None
     replayed: bool = field(default=False, compare=False)
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -136,11 +197,39 @@ class Link:
 
 @dataclass(frozen=True)
 class Member:
-    """A member of the cluster, and whether the answering node has a connection to it."""
+    """A member of the cluster, and what the answering node sees of it.
+
+    `role` is what it is meant to be (UNSPECIFIED: it is to go), `acting_role` what it is by that node's log.
+    `joined`: its public keys are known. `behind`: log entries it lacks, and `trouble`: why its change has
+    not been made, are known to the leader only.
+    """
 
     id: str
     rpc_address: str
     connected: bool
+    raft_address: str = ""
+    sae_id: str = ""
+    role: MemberRole = MemberRole.UNSPECIFIED
+    acting_role: MemberRole = MemberRole.UNSPECIFIED
+    joined: bool = False
+    holds_root: bool = False
+    added_by: str = ""
+    add_time: datetime | None = None
+    behind: int | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class MemberChange:
+    """A recorded change of a member, or of the leader, which the leader carries out: see list_members.
+
+    `replayed`: this very request had taken effect before.
+    """
+
+    node_id: str
+    replayed: bool
+    request_id: str
+    header: Header | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -155,6 +244,29 @@ class RootEpoch:
     stage_time: datetime | None
     activate_time: datetime | None
     reason: str
+
+
+@dataclass(frozen=True)
+class SealStatus:
+    """How a node is sealed. `stored`: whether it has a root store on disk, which its secret opens."""
+
+    mode: str
+    sealed: bool
+    reason: str
+    needs_secret: bool
+    stored: bool
+
+
+@dataclass(frozen=True)
+class EpochUse:
+    """A root epoch in use: how many key versions and open sessions are under it."""
+
+    epoch: int
+    state: EpochState
+    grade: Grade
+    version_count: int
+    session_count: int
+    recoverable: bool
 
 
 @dataclass(frozen=True)
@@ -176,6 +288,13 @@ class NodeStatus:
     key_count: int
     version: str
     start_time: datetime | None
+    seal: SealStatus | None = None
+    epoch_uses: tuple[EpochUse, ...] = ()
+    recovery_set_id: str = ""
+    certificate_expire_time: datetime | None = None
+    warnings: tuple[str, ...] = ()
+    enrol_address: str = ""
+    audit: str = ""
     header: Header | None = field(default=None, compare=False, repr=False)
 
 
@@ -190,20 +309,26 @@ class RootRotation:
 
 
 __all__ = [
+    "Activation",
     "Algorithm",
     "Encrypted",
     "EpochState",
+    "EpochUse",
     "EventType",
     "Grade",
     "Header",
+    "ImportParameters",
     "Key",
     "KeyEvent",
+    "KeyState",
     "KeyVersion",
     "Level",
     "Link",
     "LinkState",
     "Mac",
     "Member",
+    "MemberChange",
+    "MemberRole",
     "NodeStatus",
     "PublicKey",
     "PublicKeyFormat",
@@ -212,9 +337,11 @@ __all__ = [
     "RootEpoch",
     "RootRotation",
     "Rotation",
+    "SealStatus",
     "Session",
     "SessionState",
     "Signature",
+    "Staging",
     "Verification",
     "VersionState",
 ]

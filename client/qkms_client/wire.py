@@ -1,8 +1,4 @@
-"""How both clients connect: credentials and channel options."""
-
-import grpc
-
-from qkms_client.profile import Profile
+"""How both clients connect: the options of their channels."""
 
 OPTIONS: tuple[tuple[str, int], ...] = (
     # Attempts are this client's own affair: gRPC must not repeat a call behind its back.
@@ -16,11 +12,3 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
 )
-
-
-def credentials(profile: Profile) -> grpc.ChannelCredentials:
-    """Mutual TLS from the profile's files. Raises ProfileInvalid."""
-    ca, certificate, private_key = profile.read_tls()
-    return grpc.ssl_channel_credentials(
-        root_certificates=ca, private_key=private_key, certificate_chain=certificate
-    )

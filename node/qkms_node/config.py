@@ -45,16 +45,22 @@ class Member(_Section, frozen=True):
 
 
 class ClusterSection(_Section, frozen=True):
-    """[cluster] `id` is bound into the root's commitment and seals: clusters do not mix."""
+    """[cluster] `id` is bound into the root's commitment and seals: clusters do not mix.
+
+    `members` found the cluster, and then the ledger's records decide. A node that is `joining` founds
+    nothing: it waits at its address until one of `members` lets it in.
+    """
 
     id: Name
-    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=9)]
+    members: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=32)]
+    joining: bool = False
 
 
 class RaftSection(_Section, frozen=True):
     """[raft] the listener and the timing of consensus, for a local network by default.
 
-    A snapshot is taken after so many log entries; `keep_entries` stay behind it, for members that lag a little."""
+    A snapshot is taken after so many log entries; `keep_entries` stay behind it, for members that lag a little.
+    `dial`: where this node dials members (id -> host:port) in place of the address that the cluster knows."""
 
     listen: Address
     election_timeout_min_ms: Milliseconds = 150
@@ -65,6 +71,7 @@ class RaftSection(_Section, frozen=True):
     barrier_timeout_ms: Milliseconds = 1_500
     snapshot_after_entries: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     keep_entries: Annotated[int, msgspec.Meta(ge=0)] = 2_000
+    dial: dict[Name, Address] = {}
 
 
 class RpcSection(_Section, frozen=True):
@@ -83,11 +90,41 @@ class TlsSection(_Section, frozen=True):
     trust_domain: str = "qkms.dev"
 
 
-class SealSection(_Section, frozen=True):
-    """[seal] how the root is sealed on this node's disk: a 32-byte key file, made with mode 0600."""
+class CaSection(_Section, frozen=True):
+    """[ca] at nodes that may sign with the key of `tls.ca`. `key_file`: PKCS#8 PEM, EC P-256, encrypted under
+    the passphrase in `passphrase_file` (mode 0600). `leaf_lifetime_s`: of the certificates it signs."""
 
-    mode: Literal["keyfile"]
     key_file: Path
+    passphrase_file: Path
+    leaf_lifetime_s: Annotated[int, msgspec.Meta(ge=5, le=825 * 86_400)] = 90 * 86_400
+
+
+class EnrolSection(_Section, frozen=True):
+    """[enrol] the listener where new nodes exchange a one-time token for a certificate: the only one that asks
+    for no client certificate. `address`: where they are sent, by default `listen`."""
+
+    listen: Address
+    address: str = ""
+
+
+class SealSection(_Section, frozen=True):
+    """[seal] how the root is sealed on this node's disk, by `mode`:
+
+    `keyfile` under the 32 bytes of `key_file`, made with mode 0600; `passphrase` under a passphrase
+    (Argon2id); `pkcs11` under an AES key of a token; `peers` never on disk: a restarted node is given
+    the root by another. Passphrase or PIN come from `secret_file`, from the descriptor `secret_fd`,
+    which is read once, or else from an operator (`qkms-node unseal`, `qkms unseal`)."""
+
+    mode: Literal["keyfile", "passphrase", "pkcs11", "peers"]
+    key_file: Path | None = None
+    secret_file: Path | None = None
+    secret_fd: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    argon2_memory_kib: Annotated[int, msgspec.Meta(ge=8 * 1024, le=4 * 1024 * 1024)] = 64 * 1024
+    argon2_passes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 3
+    argon2_lanes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    module: Path | None = None
+    token_label: str = ""
+    key_label: str = "qkms-root"
 
 
 class QkdSection(_Section, frozen=True):
@@ -104,12 +141,14 @@ class RootSection(_Section, frozen=True):
     """[root] `policy`: `require_qkd` seeds only with QKD to every node, `pqc_fallback` goes on
     without (grade PQC) and re-seeds when QKD returns, `pqc_only` never asks a KME.
     `confirm_timeout_ms`: how long a staged epoch waits for its quorum before it is given up.
-    `fallback_after_ms`: how long QKD is tried before the fall-back."""
+    `fallback_after_ms`: how long QKD is tried before the fall-back. `rotation_period_ms`: the age at
+    which an active epoch is replaced; 0: only when asked."""
 
     policy: Literal["require_qkd", "pqc_fallback", "pqc_only"] = "require_qkd"
     confirm_timeout_ms: Milliseconds = 10_000
     fallback_after_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 5_000
     retry_ms: Milliseconds = 1_000
+    rotation_period_ms: Annotated[int, msgspec.Meta(ge=0)] = 30 * 24 * 3600 * 1000
 
 
 class Rule(_Section, frozen=True):
@@ -122,9 +161,20 @@ class Rule(_Section, frozen=True):
 
 
 class AccessSection(_Section, frozen=True):
-    """[access] what no rule allows is refused."""
+    """[access] what no rule allows is refused. `admin`: principals (patterns) that may always manage
+    policies, roles, tenants and grants, whatever the ledger says, so that nobody is locked out."""
 
     rules: tuple[Rule, ...] = ()
+    admin: tuple[str, ...] = ()
+
+
+class AuditSection(_Section, frozen=True):
+    """[audit] `on_failure`: what a node does while it cannot write its audit. `rotate_bytes`: when a
+    file of calls is followed by the next. `anchor_every_ms`: how often its head goes into the ledger."""
+
+    on_failure: Literal["refuse", "warn"] = "refuse"
+    rotate_bytes: Annotated[int, msgspec.Meta(ge=4_096)] = 16 * 1024 * 1024
+    anchor_every_ms: Milliseconds = 60_000
 
 
 class LimitsSection(_Section, frozen=True):
@@ -165,8 +215,11 @@ class Config(_Section, frozen=True):
     tls: TlsSection
     seal: SealSection
     qkd: QkdSection | None = None
+    ca: CaSection | None = None
+    enrol: EnrolSection | None = None
     root: RootSection = RootSection()
     access: AccessSection = AccessSection()
+    audit: AuditSection = AuditSection()
     limits: LimitsSection = LimitsSection()
     metrics: MetricsSection | None = None
     tracing: TracingSection | None = None
@@ -205,6 +258,7 @@ def _check(path: Path, config: Config) -> None:
         raise ConfigError(f"{path}: raft.heartbeat_ms: must be under a third of election_timeout_min_ms")
     if config.raft.leader_fallback_ms <= config.raft.heartbeat_ms:
         raise ConfigError(f"{path}: raft.leader_fallback_ms: must be over heartbeat_ms")
+    _check_seal(path, config.seal)
     if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
         raise ConfigError(f"{path}: root.policy: require_qkd needs a [qkd] section with this site's KME")
     if config.metrics is not None and not _is_loopback(config.metrics.listen.rpartition(":")[0]):
@@ -219,6 +273,18 @@ def _check(path: Path, config: Config) -> None:
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
         if not file.is_file():
             raise ConfigError(f"{path}: tls.{name}: there is no file {file}")
+
+
+def _check_seal(path: Path, seal: SealSection) -> None:
+    needs_secret = seal.mode in ("passphrase", "pkcs11")
+    if seal.mode == "keyfile" and seal.key_file is None:
+        raise ConfigError(f"{path}: seal.key_file: mode keyfile needs it")
+    if seal.mode == "pkcs11" and (seal.module is None or not seal.token_label):
+        raise ConfigError(f"{path}: seal.module, seal.token_label: mode pkcs11 needs both")
+    if not needs_secret and (seal.secret_file is not None or seal.secret_fd is not None):
+        raise ConfigError(f"{path}: seal.secret_file, seal.secret_fd: mode {seal.mode} takes no secret")
+    if seal.secret_file is not None and seal.secret_fd is not None:
+        raise ConfigError(f"{path}: seal.secret_fd: secret_file is set as well; choose one")
 
 
 def _is_loopback(host: str) -> bool:

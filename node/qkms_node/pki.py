@@ -22,7 +22,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from qkms_node.leaf import named, sign_leaf, usage
 
 TRUST_DOMAIN = "qkms.dev"
 CA_LIFETIME = timedelta(days=3650)
@@ -80,15 +81,17 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self.certificate_path = folder / "ca.pem"
-        key_path = folder / "ca.key"
-        if not (self.certificate_path.exists() and key_path.exists()):
+        self.key_path = folder / "ca.key"
+        if not (self.certificate_path.exists() and self.key_path.exists()):
             key = ec.generate_private_key(ec.SECP256R1())
-            _write_key(key_path, key)
+            _write_key(self.key_path, key)
             _write(self.certificate_path, _self_signed(key, name), 0o644)
-        self._key = _read_key(key_path)
+        self._key = _read_key(self.key_path)
         self._certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
         if self._certificate.public_key() != self._key.public_key():
-            raise ValueError(f"{key_path} is not the key of {self.certificate_path}; remove both to begin anew")
+            raise ValueError(
+                f"{self.key_path} is not the key of {self.certificate_path}; remove both to begin anew"
+            )
 
     def issue(
         self,
@@ -123,7 +126,7 @@ class Authority:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return (
             leaf.issuer == self._certificate.subject
-            and leaf.subject == _name(identity.common_name)
+            and leaf.subject == named(identity.common_name)
             and leaf.not_valid_after_utc > datetime.now(UTC) + RENEW_BEFORE
             and leaf.not_valid_before_utc <= datetime.now(UTC)
             and leaf.public_key() == _read_key(material.private_key).public_key()
@@ -149,24 +152,14 @@ class Authority:
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
         if identity.kind in SERVERS:
             names += [x509.DNSName("localhost"), *(x509.IPAddress(IPv4Address(a)) for a in addresses)]
-        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-        return (
-            x509.CertificateBuilder()
-            .subject_name(_name(identity.common_name))
-            .issuer_name(self._certificate.subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(not_before)
-            .not_valid_after(not_after)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(digital_signature=True), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
-            .sign(self._key, hashes.SHA256())
+        return sign_leaf(
+            self._certificate,
+            self._key,
+            key.public_key(),
+            identity.common_name,
+            names,
+            not_before,
+            not_after,
         )
 
 
@@ -174,38 +167,18 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
     begin = datetime.now(UTC) - CLOCK_SLACK
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(_name(name))
+        .subject_name(named(name))
+        .issuer_name(named(name))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
         .not_valid_after(begin + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(usage(key_cert_sign=True, crl_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _usage(
-    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:

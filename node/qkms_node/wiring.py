@@ -6,8 +6,10 @@ from qkms_node.config import Config
 from qkms_node.consensus.engine import Limits, SyncObjReplica, Timing, Tls
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.service.links import Links
+from qkms_node.tls_files import stamp
 from qkms_qkd.admission import AdmissionRules
 from qkms_qkd.etsi014.client import Etsi014Link
+from qkms_qkd.link import Link
 
 
 def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
@@ -28,6 +30,8 @@ def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
                 heartbeat_s=config.raft.heartbeat_ms / 1000,
                 leader_fallback_s=config.raft.leader_fallback_ms / 1000,
             ),
+            joining=config.cluster.joining,
+            dial=config.raft.dial,
             limits=Limits(
                 snapshot_after_entries=config.raft.snapshot_after_entries, keep_entries=config.raft.keep_entries
             ),
@@ -37,23 +41,23 @@ def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
 
 
 def make_links(config: Config) -> Links:
-    """One ETSI GS QKD 014 link to each peer through this site's KME; none without [qkd]."""
+    """ETSI GS QKD 014 links to the peers, through this site's KME; none without [qkd]."""
     qkd = config.qkd
     if qkd is None or config.root.policy == "pqc_only":
         return Links.none()
-    links = {
-        member.id: Etsi014Link(
+
+    def make(local_sae: str, peer_sae: str) -> Link:
+        return Etsi014Link(
             kme_id=qkd.kme_id,
             url=qkd.kme_url,
-            local_sae=config.me.sae_id,
-            peer_sae=member.sae_id,
+            local_sae=local_sae,
+            peer_sae=peer_sae,
             ca=config.tls.ca,
             certificate=config.tls.certificate,
             private_key=config.tls.private_key,
             timeout_s=qkd.timeout_ms / 1000,
             kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{qkd.kme_id}",
         )
-        for member in config.cluster.members
-        if member.id != config.node.id
-    }
-    return Links(qkd.kme_id, links, AdmissionRules(max_qber=qkd.max_qber), qkd.poll_ms / 1000)
+
+    rules = AdmissionRules(max_qber=qkd.max_qber)
+    return Links(qkd.kme_id, {}, rules, qkd.poll_ms / 1000, make, lambda: stamp(config.tls))

@@ -23,3 +23,27 @@ class SessionRejected(CryptoError):
     """The peer's part of a session cannot be accepted. Open a new session."""
 
     code = "SESSION_REJECTED"
+
+
+class SealedRejected(CryptoError):
+    """Sealed bytes that do not open: for another key or purpose, or altered."""
+
+    code = "SEALED_REJECTED"
+
+
+class SharesRejected(CryptoError):
+    """Recovery shares that cannot be read or do not belong together. Nothing was opened with them."""
+
+    code = "SHARES_REJECTED"
+
+
+class PassphraseRejected(CryptoError):
+    """Another passphrase than the one it was sealed under."""
+
+    code = "PASSPHRASE_REJECTED"
+
+
+class BackupRejected(CryptoError):
+    """A backup that is no backup, truncated, reordered or altered. Nothing of it may be used."""
+
+    code = "BACKUP_REJECTED"

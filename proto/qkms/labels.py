@@ -21,10 +21,30 @@ CONTEXT = b"qkms/context/v1"
 ENCRYPTION_KEY = b"qkms/encryption-key/v1"
 DERIVED_KEY = b"qkms/derived-key/v2"
 SEALED_DATA = b"qkms/sealed-data/v1"
+# Material brought in and out (qkms.wrapping, qkms_node.keys.importing)
+MATERIAL_WRAP = b"qkms/material-wrap/v1"
+IMPORT_KEY_SEAL = b"qkms/import-key-seal/v1"
 # Hybrid encapsulation to a key (qkms.hybrid)
 HYBRID_KEM = b"qkms/hybrid-kem/v1"
 # A node's own store (qkms_node.keys.local)
 LOCAL_SEAL = b"qkms/local-seal/v1"
+PASSPHRASE_SEAL = b"qkms/passphrase-seal/v1"
+HSM_SEAL = b"qkms/hsm-seal/v1"
+# Passphrases (qkms.passphrase)
+PASSPHRASE_KEYS = b"qkms/passphrase-keys/v1"
+# What is sealed to a hybrid key (qkms.sealed), and its purposes
+SEALED_TO = b"qkms/sealed-to/v1"
+RECOVERY_ROOT = b"qkms/recovery-root/v1"
+RECOVERY_HANDOVER = b"qkms/recovery-handover/v1"
+BACKUP_KEY = b"qkms/backup-key/v1"
+RESTORE_HANDOVER = b"qkms/restore-handover/v1"
+# Recovery shares (qkms.recovery)
+RECOVERY_KEY = b"qkms/recovery-key/v1"
+RECOVERY_CHECK = b"qkms/recovery-check/v1"
+RECOVERY_CHECKSUM = b"qkms/recovery-checksum/v1"
+# Backups (qkms.backup)
+BACKUP_STREAM = b"qkms/backup-stream/v1"
+BACKUP_PASSPHRASE_KEY = b"qkms/backup-passphrase-key/v1"
 # Sessions (qkms.session, qkms_node.keys.root)
 SESSION_BRANCH = b"qkms/session-branch/v1"
 SESSION_PSK = b"qkms/session-psk/v1"
@@ -32,6 +52,12 @@ SESSION_TRANSCRIPT = b"qkms/session-transcript/v1"
 SESSION_KEYS = b"qkms/session-keys/v1"
 SESSION_CONFIRM = b"qkms/session-confirm/v1"
 SESSION_FINGERPRINT = b"qkms/session-fingerprint/v1"
+# Audit (qkms.audit)
+AUDIT_MUTATIONS = b"qkms/audit-mutations/v1"
+AUDIT_CALLS = b"qkms/audit-calls/v1"
+AUDIT_LINK = b"qkms/audit-link/v1"
+AUDIT_KEY = b"qkms/audit-key/v1"
+AUDIT_ANCHOR = b"qkms/audit-anchor/v1"
 
 MAX_PART = 0xFFFF
 MAX_NUMBER = 0xFFFF_FFFF_FFFF_FFFF

@@ -27,11 +27,15 @@ def world(
     network: Callable[[Layout], Network] | None = None,
     overrides: Overrides | None = None,
     without: tuple[str, ...] = (),
+    spares: int = 0,
+    nodes: int | None = None,
+    prepared: Callable[[Cluster], None] = lambda _: None,
 ) -> Iterator[World]:
-    """A started cluster, but for the members `without`; on failure its logs are told."""
-    layout = open_layout(folder)
+    """A started cluster, but for the members `without`; `prepared` may change its files before the start."""
+    layout = open_layout(folder, nodes, spares=spares)
     with Cluster(layout, network(layout) if network else None, overrides) as cluster:
         cluster.prepare()
+        prepared(cluster)
         cluster.start_members([k for k in cluster.kmes if k not in without])
         cluster.start_members([n for n in cluster.nodes if n not in without])
         with world_of(cluster) as one:
@@ -54,7 +58,8 @@ def make_world(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
 @pytest.fixture(scope="session")
 def lasting(make_world: MakeWorld) -> Iterator[World]:
     """The one cluster that most tests share; see `healthy`."""
-    with make_world() as one:
+    # An anchor is a write: made whenever a period ends, it would come between two looks at the revision.
+    with make_world(overrides={"node": {"audit": {"anchor_every_ms": 3_600_000}}}) as one:
         one.observer.wait_root(1)
         yield one
 

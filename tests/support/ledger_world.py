@@ -68,6 +68,22 @@ class World:
         version = self.state.keys[key_id].version_count + 1
         return self.do(c.RotateKey(request(tag), key_id, expected, new(version, self.state.active_epoch)))
 
+    def stage_version(self, key_id: str = "payments", tag: str = "") -> c.Outcome:
+        """Stages the next version of a key, with NODES as voters."""
+        version = self.state.keys[key_id].version_count + 1
+        return self.do(c.StageVersion(request(tag), key_id, new(version, self.state.active_epoch), NODES))
+
+    def witness(self, number: int, *nodes: str, key_id: str = "payments") -> list[c.Outcome]:
+        """The evidence of `nodes` that a version opens."""
+        check = self.state.versions[key_id, number].check_value
+        return [self.do(c.ConfirmVersion(key_id, number, n, check, self.state.revision)) for n in nodes]
+
+    def validate(self, number: int, key_id: str = "payments") -> c.Outcome:
+        return self.do(c.ValidateVersion(request(), key_id, number))
+
+    def activate(self, number: int, expected: int, key_id: str = "payments", later_ms: int = 1) -> c.Outcome:
+        return self.do(c.ActivateVersion(request(), key_id, number, expected), later_ms)
+
 
 def seeded() -> World:
     """A world with root epoch 1 active."""

@@ -1,6 +1,7 @@
 """One real node in this process: real gRPC, real mutual TLS, an in-memory replica, no QKD."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,10 +12,14 @@ import grpc
 import grpc.aio
 
 from qkms_chaos.cluster.ports import free_ports
+from qkms_client.profile import Profile
 from qkms_node.config import (
     AccessSection,
+    AuditSection,
+    CaSection,
     ClusterSection,
     Config,
+    EnrolSection,
     Member,
     MetricsSection,
     NodeSection,
@@ -31,6 +36,7 @@ from qkms_node.consensus.replica import StateMachine
 from qkms_node.node import Node
 from qkms_node.pki import Authority, Identity, Material
 from qkms_node.service.links import Links
+from qkms_node.service.roots import RootStore
 
 ALICE = Identity("service", "alice")
 BOB = Identity("service", "bob")
@@ -46,6 +52,21 @@ class LocalNode:
     replica: LocalReplica
     config: Config
     stop: Callable[[], Coroutine[Any, Any, None]]
+    machine: StateMachine
+    node: Node
+
+    def roots(self) -> RootStore:
+        """The roots that the node holds."""
+        return self.node._roots
+
+    def ledger(self) -> list[bytes]:
+        """The state as a journal would bring it back."""
+        return list(self.machine.snapshot())
+
+    def profile(self, identity: Identity = ALICE) -> Profile:
+        """A client profile of `identity`."""
+        material = self.authority.issue(identity)
+        return Profile({"node-1": self.address}, material.ca, material.certificate, material.private_key)
 
     def channel(self, identity: Identity = ALICE, authority: Authority | None = None) -> grpc.aio.Channel:
         """A channel as `identity`, certified by this node's CA or another."""
@@ -63,22 +84,32 @@ def config(
     folder: Path,
     material: Material,
     rules: tuple[Rule, ...],
+    admin: tuple[str, ...] = (),
+    audit: AuditSection | None = None,
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
+    seal: SealSection | None = None,
+    root: RootSection | None = None,
+    cluster_id: str = "test",
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> Config:
     raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
     return Config(
         node=NodeSection(id="node-1", data_dir=folder / "data"),
-        cluster=ClusterSection(id="test", members=(member,)),
+        cluster=ClusterSection(id=cluster_id, members=(member,)),
         raft=RaftSection(listen=raft),
         rpc=RpcSection(listen=rpc, drain_ms=500),
         tls=TlsSection(ca=material.ca, certificate=material.certificate, private_key=material.private_key),
-        seal=SealSection(mode="keyfile", key_file=folder / "seal.key"),
-        root=RootSection(policy="pqc_only"),
-        access=AccessSection(rules=rules),
+        seal=seal or SealSection(mode="keyfile", key_file=folder / "seal.key"),
+        root=root or RootSection(policy="pqc_only"),
+        access=AccessSection(rules=rules, admin=admin),
+        audit=audit or AuditSection(),
         metrics=metrics,
         tracing=tracing,
+        ca=ca,
+        enrol=enrol,
     )
 
 
@@ -86,16 +117,32 @@ def config(
 async def local_node(
     folder: Path,
     rules: tuple[Rule, ...] = (ANYTHING,),
+    admin: tuple[str, ...] = (),
+    audit: AuditSection | None = None,
     metrics: MetricsSection | None = None,
     tracing: TracingSection | None = None,
+    seal: SealSection | None = None,
+    root: RootSection | None = None,
+    cluster_id: str = "test",
+    ledger: list[bytes] | None = None,
+    ca: CaSection | None = None,
+    enrol: EnrolSection | None = None,
 ) -> AsyncIterator[LocalNode]:
-    """Starts the node and stops it; the root is seeded by the node itself, grade PQC."""
+    """Starts the node and stops it; the root is seeded by the node itself, grade PQC.
+
+    `ledger`: chunks of the state to start from, as after a restart with its journal.
+    """
     authority = Authority(folder / "pki")
-    settings = config(folder, authority.issue(Identity("node", "node-1")), rules, metrics, tracing)
+    material = authority.issue(Identity("node", "node-1"))
+    settings = config(folder, material, rules, admin, audit, metrics, tracing, seal, root, cluster_id, ca, enrol)
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []
+    machines: list[StateMachine] = []
 
     def make(machine: StateMachine) -> LocalReplica:
+        if ledger is not None:
+            deque(machine.restore(ledger)(), maxlen=0)
+        machines.append(machine)
         replicas.append(LocalReplica("node-1", machine))
         return replicas[0]
 
@@ -109,6 +156,6 @@ async def local_node(
         await stopped
 
     try:
-        yield LocalNode(settings.rpc.listen, authority, replicas[0], settings, stop)
+        yield LocalNode(settings.rpc.listen, authority, replicas[0], settings, stop, machines[0], node)
     finally:
         await stop()

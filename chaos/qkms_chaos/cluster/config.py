@@ -5,6 +5,8 @@ a table laid over the generated one, field by field; a list replaces a list, and
 None takes a field or section out.
 """
 
+import secrets
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import tomli_w
 
 from qkms_chaos.cluster.layout import CLUSTER_ID, OPERATOR, Layout
 from qkms_chaos.cluster.network import HOST, Network
+from qkms_node.ca import encrypt_key
 from qkms_node.pki import Authority, Identity, Material
 
 Table = dict[str, object]
@@ -34,33 +37,47 @@ def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Ta
     """What `qkms-node serve --config` reads."""
     site = layout.site(node)
     home = layout.home(node).absolute()
-    return {
+    table: Table = {
         "node": {"id": node, "data_dir": str(home / "data")},
         "cluster": {
             "id": CLUSTER_ID,
             "members": [
                 {
                     "id": other,
-                    "raft_address": network.raft(node, other),
+                    "raft_address": f"{HOST}:{layout.site(other).raft_port}",
                     "rpc_address": network.rpc(other),
                     "sae_id": other,
                 }
                 for other in layout.nodes
             ],
         },
-        "raft": {"listen": f"{HOST}:{site.raft_port}"},
+        "raft": {
+            "listen": f"{HOST}:{site.raft_port}",
+            # The log has one address of each member for all; what stands between two of them is theirs.
+            "dial": {other: network.raft(node, other) for other in layout.nodes if other != node},
+        },
         "rpc": {"listen": f"{HOST}:{site.rpc_port}"},
         "tls": tls.table(),
         "seal": {"mode": "keyfile", "key_file": str(home / "seal.key")},
         "qkd": {"kme_id": site.kme, "kme_url": f"https://{network.etsi014(node, site.kme)}"},
         "root": {"policy": "require_qkd"},
         "access": {
+            "admin": [OPERATOR_IDENTITY.uri],
             "rules": [
                 {"principals": [Identity("service", "*").uri], "actions": SERVICE_ACTIONS, "keys": ["*"]},
                 {"principals": [Identity("operator", "*").uri], "actions": ["*"], "keys": ["*"]},
-            ]
+            ],
         },
+        "enrol": {"listen": f"{HOST}:{site.enrol_port}"},
     }
+    if node in signing_nodes(layout):
+        table["ca"] = {"key_file": str(home / "ca.key"), "passphrase_file": str(home / "ca.passphrase")}
+    return table
+
+
+def signing_nodes(layout: Layout) -> tuple[str, ...]:
+    """The nodes that hold the CA's key: two, so that one may be down, and not all, as few as may be."""
+    return layout.nodes[:2]
 
 
 def kme_table(layout: Layout, network: Network, kme: str, tls: Material) -> Table:
@@ -96,16 +113,36 @@ def profile_table(layout: Layout, network: Network, tls: Material) -> Table:
 
 
 def write_all(layout: Layout, network: Network, authority: Authority, overrides: Overrides) -> None:
-    """Writes the configuration of every member and the client profiles, with their certificates."""
+    """Writes the configuration of every founder and KME and the client profiles, with their certificates.
+
+    A node that joins writes its own (`qkms-node join`).
+    """
     for site in layout.sites:
-        node = node_table(layout, network, site.node, authority.issue(Identity("node", site.node)))
         kme = kme_table(layout, network, site.kme, authority.issue(Identity("kme", site.kme)))
-        _write(layout.config(site.node), overlaid(node, overrides, EVERY_NODE, site.node))
         _write(layout.config(site.kme), overlaid(kme, overrides, EVERY_KME, site.kme))
+    for name in layout.nodes:
+        node = node_table(layout, network, name, authority.issue(Identity("node", name)))
+        _write(layout.config(name), overlaid(node, overrides, EVERY_NODE, name))
+    for name in signing_nodes(layout):
+        _hand_out_ca(layout.home(name), authority)
     _write(layout.profile, profile_table(layout, network, authority.issue(OPERATOR_IDENTITY)))
     for service in layout.services:
         tls = authority.issue(Identity("service", service))
         _write(layout.service_profile(service), profile_table(layout, network, tls))
+
+
+def overlay_file(path: Path, overrides: Overrides, *names: str) -> None:
+    """Lays the overrides under `names` over a configuration that is there already."""
+    _write(path, overlaid(tomllib.loads(path.read_text()), overrides, *names))
+
+
+def _hand_out_ca(home: Path, authority: Authority) -> None:
+    """The CA's key for a node that may sign, encrypted under a passphrase of the node's own."""
+    passphrase = home / "ca.passphrase"
+    if not passphrase.exists():
+        passphrase.touch(mode=0o600)
+        passphrase.write_text(secrets.token_urlsafe(32))
+        encrypt_key(authority.key_path, home / "ca.key", passphrase.read_bytes())
 
 
 def overlaid(table: Table, overrides: Overrides, *names: str) -> Table:

@@ -5,6 +5,7 @@ no order among nodes: they find each other. What the members think of
 themselves is for `observe` to ask.
 """
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -15,15 +16,23 @@ import grpc
 import httpx
 from grpc_health.v1 import health, health_pb2
 
-from qkms_chaos.cluster.config import OPERATOR_IDENTITY, Overrides, write_all
+from qkms_chaos.cluster.config import EVERY_NODE, OPERATOR_IDENTITY, Overrides, overlay_file, write_all
 from qkms_chaos.cluster.kme_admin import KmeAdmin
 from qkms_chaos.cluster.layout import Layout
-from qkms_chaos.cluster.network import Loopback, Network
+from qkms_chaos.cluster.network import HOST, Loopback, Network
 from qkms_chaos.cluster.process import READY_TIMEOUT_S, STOP_TIMEOUT_S, Process, ProcessHangs
-from qkms_chaos.cluster.waits import NotYet
+from qkms_chaos.cluster.waits import NotYet, wait_for
+from qkms_client import Client, Invitation
+from qkms_client.errors import QkmsError
 from qkms_node.pki import Authority, Material
 
 PROBE_TIMEOUT_S = 2.0
+JOIN_TIMEOUT_S = 30.0
+CHANGE_TIMEOUT_S = 30.0
+
+
+class JoinRefused(Exception):
+    """`qkms-node join` ended with an error; the message is its own."""
 
 
 class Cluster:
@@ -37,7 +46,8 @@ class Cluster:
         self.authority = Authority(layout.pki)
         self.operator: Material = self.authority.issue(OPERATOR_IDENTITY)
         self.kmes = {s.kme: self._process(s.kme, "qkms_qkd.kme") for s in layout.sites}
-        self.nodes = {s.node: self._process(s.node, "qkms_node") for s in layout.sites}
+        joined = [node for node in layout.spare_nodes if layout.config(node).exists()]
+        self.nodes = {node: self._process(node, "qkms_node") for node in (*layout.nodes, *joined)}
         self.kme_admin = KmeAdmin(layout, self.operator)
 
     def _process(self, member: str, module: str) -> Process:
@@ -75,6 +85,54 @@ class Cluster:
             self.member(name).start()
         for name in chosen:
             self.member(name).wait_ready(partial(self._probe, name), timeout_s)
+
+    def add_node(self, node: str, through: str | None = None) -> None:
+        """Lets a spare node join by a one-time token, as a learner, starts it and waits until it takes calls.
+
+        `through`: the node whose enrolment listener it speaks to, by default any.
+        Raises JoinRefused, ProcessDied, WaitExpired.
+        """
+        site = self.layout.site(node)
+        with Client.from_profile(self.layout.profile) as operator:
+            invitation = operator.add_member(node, f"{HOST}:{site.raft_port}", self.network.rpc(node))
+        self.join(node, invitation, through)
+        self.nodes[node] = self._process(node, "qkms_node")
+        self.start_members([node])
+
+    def join(self, node: str, invitation: Invitation, through: str | None = None) -> None:
+        """Runs `qkms-node join` for a spare node at the enrolment listener of `through`. Raises JoinRefused."""
+        site = self.layout.site(node)
+        server = self.layout.site(through or next(n for n, p in self.nodes.items() if p.running))
+        command = [sys.executable, "-m", "qkms_node", "join", "--token", "-"]
+        command += ["--server", f"{HOST}:{server.enrol_port}", "--ca-fingerprint", invitation.ca_fingerprint]
+        command += ["--dir", str(self.layout.home(node)), "--raft-listen", f"{HOST}:{site.raft_port}"]
+        command += ["--rpc-listen", f"{HOST}:{site.rpc_port}", "--enrol-listen", f"{HOST}:{site.enrol_port}"]
+        command += ["--kme-id", site.kme, "--kme-url", f"https://{self.network.etsi014(node, site.kme)}"]
+        done = subprocess.run(
+            command, input=invitation.token, text=True, capture_output=True, timeout=JOIN_TIMEOUT_S
+        )
+        if done.returncode != 0:
+            raise JoinRefused(done.stderr.strip())
+        overlay_file(self.layout.config(node), self._overrides, EVERY_NODE, node)
+
+    def remove_node(self, node: str, timeout_s: float = CHANGE_TIMEOUT_S) -> None:
+        """Takes a node out of the cluster, waits until the leader has done so, and stops it.
+
+        Raises WaitExpired.
+        """
+        with Client.from_profile(self.layout.profile) as operator:
+            operator.remove_member(node)
+
+            def probe() -> None:
+                try:
+                    found = {member.id: member for member in operator.list_members()}
+                except QkmsError as error:
+                    raise NotYet(str(error)) from None
+                if node in found:
+                    raise NotYet(found[node].trouble or "it takes part still")
+
+            wait_for(f"{node} to be out", probe, timeout_s)
+        self.nodes.pop(node).terminate()
 
     def member(self, name: str) -> Process:
         """The process of a node or KME."""

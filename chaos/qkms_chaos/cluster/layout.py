@@ -43,6 +43,7 @@ class Site:
     rpc_port: int
     etsi014_port: int
     link_port: int
+    enrol_port: int
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,17 @@ class Layout:
     folder: Path
     sites: tuple[Site, ...]
     services: tuple[str, ...]
+    spares: int = 0
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Node ids in order."""
-        return tuple(site.node for site in self.sites)
+        """Ids of the nodes that found the cluster, in order."""
+        return tuple(site.node for site in self.sites[: len(self.sites) - self.spares])
+
+    @property
+    def spare_nodes(self) -> tuple[str, ...]:
+        """Ids of the nodes that may join later; their KMEs are there from the beginning."""
+        return tuple(site.node for site in self.sites[len(self.sites) - self.spares :])
 
     def site(self, member: str) -> Site:
         """The site of a node or KME, by id."""
@@ -111,14 +118,19 @@ class Layout:
             yield
 
 
-def open_layout(folder: Path, nodes: int | None = None, services: tuple[str, ...] = SERVICES) -> Layout:
-    """The layout recorded in `folder`, or a new one of `nodes` nodes (default 3). Raises LayoutError."""
+def open_layout(
+    folder: Path, nodes: int | None = None, services: tuple[str, ...] = SERVICES, spares: int = 0
+) -> Layout:
+    """The layout recorded in `folder`, or a new one of `nodes` nodes (default 3). Raises LayoutError.
+
+    `spares`: sites more, whose nodes do not found the cluster and may join it later.
+    """
     record = folder / "cluster.toml"
     if record.exists():
         layout = _read(folder, record)
-        if nodes is not None and nodes != len(layout.sites):
+        if nodes is not None and nodes != len(layout.nodes):
             raise LayoutError(
-                f"{folder} holds a cluster of {len(layout.sites)} nodes, not {nodes}; "
+                f"{folder} holds a cluster of {len(layout.nodes)} nodes, not {nodes}; "
                 "leave --nodes out to resume it, or name another folder with --dir"
             )
         return layout
@@ -126,20 +138,18 @@ def open_layout(folder: Path, nodes: int | None = None, services: tuple[str, ...
     if not 1 <= count <= MAX_NODES:
         raise LayoutError(f"a cluster has 1 to {MAX_NODES} nodes, not {count}")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ports = iter(free_ports(4 * count))
-    sites = tuple(
-        Site(f"node-{n}", f"kme-{n}", next(ports), next(ports), next(ports), next(ports))
-        for n in range(1, count + 1)
-    )
-    table = {"services": list(services), "sites": [vars(site) for site in sites]}
+    total = count + spares
+    ports = iter(free_ports(5 * total))
+    sites = tuple(Site(f"node-{n}", f"kme-{n}", *(next(ports) for _ in range(5))) for n in range(1, total + 1))
+    table = {"services": list(services), "spares": spares, "sites": [vars(site) for site in sites]}
     record.write_text(tomli_w.dumps(table))
-    return Layout(folder, sites, services)
+    return Layout(folder, sites, services, spares)
 
 
 def _read(folder: Path, record: Path) -> Layout:
     try:
         table = tomllib.loads(record.read_text())
         sites = tuple(Site(**site) for site in table["sites"])
-        return Layout(folder, sites, tuple(table["services"]))
+        return Layout(folder, sites, tuple(table["services"]), table.get("spares", 0))
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise LayoutError(f"{record} cannot be read ({error}); remove {folder} to begin anew") from error

@@ -1,6 +1,8 @@
 """CryptoService: use of keys."""
 
-from collections.abc import Mapping
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from qkms_client.aio.runner import AsyncRunner
 from qkms_client.consistency import Consistency
@@ -54,6 +56,31 @@ class AsyncCryptoCalls(AsyncRunner):
     ) -> Rewrapped:
         """As Client.rewrap."""
         return await self._run(flows.rewrap(self._rules, key, ciphertext, context, aad, consistency, timeout))
+
+    async def rewrap_all(
+        self,
+        key: str | Key,
+        ciphertexts: Iterable[bytes],
+        *,
+        context: Mapping[str, str] | None = None,
+        aad: bytes = b"",
+        in_flight: int = 8,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Rewrapped]:
+        """As Client.rewrap_all."""
+        waiting: deque[asyncio.Task[Rewrapped]] = deque()
+        try:
+            for ciphertext in ciphertexts:
+                rewrapping = self.rewrap(key, ciphertext, context=context, aad=aad, timeout=timeout)
+                waiting.append(asyncio.create_task(rewrapping))
+                if len(waiting) == in_flight:
+                    yield await waiting.popleft()
+            while waiting:
+                yield await waiting.popleft()
+        finally:
+            for pending in waiting:
+                pending.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def generate_data_key(
         self,

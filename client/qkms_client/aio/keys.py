@@ -1,6 +1,6 @@
 """KeyService: keys, versions, rotation, watch."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from qkms_client.consistency import Consistency
 from qkms_client.flows import keys as flows
 from qkms_client.flows.watch import WatchState
 from qkms_client.names import key_name
-from qkms_client.types import Algorithm, Grade, Key, KeyVersion, Rotation
+from qkms_client.types import Algorithm, Grade, Key, KeyState, KeyVersion, Rotation, VersionState
 
 
 class AsyncKeyCalls(AsyncRunner):
@@ -30,14 +30,22 @@ class AsyncKeyCalls(AsyncRunner):
         required_grade: Grade | None = None,
         max_staleness: timedelta | None = None,
         labels: Mapping[str, str] | None = None,
+        rotation_period: timedelta | None = None,
+        exportable: bool = False,
+        deletion_protection: bool = False,
+        allow_compromised_decrypt: bool = False,
+        skip_initial_version: bool = False,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
         """As Client.create_key."""
         identifier = new_request_id(request_id)
+        further = flows.further_settings(
+            rotation_period, exportable, deletion_protection, allow_compromised_decrypt, skip_initial_version
+        )
         return await self._run(
             flows.create_key(
-                self._rules, key_id, identifier, algorithm, required_grade, max_staleness, labels, timeout
+                self._rules, key_id, identifier, algorithm, required_grade, max_staleness, labels, timeout, further
             )
         )
 
@@ -50,24 +58,36 @@ class AsyncKeyCalls(AsyncRunner):
     async def list_keys(
         self,
         *,
+        labels: Mapping[str, str] | None = None,
+        algorithm: str | None = None,
+        prefix: str = "",
+        state: KeyState | None = None,
         page_size: int = 100,
         consistency: Consistency | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[Key]:
         """As Client.list_keys."""
+        passing = flows.key_filter(labels, algorithm, prefix, state)
         token = ""
         while True:
-            keys, token = await self._run(flows.key_page(self._rules, token, page_size, consistency, timeout))
+            keys, token = await self._run(
+                flows.key_page(self._rules, token, page_size, consistency, timeout, passing)
+            )
             for key in keys:
                 yield key
             if not token:
                 return
 
     async def list_versions(
-        self, key: str | Key, *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        key: str | Key,
+        *,
+        states: Collection[VersionState] = (),
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
     ) -> list[KeyVersion]:
         """As Client.list_versions."""
-        return await self._run(flows.list_versions(self._rules, key, consistency, timeout))
+        return await self._run(flows.list_versions(self._rules, key, consistency, timeout, states))
 
     async def rotate_key(
         self,

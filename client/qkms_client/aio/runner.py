@@ -2,17 +2,20 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
+from qkms_client.aio.carrier import Carrier, NotServed
 from qkms_client.base import ClientState
+from qkms_client.credentials import Credentials
 from qkms_client.errors import ClientClosed, QkmsError, Unavailable
 from qkms_client.flow import Event, Flow, OpenStream, Pause, Receive, Send, Step
 from qkms_client.profile import Profile
 from qkms_client.status import error_of
-from qkms_client.wire import OPTIONS, credentials
+from qkms_client.wire import OPTIONS
 
 T = TypeVar("T")
 
@@ -20,17 +23,25 @@ T = TypeVar("T")
 class AsyncRunner(ClientState):
     """Channels to the nodes, made when first needed, and the loop that runs a flow."""
 
-    def __init__(self, profile: Profile, *, revision: int = 0) -> None:
+    def __init__(self, profile: Profile, *, revision: int = 0, streams: bool = True) -> None:
         super().__init__(profile, revision=revision)
-        self._credentials = credentials(profile)
+        self._streams = streams
+        self._credentials = Credentials(profile)
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._carriers: dict[str, Carrier] = {}
+        # Made with a certificate that has been renewed since: kept for the calls that they carry.
+        self._retired: list[tuple[float, grpc.aio.Channel]] = []
+        self._closing: set[asyncio.Future[None]] = set()
         self._closed = False
 
     async def close(self) -> None:
         """Ends calls and watches in progress and closes all connections."""
         self._closed = True
-        channels, self._channels = self._channels, {}
-        for channel in channels.values():
+        for carrier in self._carriers.values():
+            carrier.close()
+        channels = [*self._channels.values(), *(channel for _, channel in self._retired)]
+        self._channels, self._retired = {}, []
+        for channel in channels:
             await channel.close()
 
     async def _run(self, flow: Flow[T], stream: "AsyncStream | None" = None) -> T:
@@ -62,6 +73,15 @@ class AsyncRunner(ClientState):
                 return await stream.receive()
 
     async def _send(self, step: Send) -> Event:
+        carrier = self._carriers.setdefault(step.endpoint, Carrier(self._streams))
+        streamed = carrier.wants(step)
+        with carrier:
+            if streamed:
+                with suppress(NotServed):
+                    return await carrier.send(self._channel(step.endpoint), step)
+            return await self._send_alone(step)
+
+    async def _send_alone(self, step: Send) -> Event:
         call = self._channel(step.endpoint).unary_unary(
             step.method.path,
             request_serializer=step.method.request.SerializeToString,
@@ -78,11 +98,23 @@ class AsyncRunner(ClientState):
         return Event(time.monotonic(), response=response)
 
     def _channel(self, endpoint: str) -> grpc.aio.Channel:
+        self._renew(time.monotonic())
         if endpoint not in self._channels:
             self._channels[endpoint] = grpc.aio.secure_channel(
-                self.profile.endpoints[endpoint], self._credentials, options=OPTIONS
+                self.profile.endpoints[endpoint], self._credentials.current, options=OPTIONS
             )
         return self._channels[endpoint]
+
+    def _renew(self, now: float) -> None:
+        if self._credentials.renewed(now):
+            until = now + self.profile.timeout_s
+            self._retired += [(until, channel) for channel in self._channels.values()]
+            self._channels = {}
+        while self._retired and self._retired[0][0] <= now:
+            channel = self._retired.pop(0)[1]
+            closing = asyncio.ensure_future(channel.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
 
 class AsyncStream:

@@ -1,5 +1,6 @@
 """`qkms status`, `links` and `root`: the cluster as an operator sees it."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import click
@@ -9,7 +10,10 @@ from qkms_client.cli.failure import UNAVAILABLE
 from qkms_client.cli.options import Settings
 from qkms_client.cli.output import Json, plain, print_json, table
 from qkms_client.errors import QkmsError
+from qkms_client.profile import Profile
 from qkms_client.types import Link, NodeStatus
+
+OWN_WARNING = timedelta(days=14)
 
 DIGEST_SHOWN = 12
 """Hexadecimal digits of a state digest that tell two states apart at a glance."""
@@ -24,6 +28,7 @@ def status(settings: Settings) -> None:
     """
     with settings.client() as client:
         answers = client.status_of_all(timeout=settings.timeout)
+        _warn_of_own(client.profile)
     if settings.json:
         print_json({node: _status_json(answer) for node, answer in answers.items()})
     else:
@@ -84,6 +89,31 @@ def rotate(settings: Settings, expected_epoch: int | None, request_id: UUID | No
     click.echo(f"a root epoch after {rotation.expected_epoch} {done}; see qkms status")
 
 
+@root.command("show")
+@click.option("--node", help="As this node sees them. Default: any.")
+@options.common
+def show_root(settings: Settings, node: str | None) -> None:
+    """The root epochs in use: how much is under each, and how far rewrapping has come."""
+    with settings.client() as client:
+        status = client.status(node, timeout=settings.timeout)
+    if settings.json:
+        print_json(list(status.epoch_uses))
+        return
+    columns = ("epoch", "state", "grade", "versions", "sessions", "recoverable")
+    rows = [
+        (u.epoch, u.state.name, u.grade.name, u.version_count, u.session_count, "yes" if u.recoverable else "no")
+        for u in status.epoch_uses
+    ]
+    click.echo(table(columns, rows))
+
+
+def _warn_of_own(profile: Profile) -> None:
+    """Says on stderr that the caller's own certificate ends soon: nobody renews it but its owner."""
+    left = profile.certificate_expires() - datetime.now(UTC)
+    if left < OWN_WARNING:
+        click.echo(f"qkms: your certificate {profile.certificate} ends in {left.days} days; renew it", err=True)
+
+
 def _status_json(answer: NodeStatus | QkmsError) -> Json:
     if isinstance(answer, QkmsError):
         return {"error": {"reason": answer.reason, "message": answer.message}}
@@ -97,7 +127,8 @@ def _status_row(node: str, answer: NodeStatus | QkmsError) -> tuple[object, ...]
     grade = answer.root.grade if answer.root is not None else None
     digest = answer.state_digest.hex()[:DIGEST_SHOWN]
     role = answer.role.name.lower()
-    return node, role, answer.term, answer.revision, digest, epoch, grade, answer.key_count, answer.seeding
+    note = "; ".join(filter(None, (answer.audit, answer.seeding, *answer.warnings)))
+    return node, role, answer.term, answer.revision, digest, epoch, grade, answer.key_count, note
 
 
 def _link_row(link: Link) -> tuple[object, ...]:

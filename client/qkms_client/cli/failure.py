@@ -20,7 +20,7 @@ UNKNOWN = 5
 UNTRUSTED = 6
 """A ciphertext, signature, MAC or session peer failed its check. Do not use what came with it."""
 
-_UNTRUSTED = (e.CiphertextMalformed, e.CiphertextRejected, e.SessionRejected)
+_UNTRUSTED = (e.CiphertextMalformed, e.CiphertextRejected, e.SessionRejected, e.BackupInvalid)
 # What a command had read before it sent its request: a repetition must say the same.
 _REPEATED = ("expected_primary_version", "expected_epoch")
 _FAILED = (e.InternalError, e.AnswerNotUnderstood)
@@ -41,7 +41,7 @@ def exit_code(error: e.QkmsError) -> int:
     """The exit code of a command that ended with `error`."""
     if isinstance(error, e.OutcomeUnknown):
         return UNKNOWN
-    if isinstance(error, e.ProfileInvalid):
+    if isinstance(error, (e.ProfileInvalid, e.ExportInvalid, e.RecoveryFailed)):
         return USAGE
     if isinstance(error, _UNTRUSTED):
         return UNTRUSTED

@@ -9,9 +9,13 @@ import click
 from qkms_client.cli import options
 from qkms_client.cli.data import pairs
 from qkms_client.cli.options import GRADES, Settings
-from qkms_client.cli.output import print_json, table
+from qkms_client.cli.output import print_json
+from qkms_client.cli.records import show_event, show_keys, show_versions
 from qkms_client.consistency import Consistency
-from qkms_client.types import Algorithm, Key, KeyEvent, KeyVersion
+from qkms_client.types import Algorithm, KeyState, VersionState
+
+KEY_STATES = {s.name.lower(): s for s in KeyState if s}
+VERSION_STATES = {s.name.lower(): s for s in VersionState if s}
 
 
 @click.group()
@@ -41,11 +45,16 @@ def keys() -> None:
 @options.required_grade
 @click.option(
     "--max-staleness",
-    type=click.FloatRange(0, min_open=True),
+    type=click.FloatRange(0),
     metavar="SECONDS",
-    help="How long a node cut off from the others may go on using the key.",
+    help="How long a node cut off from the others may go on using the key. 0: every use asks a quorum.",
 )
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@options.rotation_period
+@click.option("--exportable", is_flag=True, help="Its material may be exported, wrapped. Cannot be changed later.")
+@click.option("--deletion-protection", is_flag=True, help="Refuse to destroy it.")
+@click.option("--allow-compromised-decrypt", is_flag=True, help="Compromised versions still decrypt.")
+@click.option("--no-version", is_flag=True, help="Without a version: the first one is staged or imported.")
 @options.request_id
 @options.common
 def create(
@@ -55,6 +64,11 @@ def create(
     required_grade: str | None,
     max_staleness: float | None,
     labels: tuple[str, ...],
+    rotation_period: timedelta | None,
+    exportable: bool,
+    deletion_protection: bool,
+    allow_compromised_decrypt: bool,
+    no_version: bool,
     request_id: UUID | None,
 ) -> None:
     """Create a key with version 1.
@@ -74,11 +88,16 @@ def create(
             key_id,
             algorithm=algorithm,
             required_grade=GRADES[required_grade] if required_grade else None,
-            max_staleness=timedelta(seconds=max_staleness) if max_staleness else None,
+            max_staleness=None if max_staleness is None else timedelta(seconds=max_staleness),
             labels=pairs(labels, "--label"),
+            rotation_period=rotation_period,
+            exportable=exportable,
+            deletion_protection=deletion_protection,
+            allow_compromised_decrypt=allow_compromised_decrypt,
+            skip_initial_version=no_version,
             request_id=request_id,
         )
-    _show_keys(settings, [key], single=True)
+    show_keys(settings, [key], single=True)
 
 
 @keys.command()
@@ -88,26 +107,52 @@ def create(
 def get(settings: Settings, key: str, consistency: Consistency | None) -> None:
     """Show one key."""
     with settings.client() as client:
-        _show_keys(settings, [client.get_key(key, consistency=consistency)], single=True)
+        show_keys(settings, [client.get_key(key, consistency=consistency)], single=True)
 
 
 @keys.command("list")
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=VALUE", help="Only with this label; may be repeated."
+)
+@click.option("--algorithm", help="Only of this algorithm, such as AES_256_GCM.")
+@click.option("--prefix", default="", help="Only names that begin so.")
+@click.option("--state", type=click.Choice(list(KEY_STATES)), help="Deleted keys are only listed when asked for.")
 @options.consistency
 @options.common
-def list_(settings: Settings, consistency: Consistency | None) -> None:
-    """List all keys that you may see."""
+def list_(
+    settings: Settings,
+    labels: tuple[str, ...],
+    algorithm: str | None,
+    prefix: str,
+    state: str | None,
+    consistency: Consistency | None,
+) -> None:
+    """List the keys that you may see."""
+    wanted = pairs(labels, "--label")
     with settings.client() as client:
-        _show_keys(settings, list(client.list_keys(consistency=consistency)))
+        try:
+            found = client.list_keys(
+                labels=wanted,
+                algorithm=algorithm,
+                prefix=prefix,
+                state=KEY_STATES[state] if state else None,
+                consistency=consistency,
+            )
+            show_keys(settings, list(found))
+        except ValueError as error:
+            raise click.UsageError(f"--algorithm {algorithm}: {error}") from error
 
 
 @keys.command()
 @click.argument("key")
+@click.option("--state", "states", multiple=True, type=click.Choice(list(VERSION_STATES)), help="May be repeated.")
 @options.consistency
 @options.common
-def versions(settings: Settings, key: str, consistency: Consistency | None) -> None:
+def versions(settings: Settings, key: str, states: tuple[str, ...], consistency: Consistency | None) -> None:
     """List the versions of a key, with their states and grades."""
+    wanted = [VERSION_STATES[s] for s in states]
     with settings.client() as client:
-        _show_versions(settings, client.list_versions(key, consistency=consistency))
+        show_versions(settings, client.list_versions(key, states=wanted, consistency=consistency))
 
 
 @keys.command()
@@ -137,24 +182,30 @@ def rotate(settings: Settings, key: str, expected_primary_version: int | None, r
 
 @keys.command()
 @click.argument("key")
-@click.argument("version", type=click.IntRange(1))
+@click.argument("version", type=click.IntRange(1), required=False)
 @options.request_id
 @options.common
-def disable(settings: Settings, key: str, version: int, request_id: UUID | None) -> None:
-    """Suspend a version: it neither encrypts nor decrypts until enabled."""
+def disable(settings: Settings, key: str, version: int | None, request_id: UUID | None) -> None:
+    """Suspend a version, or without VERSION the whole key: it is not used until enabled."""
     with settings.client() as client:
-        _show_versions(settings, [client.disable_version(key, version, request_id=request_id)], single=True)
+        if version is None:
+            show_keys(settings, [client.disable_key(key, request_id=request_id)], single=True)
+            return
+        show_versions(settings, [client.disable_version(key, version, request_id=request_id)], single=True)
 
 
 @keys.command()
 @click.argument("key")
-@click.argument("version", type=click.IntRange(1))
+@click.argument("version", type=click.IntRange(1), required=False)
 @options.request_id
 @options.common
-def enable(settings: Settings, key: str, version: int, request_id: UUID | None) -> None:
-    """End the suspension of a version."""
+def enable(settings: Settings, key: str, version: int | None, request_id: UUID | None) -> None:
+    """End the suspension of a version, or without VERSION of the key."""
     with settings.client() as client:
-        _show_versions(settings, [client.enable_version(key, version, request_id=request_id)], single=True)
+        if version is None:
+            show_keys(settings, [client.enable_key(key, request_id=request_id)], single=True)
+            return
+        show_versions(settings, [client.enable_version(key, version, request_id=request_id)], single=True)
 
 
 @keys.command()
@@ -173,7 +224,7 @@ def destroy(settings: Settings, key: str, version: int, grace: float | None, req
     delay = None if grace is None else timedelta(seconds=grace)
     with settings.client() as client:
         done = client.destroy_version(key, version, grace=delay, request_id=request_id)
-    _show_versions(settings, [done], single=True)
+    show_versions(settings, [done], single=True)
 
 
 @keys.command()
@@ -184,7 +235,7 @@ def destroy(settings: Settings, key: str, version: int, grace: float | None, req
 def restore(settings: Settings, key: str, version: int, request_id: UUID | None) -> None:
     """Take back a scheduled destruction; the version is then suspended."""
     with settings.client() as client:
-        _show_versions(settings, [client.restore_version(key, version, request_id=request_id)], single=True)
+        show_versions(settings, [client.restore_version(key, version, request_id=request_id)], single=True)
 
 
 @keys.command()
@@ -204,40 +255,8 @@ def watch(settings: Settings, key: str | None, count: int | None, token_file: Pa
     token = token_file.read_text().strip() if token_file is not None and token_file.exists() else None
     with settings.client() as client, client.watch_keys(key, resume_token=token or None) as events:
         for number, event in enumerate(events, start=1):
-            _show_event(settings, event)
+            show_event(settings, event)
             if token_file is not None and events.resume_token is not None:
                 token_file.write_text(events.resume_token)
             if number == count:
                 return
-
-
-def _show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> None:
-    if settings.json:
-        print_json(keys[0] if single else keys)
-        return
-    rows = [
-        (k.key_id, k.algorithm, k.primary_version, k.version_count, k.create_time, k.required_grade, _labels(k))
-        for k in keys
-    ]
-    click.echo(table(("key", "algorithm", "primary", "versions", "created", "required grade", "labels"), rows))
-
-
-def _labels(key: Key) -> str:
-    return ",".join(f"{name}={value}" for name, value in sorted(key.labels.items()))
-
-
-def _show_versions(settings: Settings, versions: list[KeyVersion], *, single: bool = False) -> None:
-    if settings.json:
-        print_json(versions[0] if single else versions)
-        return
-    rows = [(v.version, v.state.name, v.grade, v.root_epoch, v.create_time, v.destroy_time) for v in versions]
-    click.echo(table(("version", "state", "grade", "root epoch", "created", "destroyed"), rows))
-
-
-def _show_event(settings: Settings, event: KeyEvent) -> None:
-    if settings.json:
-        print_json(event)
-        return
-    time = event.time.isoformat(timespec="milliseconds") if event.time is not None else "-"
-    version = f" version {event.version} {event.state.name}" if event.version else ""
-    click.echo(f"{time} revision {event.revision} {event.type.name} {event.name}{version}")

@@ -4,13 +4,24 @@ from typing import Any
 
 import click
 
+from qkms_client.cli.audit import audit
+from qkms_client.cli.backup import backup
 from qkms_client.cli.cluster import links, root, status
 from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random, rewrap
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
 from qkms_client.cli.kem import decapsulate, encapsulate
 from qkms_client.cli.keys import keys
+from qkms_client.cli.lifecycle import LIFECYCLE
+from qkms_client.cli.members import cluster
+from qkms_client.cli.policy import policy
+from qkms_client.cli.recovery import recovery
+from qkms_client.cli.rewrap_file import rewrap_file
+from qkms_client.cli.role import role
+from qkms_client.cli.seal import seal, unseal
 from qkms_client.cli.session import session
 from qkms_client.cli.signing import mac, public_key, sign, verify, verify_mac
+from qkms_client.cli.tenant import grant, tenant
+from qkms_client.cli.transport import TRANSPORT
 from qkms_client.errors import QkmsError
 
 
@@ -44,7 +55,28 @@ def main() -> None:
     """
 
 
-for command in (status, keys, encrypt, decrypt, datakey, derive, random, session, links, root):
+for command in (*LIFECYCLE, *TRANSPORT):
+    keys.add_command(command)
+for command in (
+    status,
+    keys,
+    encrypt,
+    decrypt,
+    datakey,
+    derive,
+    random,
+    session,
+    links,
+    root,
+    cluster,
+    policy,
+    role,
+    tenant,
+    grant,
+    audit,
+):
     main.add_command(command)
-for command in (rewrap, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
+for command in (rewrap, rewrap_file, sign, verify, mac, verify_mac, public_key, encapsulate, decapsulate):
+    main.add_command(command)
+for command in (seal, unseal, recovery, backup):
     main.add_command(command)

@@ -61,6 +61,36 @@ class ConsistencyType(click.ParamType[Consistency]):
         raise click.BadParameter(f"{value!r} {problem}", ctx, param)
 
 
+class PeriodType(click.ParamType[timedelta]):
+    """Seconds, or a number with s, m, h or d."""
+
+    name = "period"
+    _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """The period. Fails as a usage error."""
+        if isinstance(value, timedelta):
+            return value
+        text = str(value)
+        unit = self._UNITS.get(text[-1:])
+        try:
+            return timedelta(seconds=float(text[:-1]) * unit if unit else float(text))
+        except (ValueError, OverflowError):
+            raise click.BadParameter(
+                f"{value!r} must be like 90d, 12h, 30m or 45s", param=param, ctx=ctx
+            ) from None
+
+
+def rotation_period(command: Command) -> Command:
+    """Adds --rotation-period."""
+    return click.option(
+        "--rotation-period",
+        type=PeriodType(),
+        metavar="PERIOD",
+        help="Let the cluster rotate the key by itself, as 90d or 12h. 0 with `update`: no longer.",
+    )(command)
+
+
 def common(command: Command) -> Command:
     """Adds --profile, --timeout and --json; the command gets `settings`."""
 
@@ -138,3 +168,8 @@ def input_file(command: Command) -> Command:
 def output_file(command: Command) -> Command:
     """Adds --out."""
     return click.option("--out", "target", default="-", help="New file to write. Default: stdout.")(command)
+
+
+def etag(command: Command) -> Command:
+    """Adds --etag."""
+    return click.option("--etag", help="Refuse when the record has another one.")(command)

@@ -51,6 +51,14 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(plain(value), ensure_ascii=False))
 
 
+def deleted(as_json: bool, name: str) -> None:
+    """Says that a record is gone."""
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        click.echo(f"{name} deleted")
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns in capitals, cells left-aligned, `-` for what is not known."""
     cells = [[_cell(value) for value in row] for row in rows]

@@ -36,3 +36,10 @@ class ClientClosed(QkmsError):
 
     default_reason = "CLIENT_CLOSED"
     advice = "make a new client"
+
+
+class ExportInvalid(QkmsError):
+    """A folder is not an export of the audit, or not a whole one."""
+
+    default_reason = "EXPORT_INVALID"
+    advice = "give the folder that `qkms audit export` wrote"

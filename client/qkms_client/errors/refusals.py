@@ -121,10 +121,115 @@ class VersionDestroyed(QkmsError):
 
 
 class VersionIsPrimary(QkmsError):
-    """The primary version of a key cannot be destroyed."""
+    """The primary version of a key cannot be destroyed while it is active."""
 
     default_reason = "VERSION_IS_PRIMARY"
+    advice = "rotate the key first, or disable the version"
+
+
+class VersionStaged(QkmsError):
+    """The version waits for activation and is not used before."""
+
+    default_reason = "VERSION_STAGED"
+    advice = "validate and activate the version"
+
+
+class VersionCompromised(QkmsError):
+    """The version is compromised: it never protects again, and decrypts only where the key allows it."""
+
+    default_reason = "VERSION_COMPROMISED"
+    advice = "rotate the key and rewrap; allow_compromised_decrypt lets old data be read meanwhile"
+
+
+class VersionTooOld(QkmsError):
+    """The version is below the key's least version for this use."""
+
+    default_reason = "VERSION_TOO_OLD"
+    advice = "use a newer version, or lower min_decrypt_version or min_encrypt_version"
+
+
+class VersionNotValidated(QkmsError):
+    """The evidence for a staged version is not there yet; the metadata names who is `missing`."""
+
+    default_reason = "VERSION_NOT_VALIDATED"
+    advice = "validate the version once a quorum of nodes has caught up"
+
+
+class ActivationTooEarly(QkmsError):
+    """A node may still have a view from before the staging; `retry_after` says for how long, in seconds."""
+
+    default_reason = "ACTIVATION_TOO_EARLY"
+    advice = "activate after the time that is named, or rotate the key in one step"
+
+
+class MinVersionTooHigh(QkmsError):
+    """A least version above the primary one would leave nothing to use."""
+
+    default_reason = "MIN_VERSION_TOO_HIGH"
     advice = "rotate the key first"
+
+
+class NoPrimaryVersion(QkmsError):
+    """The key has no active version yet."""
+
+    default_reason = "NO_PRIMARY_VERSION"
+    advice = "stage or import a version, validate it and activate it"
+
+
+class KeyDisabled(QkmsError):
+    """The key is disabled and not used."""
+
+    default_reason = "KEY_DISABLED"
+    advice = "enable the key if it is to be used"
+
+
+class KeyDeleted(QkmsError):
+    """The key was deleted; its name is never used again."""
+
+    default_reason = "KEY_DELETED"
+    advice = "use another key"
+
+
+class KeyHasVersions(QkmsError):
+    """A key is deleted only when all its versions are destroyed."""
+
+    default_reason = "KEY_HAS_VERSIONS"
+    advice = "destroy the versions and wait for their grace to end"
+
+
+class DeletionProtected(QkmsError):
+    """The key is protected from destruction."""
+
+    default_reason = "DELETION_PROTECTED"
+    advice = "update the key to take the protection off"
+
+
+class EtagMismatch(Conflict):
+    """What is to be changed was changed since its etag was read."""
+
+    default_reason = "ETAG_MISMATCH"
+    advice = "read it again and decide whether the change is still wanted"
+
+
+class NotExportable(QkmsError):
+    """The key was not created exportable."""
+
+    default_reason = "NOT_EXPORTABLE"
+    advice = "create an exportable key for material that must leave the cluster"
+
+
+class ImportNotFound(QkmsError):
+    """The wrapping key of an import was used, replaced or has expired."""
+
+    default_reason = "IMPORT_NOT_FOUND"
+    advice = "get new import parameters and wrap the material again"
+
+
+class WrappingRejected(QkmsError):
+    """Material that does not unwrap or is not what the algorithm needs, or a public key that cannot be used."""
+
+    default_reason = "WRAPPING_REJECTED"
+    advice = "check the public key, the wrapping method and the length of the material"
 
 
 class AlgorithmUnsuitable(QkmsError):
@@ -172,3 +277,87 @@ class InternalError(QkmsError):
 
     default_reason = "INTERNAL"
     advice = "give the incident number to the operator of the node"
+
+
+class PolicyNotFound(QkmsError):
+    """There is no such policy."""
+
+    default_reason = "POLICY_NOT_FOUND"
+    advice = "check the name, or create the policy"
+
+
+class RoleNotFound(QkmsError):
+    """There is no such role."""
+
+    default_reason = "ROLE_NOT_FOUND"
+    advice = "check the name, or create the role"
+
+
+class TenantNotFound(QkmsError):
+    """There is no such tenant."""
+
+    default_reason = "TENANT_NOT_FOUND"
+    advice = "check the name, or create the tenant"
+
+
+class GrantNotFound(QkmsError):
+    """There is no such grant; it may have expired."""
+
+    default_reason = "GRANT_NOT_FOUND"
+    advice = "list the grants"
+
+
+class PolicyExists(QkmsError):
+    """The policy exists already."""
+
+    default_reason = "POLICY_EXISTS"
+    advice = "update the existing policy, or choose another id"
+
+
+class RoleExists(QkmsError):
+    """The role exists already."""
+
+    default_reason = "ROLE_EXISTS"
+    advice = "update the existing role, or choose another id"
+
+
+class TenantExists(QkmsError):
+    """The tenant exists already."""
+
+    default_reason = "TENANT_EXISTS"
+    advice = "update the existing tenant, or choose another id"
+
+
+class GrantExists(QkmsError):
+    """The grant exists already."""
+
+    default_reason = "GRANT_EXISTS"
+    advice = "choose another grant id"
+
+
+class PolicyInUse(QkmsError):
+    """A role names the policy."""
+
+    default_reason = "POLICY_IN_USE"
+    advice = "take the policy out of the roles first"
+
+
+class QuotaExceeded(QkmsError):
+    """A quota is used up; the metadata say whose and which."""
+
+    default_reason = "QUOTA_EXCEEDED"
+    advice = "destroy or close what is not needed, or ask for a higher quota"
+
+
+class AuditKeyUnknown(QkmsError):
+    """The node's audit key cannot be opened, or is not registered."""
+
+    default_reason = "AUDIT_KEY_UNKNOWN"
+    advice = "see the node's status; restore its key file"
+
+
+class AuditBroken(QkmsError):
+    """A node's audit was altered, or cut off behind an anchor."""
+
+    default_reason = "AUDIT_BROKEN"
+    advice = "verify the audit of that node, and keep its files as they are"

@@ -70,8 +70,29 @@ class Overloaded(Retryable):
     advice = "call less often, or spread the calls over more nodes"
 
 
+class BatchFull(Retryable):
+    """The answers of a batch left no room for this one."""
+
+    default_reason = "BATCH_FULL"
+    advice = "ask for it in another batch"
+
+
 class DeadlineExceeded(Retryable):
     """No answer in time."""
 
     default_reason = "DEADLINE_EXCEEDED"
     advice = "allow more time, or check the nodes"
+
+
+class RateLimited(Retryable):
+    """The rule that allows the call limits its rate at this node; nothing was done."""
+
+    default_reason = "RATE_LIMITED"
+    advice = "call less often, or ask for a higher rate"
+
+
+class AuditUnavailable(Retryable):
+    """The node cannot write its audit and refuses calls."""
+
+    default_reason = "AUDIT_UNAVAILABLE"
+    advice = "use another node; see its status for the reason, often a full disk"

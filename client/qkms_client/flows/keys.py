@@ -1,6 +1,6 @@
 """Keys and versions: creation, reading, rotation, states."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from qkms.v1 import key_pb2 as pb
@@ -10,7 +10,7 @@ from qkms_client.consistency import Consistency, duration
 from qkms_client.errors import OutcomeUnknown, VersionConflict
 from qkms_client.flow import Flow, Pause
 from qkms_client.names import key_name, version_name
-from qkms_client.types import Algorithm, Grade, Key, KeyVersion, Rotation
+from qkms_client.types import Algorithm, Grade, Key, KeyState, KeyVersion, Rotation, VersionState
 
 
 def create_key(
@@ -22,8 +22,9 @@ def create_key(
     max_staleness: timedelta | None,
     labels: Mapping[str, str] | None,
     timeout: float | None,
+    further: pb.CreateKeyRequest | None = None,
 ) -> Flow[Key]:
-    """CreateKey."""
+    """CreateKey. `further` are fields from `further_settings`."""
     request = pb.CreateKeyRequest(
         request_id=request_id,
         key_id=key_id.removeprefix("keys/"),
@@ -32,9 +33,28 @@ def create_key(
         max_staleness=None if max_staleness is None else duration(max_staleness),
     )
     request.required_grade = (required_grade or Grade.UNSPECIFIED).value  # type: ignore[assignment]
+    if further is not None:
+        request.MergeFrom(further)
     response = yield from call(rules, methods.CREATE_KEY, request, timeout=timeout)
     rules.token.saw(response.key.revision)
     return decode.key(response.key, decode.header(response.header), response.replayed)
+
+
+def further_settings(
+    rotation_period: timedelta | None,
+    exportable: bool,
+    deletion_protection: bool,
+    allow_compromised_decrypt: bool,
+    skip_initial_version: bool,
+) -> pb.CreateKeyRequest:
+    """The settings of a new key that few need."""
+    return pb.CreateKeyRequest(
+        rotation_period=None if rotation_period is None else duration(rotation_period),
+        exportable=exportable,
+        deletion_protection=deletion_protection,
+        allow_compromised_decrypt=allow_compromised_decrypt,
+        skip_initial_version=skip_initial_version,
+    )
 
 
 def get_key(rules: Rules, key: str | Key, consistency: Consistency | None, timeout: float | None) -> Flow[Key]:
@@ -44,25 +64,49 @@ def get_key(rules: Rules, key: str | Key, consistency: Consistency | None, timeo
     return decode.key(response.key, decode.header(response.header))
 
 
+def key_filter(
+    labels: Mapping[str, str] | None, algorithm: str | None, prefix: str, state: KeyState | None
+) -> pb.KeyFilter:
+    """The filter of a listing. Raises ValueError for an algorithm that the protocol does not name."""
+    wanted = pb.KeyFilter(labels=labels, key_id_prefix=prefix)
+    if algorithm:
+        wanted.algorithm = pb.KeyAlgorithm.Value(algorithm)
+    wanted.state = (state or KeyState.UNSPECIFIED).value  # type: ignore[assignment]
+    return wanted
+
+
 def key_page(
-    rules: Rules, page_token: str, page_size: int, consistency: Consistency | None, timeout: float | None
+    rules: Rules,
+    page_token: str,
+    page_size: int,
+    consistency: Consistency | None,
+    timeout: float | None,
+    passing: pb.KeyFilter | None = None,
 ) -> Flow[tuple[list[Key], str]]:
     """One page of ListKeys and the token of the next, empty after the last."""
-    request = pb.ListKeysRequest(page_token=page_token, page_size=page_size)
+    request = pb.ListKeysRequest(page_token=page_token, page_size=page_size, filter=passing)
     response = yield from call(rules, methods.LIST_KEYS, request, consistency=consistency, timeout=timeout)
     head = decode.header(response.header)
     return [decode.key(k, head) for k in response.keys], response.next_page_token
 
 
 def list_versions(
-    rules: Rules, key: str | Key, consistency: Consistency | None, timeout: float | None
+    rules: Rules,
+    key: str | Key,
+    consistency: Consistency | None,
+    timeout: float | None,
+    states: Collection[VersionState] = (),
 ) -> Flow[list[KeyVersion]]:
     """All pages of ListVersions, within one deadline."""
     start = (yield Pause(0)).time
     versions: list[KeyVersion] = []
     budget, now, token = rules.timeout if timeout is None else timeout, start, ""
     while True:
-        request = pb.ListVersionsRequest(parent=key_name(key), page_token=token)
+        request = pb.ListVersionsRequest(
+            parent=key_name(key),
+            page_token=token,
+            states=[s.value for s in states],  # type: ignore[misc]
+        )
         response = yield from call(
             rules,
             methods.LIST_VERSIONS,

@@ -1,6 +1,8 @@
 """CryptoService: use of keys."""
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from qkms_client.consistency import Consistency
 from qkms_client.flows import crypto as flows
@@ -58,6 +60,36 @@ class CryptoCalls(Runner):
         """A ciphertext under the primary version, without its plaintext leaving the node; one that is
         under it already comes back as it is. Raises as decrypt does."""
         return self._run(flows.rewrap(self._rules, key, ciphertext, context, aad, consistency, timeout))
+
+    def rewrap_all(
+        self,
+        key: str | Key,
+        ciphertexts: Iterable[bytes],
+        *,
+        context: Mapping[str, str] | None = None,
+        aad: bytes = b"",
+        in_flight: int = 8,
+        timeout: float | None = None,
+    ) -> Iterator[Rewrapped]:
+        """Rewraps many ciphertexts of one context, in their order, `in_flight` at once (`timeout` is for each).
+
+        Takes and holds no more of `ciphertexts` than are in flight. Raises at the first that
+        fails, after the results of all before it were given: go on from there.
+        """
+        waiting: deque[Future[Rewrapped]] = deque()
+        with ThreadPoolExecutor(in_flight) as pool:
+            try:
+                for ciphertext in ciphertexts:
+                    waiting.append(
+                        pool.submit(self.rewrap, key, ciphertext, context=context, aad=aad, timeout=timeout)
+                    )
+                    if len(waiting) == in_flight:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for pending in waiting:
+                    pending.cancel()
 
     def generate_data_key(
         self,

@@ -1,6 +1,6 @@
 """KeyService: keys, versions, rotation, watch."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from qkms_client.flows.watch import WatchState
 from qkms_client.names import key_name
 from qkms_client.sync.runner import Runner
 from qkms_client.sync.watch import KeyWatch
-from qkms_client.types import Algorithm, Grade, Key, KeyVersion, Rotation
+from qkms_client.types import Algorithm, Grade, Key, KeyState, KeyVersion, Rotation, VersionState
 
 
 class KeyCalls(Runner):
@@ -30,6 +30,11 @@ class KeyCalls(Runner):
         required_grade: Grade | None = None,
         max_staleness: timedelta | None = None,
         labels: Mapping[str, str] | None = None,
+        rotation_period: timedelta | None = None,
+        exportable: bool = False,
+        deletion_protection: bool = False,
+        allow_compromised_decrypt: bool = False,
+        skip_initial_version: bool = False,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
@@ -37,12 +42,17 @@ class KeyCalls(Runner):
         ValueError for an algorithm that this client does not know.
 
         `algorithm` decides which calls the key has. RSA keys take seconds to draw.
-        `max_staleness` bounds how long a node cut off from the quorum may go on using the key.
+        `max_staleness` bounds how long a node cut off from the quorum may go on using the key; with
+        0 every use asks a quorum. `rotation_period`: the cluster rotates the key by itself.
+        `exportable` is fixed here. `skip_initial_version`: the first version is staged or imported.
         """
         identifier = new_request_id(request_id)
+        further = flows.further_settings(
+            rotation_period, exportable, deletion_protection, allow_compromised_decrypt, skip_initial_version
+        )
         return self._run(
             flows.create_key(
-                self._rules, key_id, identifier, algorithm, required_grade, max_staleness, labels, timeout
+                self._rules, key_id, identifier, algorithm, required_grade, max_staleness, labels, timeout, further
             )
         )
 
@@ -55,23 +65,37 @@ class KeyCalls(Runner):
     def list_keys(
         self,
         *,
+        labels: Mapping[str, str] | None = None,
+        algorithm: str | None = None,
+        prefix: str = "",
+        state: KeyState | None = None,
         page_size: int = 100,
         consistency: Consistency | None = None,
         timeout: float | None = None,
     ) -> Iterator[Key]:
-        """All keys the caller may see, in order of name; fetches page by page (`timeout` is for each)."""
+        """All keys the caller may see, in order of name; fetches page by page (`timeout` is for each).
+
+        Only those with these labels, of this algorithm, with this prefix and in this state, where
+        given; deleted ones only when asked for.
+        """
+        passing = flows.key_filter(labels, algorithm, prefix, state)
         token = ""
         while True:
-            keys, token = self._run(flows.key_page(self._rules, token, page_size, consistency, timeout))
+            keys, token = self._run(flows.key_page(self._rules, token, page_size, consistency, timeout, passing))
             yield from keys
             if not token:
                 return
 
     def list_versions(
-        self, key: str | Key, *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        key: str | Key,
+        *,
+        states: Collection[VersionState] = (),
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
     ) -> list[KeyVersion]:
-        """All versions of a key in order of number. Raises KeyNotFound."""
-        return self._run(flows.list_versions(self._rules, key, consistency, timeout))
+        """All versions of a key in order of number, or those in one of `states`. Raises KeyNotFound."""
+        return self._run(flows.list_versions(self._rules, key, consistency, timeout, states))
 
     def rotate_key(
         self,

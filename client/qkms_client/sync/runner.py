@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 import grpc
 
 from qkms_client.base import ClientState
+from qkms_client.credentials import Credentials
 from qkms_client.errors import ClientClosed, QkmsError, Unavailable
 from qkms_client.flow import Event, Flow, OpenStream, Pause, Receive, Send, Step
 from qkms_client.profile import Profile
 from qkms_client.status import error_of
-from qkms_client.wire import OPTIONS, credentials
+from qkms_client.wire import OPTIONS
 
 T = TypeVar("T")
 
@@ -21,8 +22,10 @@ class Runner(ClientState):
 
     def __init__(self, profile: Profile, *, revision: int = 0) -> None:
         super().__init__(profile, revision=revision)
-        self._credentials = credentials(profile)
+        self._credentials = Credentials(profile)
         self._channels: dict[str, grpc.Channel] = {}
+        # Made with a certificate that has been renewed since: kept for the calls that they carry.
+        self._retired: list[tuple[float, grpc.Channel]] = []
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -30,8 +33,9 @@ class Runner(ClientState):
         """Ends calls and watches in progress and closes all connections."""
         self._closed.set()
         with self._lock:
-            channels, self._channels = self._channels, {}
-        for channel in channels.values():
+            channels = [*self._channels.values(), *(channel for _, channel in self._retired)]
+            self._channels, self._retired = {}, []
+        for channel in channels:
             channel.close()
 
     def _run(self, flow: Flow[T], stream: "Stream | None" = None) -> T:
@@ -84,11 +88,20 @@ class Runner(ClientState):
         with self._lock:
             if self._closed.is_set():
                 raise ClientClosed("the client is closed")
+            self._renew(time.monotonic())
             if endpoint not in self._channels:
                 self._channels[endpoint] = grpc.secure_channel(
-                    self.profile.endpoints[endpoint], self._credentials, options=OPTIONS
+                    self.profile.endpoints[endpoint], self._credentials.current, options=OPTIONS
                 )
             return self._channels[endpoint]
+
+    def _renew(self, now: float) -> None:
+        if self._credentials.renewed(now):
+            until = now + self.profile.timeout_s
+            self._retired += [(until, channel) for channel in self._channels.values()]
+            self._channels = {}
+        while self._retired and self._retired[0][0] <= now:
+            self._retired.pop(0)[1].close()
 
 
 class Stream:

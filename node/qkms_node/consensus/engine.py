@@ -40,7 +40,8 @@ _JOIN_S = 15.0
 class SyncObjReplica:
     """One member. `members` maps ids to the host:port that peers dial: the voters that found the cluster, this
     one among them. A member that is `joining` waits to be let in instead, and `members` are those who may do it.
-    Once the log names the members, it decides and `members` is not looked at any more.
+    Once the log names the members, it decides and `members` is not looked at any more. `dial` says where this
+    member dials some of the others instead (id -> host:port): through a proxy, or at a translated address.
 
     `cluster_id` keeps clusters that share a CA apart, on the wire and on disk.
     `data_dir` holds journal and snapshots and belongs to one process at a time.
@@ -59,6 +60,7 @@ class SyncObjReplica:
         cluster_id: str = "qkms",
         *,
         joining: bool = False,
+        dial: Mapping[str, str] | None = None,
     ) -> None:
         if node_id not in members and not joining:
             raise ValueError(f"{node_id} is not one of the members ({', '.join(sorted(members))})")
@@ -80,6 +82,7 @@ class SyncObjReplica:
             limits or Limits(),
             report,
             joining,
+            dial or {},
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: TickThread | None = None
@@ -195,6 +198,7 @@ class SyncObjReplica:
             staleness_s=None if view.fresh_since is None else max(0.0, Core.now() - view.fresh_since),
             connected=view.connected,
             configuration=view.configuration,
+            held=view.held,
         )
 
     # On the engine's thread.

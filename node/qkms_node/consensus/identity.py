@@ -8,9 +8,11 @@ checked: members are known by id, and an address may belong to a proxy.
 
 import re
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 from qkms_node.consensus.settings import Tls
+from qkms_node.tls_files import TlsFilesInvalid, check_pair, stamp
 
 _NODE_PATH = re.compile(r"/node/([a-z0-9][a-z0-9._-]*)")
 
@@ -29,6 +31,42 @@ def server_context(tls: Tls) -> ssl.SSLContext:
 def client_context(tls: Tls) -> ssl.SSLContext:
     """For dialled connections. Raises OSError or ssl.SSLError when the PEM files cannot be used."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, tls)
+
+
+class Contexts:
+    """Both contexts, made anew when the PEM files have changed, so that renewed ones serve the next connection.
+
+    Files that do not fit together, as half-way through a renewal, leave the contexts as they were.
+    """
+
+    def __init__(self, tls: Tls, report: Callable[..., None]) -> None:
+        self._tls = tls
+        self._report = report
+        self._stamp = stamp(tls)
+        self._server, self._client = server_context(tls), client_context(tls)
+
+    def server(self) -> ssl.SSLContext:
+        """For the next accepted connection."""
+        self._look()
+        return self._server
+
+    def client(self) -> ssl.SSLContext:
+        """For the next dialled connection."""
+        self._look()
+        return self._client
+
+    def _look(self) -> None:
+        now = stamp(self._tls)
+        if now == self._stamp:
+            return
+        self._stamp = now
+        try:
+            check_pair(self._tls)
+            self._server, self._client = server_context(self._tls), client_context(self._tls)
+        except (TlsFilesInvalid, OSError, ssl.SSLError) as problem:
+            self._report("consensus.certificate_unusable", problem=str(problem))
+        else:
+            self._report("consensus.certificate_reloaded")
 
 
 def _context(protocol: int, tls: Tls) -> ssl.SSLContext:

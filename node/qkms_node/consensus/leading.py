@@ -51,6 +51,10 @@ class Leading:
             return False
         return progress.match + CAUGHT_UP_ENTRIES >= self._core.commit_index
 
+    def held(self) -> dict[str, int]:
+        """The last log index that each follower durably holds; 0 until it is known."""
+        return {peer: progress.match for peer, progress in self._progress.items()}
+
     def end(self) -> None:
         """This node leads no more."""
         self._progress = {}

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from qkms_node.consensus.connection import Connection, ConnectionLost
 from qkms_node.consensus.dialling import Backoff, Resolver
-from qkms_node.consensus.identity import PeerRefused, client_context, peer_id, require_member, server_context
+from qkms_node.consensus.identity import Contexts, PeerRefused, peer_id, require_member
 from qkms_node.consensus.messages import Hello, Message
 from qkms_node.consensus.settings import Limits, Timing, Tls
 from qkms_node.consensus.sockets import Sockets
@@ -48,7 +48,10 @@ class _Route:
 
 
 class Mesh:
-    """This node's routes to the other members: those admitted, nobody at first."""
+    """This node's routes to the other members: those admitted, nobody at first.
+
+    `dial`: where members are dialled from here, in place of the addresses that they are admitted with.
+    """
 
     def __init__(
         self,
@@ -58,12 +61,14 @@ class Mesh:
         timing: Timing,
         limits: Limits,
         report: Callable[..., None],
+        dial: Mapping[str, str] | None = None,
     ) -> None:
         self._id = node_id
         self._cluster_id = cluster_id
         self._addresses: dict[str, str] = {}
+        self._dial_instead = dial or {}
         self._trust_domain = tls.trust_domain
-        self._server_tls, self._client_tls = server_context(tls), client_context(tls)
+        self._tls = Contexts(tls, report)
         self._timing = timing
         self._report = report
         self._events: Events | None = None
@@ -83,7 +88,9 @@ class Mesh:
 
     def admit(self, members: Mapping[str, str]) -> None:
         """From now on has routes to these (id -> host:port) and to nobody else; this node may be among them."""
-        wanted = {peer: address for peer, address in members.items() if peer != self._id}
+        wanted = {
+            peer: self._dial_instead.get(peer, address) for peer, address in members.items() if peer != self._id
+        }
         for peer in [p for p, address in self._addresses.items() if wanted.get(p) != address]:
             self._take_down(peer, self._routes.pop(peer), "it is no member any more, or has moved")
         self._addresses = wanted
@@ -141,7 +148,7 @@ class Mesh:
             address = self._resolver.find(self._addresses[peer])
             if address is None:
                 return
-            connection = self._sockets.connect(address, self._client_tls)
+            connection = self._sockets.connect(address, self._tls.client())
         except OSError as error:
             route.backoff.failed(now)
             self._report("consensus.dial_failed", peer=peer, problem=error.strerror or str(error))
@@ -158,7 +165,7 @@ class Mesh:
         strangers = [c for c in self._young if c.accepted]
         if len(strangers) >= _MAX_STRANGERS:
             self.lost(strangers[0], "too many connections wait to be identified")
-        connection = self._sockets.adopt(sock, self._server_tls, accepted=True)
+        connection = self._sockets.adopt(sock, self._tls.server(), accepted=True)
         self._young[connection] = time.monotonic() + self._timing.handshake_s
 
     def arrived(self, connection: Connection, messages: list[Message | Hello]) -> None:

@@ -7,8 +7,8 @@ that ends in OutcomeUnknown may take effect now, later or never.
 """
 
 import enum
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from qkms_node.consensus.change_rules import Change
@@ -30,7 +30,8 @@ class ReplicaStatus:
     `staleness_s`: seconds since the start of the last read barrier that this
     node completed and applied; None before the first. `connected`: ids of the
     other members with a live, authenticated connection. `configuration`: who
-    takes part by this node's log, committed or not.
+    takes part by this node's log, committed or not. `held`: on a leader, the
+    last log index that each other member durably holds; elsewhere empty.
     """
 
     role: Role
@@ -41,6 +42,7 @@ class ReplicaStatus:
     staleness_s: float | None
     connected: frozenset[str]
     configuration: Configuration
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 class ConsensusError(Exception):

@@ -12,9 +12,9 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -57,6 +57,7 @@ class Member:
     limits: Limits
     report: Report
     joining: bool = False
+    dial: Mapping[str, str] = field(default_factory=dict)
 
 
 class View(NamedTuple):
@@ -70,6 +71,7 @@ class View(NamedTuple):
     connected: frozenset[str] = frozenset()
     fresh_since: float | None = None
     configuration: Configuration = NOBODY
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 Ended = Callable[[list[Proposal | Waiter]], None]
@@ -131,6 +133,7 @@ class TickThread(threading.Thread):
                 member.timing,
                 member.limits,
                 member.report,
+                member.dial,
             )
             raft = self._load(mesh)
             mesh.bind(member.listen)
@@ -213,6 +216,7 @@ class TickThread(threading.Thread):
             core.connected,
             raft.reads.fresh_since,
             core.members.configuration,
+            raft.leading.held(),
         )
 
     def _end(self, raft: Raft, fault: BaseException | None) -> None:

@@ -10,8 +10,22 @@ same request may succeed later.
 
 from msgspec.structs import replace
 
+from qkms_node.ledger import (
+    access_rules,
+    audit_rules,
+    join_rules,
+    key_rules,
+    member_rules,
+    quota_rules,
+    recovery_rules,
+    restore_rules,
+    rewrap_rules,
+    root_rules,
+    session_rules,
+    staging_rules,
+    version_rules,
+)
 from qkms_node.ledger import commands as c
-from qkms_node.ledger import key_rules, root_rules, session_rules
 from qkms_node.ledger.records import RequestRecord
 from qkms_node.ledger.state import REQUEST_MEMORY_MS, Refusal, State
 
@@ -24,10 +38,12 @@ def apply(state: State, command: c.AnyCommand, time_ms: int) -> c.Outcome:
             remembered = _replay(state, command.request)
             if remembered is not None:
                 return remembered
+        quota_rules.check_quota(state, command)
         outcome = _dispatch(state, command)
     except Refusal as refusal:
         return c.Outcome(state.revision, code=refusal.code, message=refusal.message, metadata=refusal.metadata)
     if outcome.changed:
+        audit_rules.record_effect(state, command)
         state.revision += 1
     if isinstance(command, c.Mutation):
         # A repetition that found nothing to change is remembered too: arriving once more
@@ -44,6 +60,7 @@ def advance(state: State, time_ms: int) -> None:
     while (due := state.take_due()) is not None:
         due_ms, kind, name, number = due
         if _do_due(state, kind, name, number, due_ms):
+            audit_rules.record_due(state, kind, name, number)
             state.revision += 1
     horizon = state.time_ms - REQUEST_MEMORY_MS
     while state.requests:
@@ -55,12 +72,20 @@ def advance(state: State, time_ms: int) -> None:
 
 def _do_due(state: State, kind: str, name: str, number: int, due_ms: int) -> bool:
     match kind:
-        case key_rules.DESTROY:
-            return key_rules.erase_due(state, name, number, due_ms)
+        case version_rules.DESTROY:
+            return version_rules.erase_due(state, name, number, due_ms)
+        case key_rules.ROTATE:
+            return key_rules.rotation_falls_due(state, name, due_ms)
+        case staging_rules.EXPIRE_IMPORT:
+            return staging_rules.expire_import(state, name, due_ms)
         case session_rules.EXPIRE:
             return session_rules.expire_due(state, name)
         case session_rules.FORGET:
             return session_rules.forget_due(state, name)
+        case join_rules.FORGET:
+            return join_rules.forget_due(state, name, due_ms)
+        case access_rules.EXPIRE_GRANT:
+            return access_rules.expire_grant_due(state, name, due_ms)
         case _:
             raise c.UnknownCommand(f"scheduled {kind} of {name}; upgrade this node")
 
@@ -85,13 +110,39 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
         case c.RotateKey():
             return key_rules.rotate_key(state, command)
         case c.DisableVersion():
-            return key_rules.disable_version(state, command)
+            return version_rules.disable_version(state, command)
         case c.EnableVersion():
-            return key_rules.enable_version(state, command)
+            return version_rules.enable_version(state, command)
         case c.DestroyVersion():
-            return key_rules.destroy_version(state, command)
+            return version_rules.destroy_version(state, command)
         case c.RestoreVersion():
-            return key_rules.restore_version(state, command)
+            return version_rules.restore_version(state, command)
+        case c.CompromiseVersion():
+            return version_rules.compromise_version(state, command)
+        case c.UpdateKey():
+            return key_rules.update_key(state, command)
+        case c.DisableKey():
+            return key_rules.disable_key(state, command)
+        case c.EnableKey():
+            return key_rules.enable_key(state, command)
+        case c.DeleteKey():
+            return key_rules.delete_key(state, command)
+        case c.StageVersion():
+            return staging_rules.stage_version(state, command)
+        case c.OpenImport():
+            return staging_rules.open_import(state, command)
+        case c.ImportVersion():
+            return staging_rules.import_version(state, command)
+        case c.ValidateVersion():
+            return staging_rules.validate_version(state, command)
+        case c.ActivateVersion():
+            return staging_rules.activate_version(state, command)
+        case c.AbortVersion():
+            return staging_rules.abort_version(state, command)
+        case c.ConfirmVersion():
+            return staging_rules.confirm_version(state, command)
+        case c.RejectVersion():
+            return staging_rules.reject_version(state, command)
         case c.RequestRoot():
             return root_rules.request_root(state, command)
         case c.OpenSession():
@@ -102,6 +153,32 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return session_rules.confirm_session(state, command)
         case c.CloseSession():
             return session_rules.close_session(state, command)
+        case c.CreatePolicy():
+            return access_rules.create_policy(state, command)
+        case c.UpdatePolicy():
+            return access_rules.update_policy(state, command)
+        case c.DeletePolicy():
+            return access_rules.delete_policy(state, command)
+        case c.CreateRole():
+            return access_rules.create_role(state, command)
+        case c.UpdateRole():
+            return access_rules.update_role(state, command)
+        case c.DeleteRole():
+            return access_rules.delete_role(state, command)
+        case c.CreateTenant():
+            return access_rules.create_tenant(state, command)
+        case c.UpdateTenant():
+            return access_rules.update_tenant(state, command)
+        case c.DeleteTenant():
+            return access_rules.delete_tenant(state, command)
+        case c.CreateGrant():
+            return access_rules.create_grant(state, command)
+        case c.RevokeGrant():
+            return access_rules.revoke_grant(state, command)
+        case c.AnchorAudit():
+            return audit_rules.anchor_audit(state, command)
+        case c.RegisterAuditKey():
+            return audit_rules.register_audit_key(state, command)
         case c.RegisterNode():
             return root_rules.register_node(state, command)
         case c.StageRoot():
@@ -116,5 +193,31 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return root_rules.activate_root(state, command)
         case c.AbortRoot():
             return root_rules.abort_root(state, command)
+        case c.RewrapVersions():
+            return rewrap_rules.rewrap_versions(state, command)
+        case c.DestroyRoot():
+            return rewrap_rules.destroy_root(state, command)
+        case c.SetRecovery():
+            return recovery_rules.set_recovery(state, command)
+        case c.SealToRecovery():
+            return recovery_rules.seal_to_recovery(state, command)
+        case c.RestorePart():
+            return restore_rules.restore_part(state, command)
+        case c.FinishRestore():
+            return restore_rules.finish_restore(state, command)
+        case c.AddMember():
+            return member_rules.add_member(state, command)
+        case c.PromoteMember():
+            return member_rules.promote_member(state, command)
+        case c.RemoveMember():
+            return member_rules.remove_member(state, command)
+        case c.TransferLeadership():
+            return member_rules.transfer_leadership(state, command)
+        case c.RedeemToken():
+            return join_rules.redeem_token(state, command)
+        case c.FoundMembers():
+            return member_rules.found_members(state, command)
+        case c.SettleHandover():
+            return member_rules.settle_handover(state, command)
         case c.AdvanceTime():
             return c.Outcome(state.revision)

@@ -1,203 +1,164 @@
 """Commands, outcomes, and their encoding in the Raft log.
 
-The encoding is msgpack of tagged structs: a command is a map with its tag
-under `t`. Decoding is strict; a command this version does not know raises
-`UnknownCommand`, which stops a node rather than letting it diverge.
+The commands of each area are in `key_commands`, `root_commands` and
+`session_commands`; everybody else imports them from here. Decoding is strict;
+a command this version does not know raises `UnknownCommand`, which stops a
+node rather than letting it diverge.
 """
 
 import msgspec
 
-from qkms_node.keys.grade import Grade
+from qkms_node.ledger.access_commands import (
+    AnchorAudit,
+    CreateGrant,
+    CreatePolicy,
+    CreateRole,
+    CreateTenant,
+    DeletePolicy,
+    DeleteRole,
+    DeleteTenant,
+    RegisterAuditKey,
+    RevokeGrant,
+    UpdatePolicy,
+    UpdateRole,
+    UpdateTenant,
+)
+from qkms_node.ledger.access_records import AnchorRecord, GrantRecord, PolicyRecord, RoleRecord, TenantRecord
+from qkms_node.ledger.command import Command, Mutation, Request
+from qkms_node.ledger.key_commands import (
+    AbortVersion,
+    ActivateVersion,
+    CompromiseVersion,
+    ConfirmVersion,
+    CreateKey,
+    DeleteKey,
+    DestroyVersion,
+    DisableKey,
+    DisableVersion,
+    EnableKey,
+    EnableVersion,
+    ImportVersion,
+    KeyChanges,
+    NewVersion,
+    OpenImport,
+    RejectVersion,
+    RestoreVersion,
+    RotateKey,
+    StageVersion,
+    UpdateKey,
+    ValidateVersion,
+)
+from qkms_node.ledger.member_commands import (
+    AddMember,
+    FoundMembers,
+    PromoteMember,
+    RedeemToken,
+    RemoveMember,
+    SettleHandover,
+    TransferLeadership,
+)
+from qkms_node.ledger.member_records import MemberRecord
 from qkms_node.ledger.records import (
-    AnswerRecord,
     KeyRecord,
-    OfferRecord,
     RootRecord,
     SessionRecord,
-    ShareRecord,
     VersionRecord,
+    WrappingRecord,
 )
+from qkms_node.ledger.recovery_commands import SealToRecovery, SetRecovery
+from qkms_node.ledger.restore_commands import FinishRestore, RestorePart
+from qkms_node.ledger.rewrap_commands import DestroyRoot, Rewrapped, RewrapVersions
+from qkms_node.ledger.root_commands import (
+    AbortRoot,
+    ActivateRoot,
+    ConfirmRoot,
+    RegisterNode,
+    RejectShare,
+    ReplaceShare,
+    RequestRoot,
+    StageRoot,
+)
+from qkms_node.ledger.session_commands import AnswerSession, CloseSession, ConfirmSession, OpenSession
+
+__all__ = [
+    "AbortRoot",
+    "AbortVersion",
+    "ActivateRoot",
+    "ActivateVersion",
+    "AddMember",
+    "AdvanceTime",
+    "AnchorAudit",
+    "AnswerSession",
+    "AnyCommand",
+    "CloseSession",
+    "Command",
+    "CompromiseVersion",
+    "ConfirmRoot",
+    "ConfirmSession",
+    "ConfirmVersion",
+    "CreateGrant",
+    "CreateKey",
+    "CreatePolicy",
+    "CreateRole",
+    "CreateTenant",
+    "DeleteKey",
+    "DeletePolicy",
+    "DeleteRole",
+    "DeleteTenant",
+    "DestroyRoot",
+    "DestroyVersion",
+    "DisableKey",
+    "DisableVersion",
+    "EnableKey",
+    "EnableVersion",
+    "FinishRestore",
+    "FoundMembers",
+    "ImportVersion",
+    "KeyChanges",
+    "Mutation",
+    "NewVersion",
+    "OpenImport",
+    "OpenSession",
+    "Outcome",
+    "PromoteMember",
+    "RedeemToken",
+    "RegisterAuditKey",
+    "RegisterNode",
+    "RejectShare",
+    "RejectVersion",
+    "RemoveMember",
+    "ReplaceShare",
+    "Request",
+    "RequestRoot",
+    "RestorePart",
+    "RestoreVersion",
+    "RevokeGrant",
+    "RewrapVersions",
+    "Rewrapped",
+    "RotateKey",
+    "SealToRecovery",
+    "SetRecovery",
+    "SettleHandover",
+    "StageRoot",
+    "StageVersion",
+    "TransferLeadership",
+    "UnknownCommand",
+    "UpdateKey",
+    "UpdatePolicy",
+    "UpdateRole",
+    "UpdateTenant",
+    "ValidateVersion",
+    "decode_command",
+    "decode_outcome",
+    "encode_command",
+    "encode_outcome",
+]
 
 
 class UnknownCommand(Exception):
     """A log entry that this version cannot read. Upgrade this node before it rejoins."""
 
     code = "UNKNOWN_COMMAND"
-
-
-class Request(msgspec.Struct, frozen=True):
-    """Who asks, and the identity of the request for deduplication.
-
-    `request_id` is a UUID chosen by the caller; `fingerprint` is SHA-256 (32
-    bytes) over the principal, the method and the canonical request.
-    """
-
-    request_id: str
-    fingerprint: bytes
-    principal: str
-
-
-class NewVersion(msgspec.Struct, frozen=True):
-    """Key material drawn and wrapped by the proposer before proposing, and its public half in clear."""
-
-    version: int
-    epoch: int
-    wrapped: bytes
-    check_value: bytes
-    public_key: bytes = b""
-
-
-class Command(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=True):
-    """Base of all commands."""
-
-
-class Mutation(Command, frozen=True):
-    """A command that a client asked for, deduplicated by its request."""
-
-    request: Request
-
-
-class CreateKey(Mutation, frozen=True, tag="create_key"):
-    """Creates a key with its version 1 active."""
-
-    key_id: str
-    algorithm: str
-    required_grade: int
-    max_staleness_ms: int
-    labels: dict[str, str]
-    new: NewVersion
-
-
-class RotateKey(Mutation, frozen=True, tag="rotate_key"):
-    """Adds a version and makes it primary if the primary is still the expected one."""
-
-    key_id: str
-    expected_primary: int
-    new: NewVersion
-
-
-class DisableVersion(Mutation, frozen=True, tag="disable_version"):
-    """Suspends a version."""
-
-    key_id: str
-    version: int
-
-
-class EnableVersion(Mutation, frozen=True, tag="enable_version"):
-    """Takes a suspension back."""
-
-    key_id: str
-    version: int
-
-
-class DestroyVersion(Mutation, frozen=True, tag="destroy_version"):
-    """Schedules the erasure of a version's material after `grace_ms`."""
-
-    key_id: str
-    version: int
-    grace_ms: int
-
-
-class RestoreVersion(Mutation, frozen=True, tag="restore_version"):
-    """Takes a scheduled destruction back; the version is then suspended."""
-
-    key_id: str
-    version: int
-
-
-class RequestRoot(Mutation, frozen=True, tag="request_root"):
-    """Asks the leader to seed a new root epoch."""
-
-    expected_epoch: int
-
-
-class OpenSession(Mutation, frozen=True, tag="open_session"):
-    """Offers a session to another principal."""
-
-    session_id: str
-    responder: str
-    suite: int
-    offer: OfferRecord
-    required_grade: int
-    ttl_ms: int
-
-
-class AnswerSession(Mutation, frozen=True, tag="answer_session"):
-    """The responder's public values."""
-
-    session_id: str
-    answer: AnswerRecord
-
-
-class ConfirmSession(Mutation, frozen=True, tag="confirm_session"):
-    """A participant's confirmation tag."""
-
-    session_id: str
-    tag: bytes
-
-
-class CloseSession(Mutation, frozen=True, tag="close_session"):
-    """Ends a session."""
-
-    session_id: str
-
-
-class RegisterNode(Command, frozen=True, tag="register_node"):
-    """A node's current public keys for shares."""
-
-    node_id: str
-    mlkem_public: bytes
-    x25519_public: bytes
-
-
-class StageRoot(Command, frozen=True, tag="stage_root"):
-    """A new root epoch, sealed for each voter. `qkd_key_ids` are sorted."""
-
-    epoch: int
-    base_epoch: int
-    grade: Grade
-    leader_id: str
-    commitment: bytes
-    qkd_key_ids: tuple[str, ...]
-    voters: tuple[str, ...]
-    shares: dict[str, ShareRecord]
-
-
-class ConfirmRoot(Command, frozen=True, tag="confirm_root"):
-    """A node opened its share, checked the commitment and stored the root durably."""
-
-    epoch: int
-    node_id: str
-    commitment: bytes
-
-
-class RejectShare(Command, frozen=True, tag="reject_share"):
-    """A node could not open its share; `reason` says why, naming the KME if it is to blame."""
-
-    epoch: int
-    node_id: str
-    sealed: bytes
-    reason: str
-
-
-class ReplaceShare(Command, frozen=True, tag="replace_share"):
-    """A fresh share of an epoch that is in use, for a node that cannot open the old one."""
-
-    epoch: int
-    share: ShareRecord
-
-
-class ActivateRoot(Command, frozen=True, tag="activate_root"):
-    """Makes a staged epoch the active one; refused below a quorum of confirmations."""
-
-    epoch: int
-
-
-class AbortRoot(Command, frozen=True, tag="abort_root"):
-    """Gives a staged epoch up; its number is never used again."""
-
-    epoch: int
-    reason: str
 
 
 class AdvanceTime(Command, frozen=True, tag="advance_time"):
@@ -211,11 +172,37 @@ AnyCommand = (
     | EnableVersion
     | DestroyVersion
     | RestoreVersion
+    | CompromiseVersion
+    | UpdateKey
+    | DisableKey
+    | EnableKey
+    | DeleteKey
+    | StageVersion
+    | OpenImport
+    | ImportVersion
+    | ValidateVersion
+    | ActivateVersion
+    | AbortVersion
+    | ConfirmVersion
+    | RejectVersion
     | RequestRoot
     | OpenSession
     | AnswerSession
     | ConfirmSession
     | CloseSession
+    | CreatePolicy
+    | UpdatePolicy
+    | DeletePolicy
+    | CreateRole
+    | UpdateRole
+    | DeleteRole
+    | CreateTenant
+    | UpdateTenant
+    | DeleteTenant
+    | CreateGrant
+    | RevokeGrant
+    | AnchorAudit
+    | RegisterAuditKey
     | RegisterNode
     | StageRoot
     | ConfirmRoot
@@ -223,7 +210,20 @@ AnyCommand = (
     | ReplaceShare
     | ActivateRoot
     | AbortRoot
+    | RewrapVersions
+    | DestroyRoot
+    | SetRecovery
+    | SealToRecovery
+    | RestorePart
+    | FinishRestore
     | AdvanceTime
+    | AddMember
+    | PromoteMember
+    | RemoveMember
+    | TransferLeadership
+    | RedeemToken
+    | FoundMembers
+    | SettleHandover
 )
 
 
@@ -246,6 +246,14 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     version: VersionRecord | None = None
     session: SessionRecord | None = None
     root: RootRecord | None = None
+    wrapping: WrappingRecord | None = None
+    member: MemberRecord | None = None
+    certificate: bytes = b""
+    policy: PolicyRecord | None = None
+    role: RoleRecord | None = None
+    tenant: TenantRecord | None = None
+    grant: GrantRecord | None = None
+    anchor: AnchorRecord | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,39 +1,53 @@
-"""What commands do to keys and their versions.
+"""What commands do to keys as a whole: creation, rotation, changes of settings, deletion.
 
 Every rule checks all its conditions before it changes anything, so that a
-refusal leaves the state untouched.
+refusal leaves the state untouched. What happens to single versions is in
+`version_rules`, the way of a staged one in `staging_rules`.
 """
 
 from msgspec.structs import replace
 
-from qkms_node.keys.grade import Grade, satisfies
 from qkms_node.ledger.commands import (
     CreateKey,
-    DestroyVersion,
-    DisableVersion,
-    EnableVersion,
-    NewVersion,
+    DeleteKey,
+    DisableKey,
+    EnableKey,
+    KeyChanges,
     Outcome,
-    RestoreVersion,
     RotateKey,
+    UpdateKey,
 )
-from qkms_node.ledger.records import EpochState, EventType, KeyRecord, RootRecord, VersionRecord, VersionState
+from qkms_node.ledger.key_conditions import (
+    PROPOSAL_STALE,
+    new_version,
+    public,
+    require_enabled,
+    require_grade,
+    require_none_staged,
+    require_primary,
+    require_revision,
+    require_unprotected,
+)
+from qkms_node.ledger.records import EventType, KeyRecord, VersionRecord, VersionState
 from qkms_node.ledger.state import Refusal, State
 from qkms_node.ledger.transitions import Step, next_state
 
-DESTROY = "destroy"
-
-# The proposer drew its material for a state that has moved on. Never shown to
-# a caller: the service draws again from the present state.
-PROPOSAL_STALE = "PROPOSAL_STALE"
+ROTATE = "rotate"
 
 
 def create_key(state: State, command: CreateKey) -> Outcome:
-    """Adds a key with version 1 as its active primary version."""
+    """Adds a key with version 1 as its active primary version, or without any version."""
     name = f"keys/{command.key_id}"
-    if command.key_id in state.keys:
-        raise Refusal("KEY_EXISTS", f"{name} exists already; choose another key_id", name=name)
-    version = _new_version(state, name, command.new, expected=1, required_grade=command.required_grade)
+    if command.key_id in state.keys or command.key_id in state.tombstones:
+        was = (
+            "was deleted, and its name is not used again"
+            if command.key_id in state.tombstones
+            else "exists already"
+        )
+        raise Refusal("KEY_EXISTS", f"{name} {was}; choose another key_id", name=name)
+    version = None
+    if command.new is not None:
+        version = new_version(state, name, command.new, expected=1, required_grade=command.required_grade)
     key = KeyRecord(
         key_id=command.key_id,
         algorithm=command.algorithm,
@@ -41,142 +55,145 @@ def create_key(state: State, command: CreateKey) -> Outcome:
         max_staleness_ms=command.max_staleness_ms,
         labels=command.labels,
         create_ms=state.time_ms,
-        primary=1,
-        version_count=1,
+        primary=0 if version is None else 1,
+        version_count=0 if version is None else 1,
         revision=state.revision + 1,
+        rotation_period_ms=command.rotation_period_ms,
+        exportable=command.exportable,
+        deletion_protection=command.deletion_protection,
+        allow_compromised_decrypt=command.allow_compromised_decrypt,
     )
-    state.keys[key.key_id] = key
-    state.versions[key.key_id, 1] = version
-    state.emit(EventType.KEY_CREATED, name, 1, VersionState.ACTIVE)
-    return Outcome(state.revision + 1, changed=True, key=key, version=_public(version))
+    if version is not None:
+        state.versions[key.key_id, 1] = version
+    key = state.keys[key.key_id] = with_next_rotation(state, key)
+    number, first = (1, VersionState.ACTIVE) if version is not None else (0, 0)
+    state.emit(EventType.KEY_CREATED, name, number, first)
+    return Outcome(state.revision + 1, changed=True, key=key, version=version and public(version))
 
 
 def rotate_key(state: State, command: RotateKey) -> Outcome:
     """Adds the next version, makes it primary, and leaves the old primary to decrypt."""
     key = state.key(command.key_id)
-    name = f"keys/{key.key_id}"
-    if key.primary != command.expected_primary:
-        raise Refusal(
-            "VERSION_CONFLICT",
-            f"the primary version of {name} is {key.primary}, not {command.expected_primary}; "
-            "read the key and decide again",
-            expected=command.expected_primary,
-            actual=key.primary,
-        )
-    version = _new_version(state, name, command.new, key.version_count + 1, key.required_grade)
-    old = state.versions[key.key_id, key.primary]
-    superseded = next_state(old.state, Step.SUPERSEDE)
-    if superseded is None:
-        raise Refusal("ILLEGAL_TRANSITION", f"the primary version of {name} is {old.state.name}")
-    state.versions[key.key_id, old.version] = replace(old, state=superseded)
+    if command.due_ms and state.rotation_due.get(key.key_id) != command.due_ms:
+        raise Refusal(PROPOSAL_STALE, f"no rotation of keys/{key.key_id} is due since {command.due_ms}")
+    require_primary(key, command.expected_primary)
+    require_enabled(key)
+    require_none_staged(key)
+    version = new_version(state, f"keys/{key.key_id}", command.new, key.version_count + 1, key.required_grade)
+    return make_primary(state, replace(key, version_count=version.version), version)
+
+
+def make_primary(state: State, key: KeyRecord, version: VersionRecord) -> Outcome:
+    """Makes an ACTIVE version the primary one in place of the present; all conditions were checked."""
+    old = state.versions.get((key.key_id, key.primary))
+    if old is not None:
+        superseded = next_state(old.state, Step.SUPERSEDE)
+        assert superseded is not None, f"a primary version is never {old.state.name}"
+        state.versions[key.key_id, old.version] = replace(old, state=superseded)
+        state.unconfirmed.pop((key.key_id, old.version), None)
     state.versions[key.key_id, version.version] = version
-    rotated = replace(key, primary=version.version, version_count=version.version, revision=state.revision + 1)
-    state.keys[key.key_id] = rotated
-    state.emit(EventType.KEY_ROTATED, name, version.version, VersionState.ACTIVE)
-    return Outcome(state.revision + 1, changed=True, key=rotated, version=_public(version))
+    key = with_next_rotation(state, replace(key, primary=version.version, staged=0))
+    key = state.keys[key.key_id] = replace(key, revision=state.revision + 1)
+    state.emit(EventType.KEY_ROTATED, f"keys/{key.key_id}", version.version, VersionState.ACTIVE)
+    return Outcome(state.revision + 1, changed=True, key=key, version=public(version))
 
 
-def disable_version(state: State, command: DisableVersion) -> Outcome:
-    """Suspends a version; a suspended one stays so."""
-    return _step(state, command.key_id, command.version, Step.DISABLE)
-
-
-def enable_version(state: State, command: EnableVersion) -> Outcome:
-    """Takes a suspension back: the primary becomes ACTIVE, any other DEACTIVATED."""
-    primary = state.key(command.key_id).primary == command.version
-    return _step(state, command.key_id, command.version, Step.ENABLE_PRIMARY if primary else Step.ENABLE)
-
-
-def destroy_version(state: State, command: DestroyVersion) -> Outcome:
-    """Schedules erasure at now + grace. Repeated: the first schedule stands."""
+def update_key(state: State, command: UpdateKey) -> Outcome:
+    """Sets the fields that the command names; fields that hold their value already change nothing."""
     key = state.key(command.key_id)
-    version = state.version(command.key_id, command.version)
-    if key.primary == command.version:
+    require_revision(key, command.expected_revision)
+    changes = command.changes
+    _check_changes(state, key, changes)
+    given = {f: v for f in changes.__struct_fields__ if (v := getattr(changes, f)) is not None}
+    changed: KeyRecord = replace(key, **given)
+    if changed == key:
+        return Outcome(state.revision, note="already so", key=key)
+    if changed.max_staleness_ms < key.max_staleness_ms:
+        # A node that was cut off before it heard of the new bound goes by the old one.
+        until = max(key.stale_until_ms, state.time_ms + key.max_staleness_ms)
+        changed = replace(changed, stale_until_ms=until)
+    return touch(state, with_next_rotation(state, changed))
+
+
+def disable_key(state: State, command: DisableKey) -> Outcome:
+    """Stops every use of a key; its versions keep their states."""
+    key = state.key(command.key_id)
+    if key.disabled:
+        return Outcome(state.revision, note="already disabled", key=key)
+    return touch(state, replace(key, disabled=True))
+
+
+def enable_key(state: State, command: EnableKey) -> Outcome:
+    """Lets a key be used again."""
+    key = state.key(command.key_id)
+    if not key.disabled:
+        return Outcome(state.revision, note="already enabled", key=key)
+    return touch(state, replace(key, disabled=False))
+
+
+def delete_key(state: State, command: DeleteKey) -> Outcome:
+    """Replaces a key whose material is all erased by a tombstone that keeps its name taken."""
+    key = state.key(command.key_id)
+    require_revision(key, command.expected_revision)
+    require_unprotected(key)
+    numbers = range(1, key.version_count + 1)
+    left = [n for n in numbers if state.versions[key.key_id, n].state is not VersionState.DESTROYED]
+    if left:
         raise Refusal(
-            "VERSION_IS_PRIMARY",
-            f"version {command.version} is the primary version of keys/{key.key_id}; rotate the key first",
+            "KEY_HAS_VERSIONS",
+            f"keys/{key.key_id} has {len(left)} versions that are not destroyed, the first is {left[0]}; "
+            "destroy them and wait for their grace to end",
+            versions=len(left),
+            first=left[0],
         )
-    if version.state is VersionState.DESTROY_SCHEDULED:
-        return Outcome(state.revision, note="already scheduled", key=key, version=_public(version))
-    destroy_ms = state.time_ms + command.grace_ms
-    outcome = _step(state, command.key_id, command.version, Step.SCHEDULE_DESTROY, destroy_ms=destroy_ms)
-    state.schedule(destroy_ms, DESTROY, command.key_id, command.version)
-    return outcome
+    tombstone = replace(key, delete_ms=state.time_ms, next_rotation_ms=0, revision=state.revision + 1)
+    state.tombstones[key.key_id] = tombstone
+    del state.keys[key.key_id]
+    for number in numbers:
+        del state.versions[key.key_id, number]
+    state.rotation_due.pop(key.key_id, None)
+    state.wrappings.pop(key.key_id, None)
+    state.emit(EventType.KEY_DELETED, f"keys/{key.key_id}")
+    return Outcome(state.revision + 1, changed=True, key=tombstone)
 
 
-def restore_version(state: State, command: RestoreVersion) -> Outcome:
-    """Takes a scheduled destruction back; the version is then suspended."""
-    return _step(state, command.key_id, command.version, Step.RESTORE, destroy_ms=0)
-
-
-def erase_due(state: State, key_id: str, number: int, due_ms: int) -> bool:
-    """Erases the wrapped material of a version whose grace has ended; True if it did.
-
-    A version restored meanwhile, or scheduled anew for a later time, is left.
-    """
-    version = state.versions[key_id, number]
-    if version.state is not VersionState.DESTROY_SCHEDULED or version.destroy_ms != due_ms:
+def rotation_falls_due(state: State, key_id: str, due_ms: int) -> bool:
+    """Notes that the leader is to rotate the key; False for a time that was changed since."""
+    key = state.keys.get(key_id)
+    if key is None or key.next_rotation_ms != due_ms or state.rotation_due.get(key_id) == due_ms:
         return False
-    state.versions[key_id, number] = replace(
-        version, state=VersionState.DESTROYED, wrapped=b"", check_value=b"", public_key=b""
-    )
-    state.keys[key_id] = replace(state.keys[key_id], revision=state.revision + 1)
-    state.emit(EventType.VERSION_STATE_CHANGED, f"keys/{key_id}", number, VersionState.DESTROYED)
+    state.rotation_due[key_id] = due_ms
     return True
 
 
-def _new_version(state: State, name: str, new: NewVersion, expected: int, required_grade: int) -> VersionRecord:
-    if new.version != expected:
-        raise Refusal(PROPOSAL_STALE, f"the next version of {name} is {expected}, not {new.version}")
-    root = _usable_root(state, new.epoch)
-    if not satisfies(root.grade, Grade(required_grade) if required_grade else None):
-        raise Refusal(
-            "GRADE_TOO_LOW",
-            f"root epoch {root.epoch} has grade {root.grade.name}, {name} requires "
-            f"{Grade(required_grade).name}; wait for an epoch of that grade",
-            grade=root.grade.name,
-            required=Grade(required_grade).name,
-        )
-    return VersionRecord(
-        version=new.version,
-        state=VersionState.ACTIVE,
-        grade=root.grade,
-        epoch=root.epoch,
-        wrapped=new.wrapped,
-        check_value=new.check_value,
-        create_ms=state.time_ms,
-        activate_ms=state.time_ms,
-        public_key=new.public_key,
-    )
+def with_next_rotation(state: State, key: KeyRecord) -> KeyRecord:
+    """The key with its next rotation a period after the activation of its primary version."""
+    primary = state.versions.get((key.key_id, key.primary))
+    due_ms = primary.activate_ms + key.rotation_period_ms if primary is not None and key.rotation_period_ms else 0
+    if due_ms == key.next_rotation_ms:
+        return key
+    state.rotation_due.pop(key.key_id, None)
+    if due_ms:
+        state.schedule(due_ms, ROTATE, key.key_id)
+    return replace(key, next_rotation_ms=due_ms)
 
 
-def _usable_root(state: State, epoch: int) -> RootRecord:
-    root = state.roots.get(epoch)
-    if root is None or root.state is not EpochState.ACTIVE:
-        raise Refusal(PROPOSAL_STALE, f"root epoch {epoch} is not the active one, {state.active_epoch}")
-    return root
+def touch(state: State, key: KeyRecord) -> Outcome:
+    """Stores a key whose settings changed."""
+    key = state.keys[key.key_id] = replace(key, revision=state.revision + 1)
+    state.emit(EventType.KEY_UPDATED, f"keys/{key.key_id}")
+    return Outcome(state.revision + 1, changed=True, key=key)
 
 
-def _step(state: State, key_id: str, number: int, step: Step, destroy_ms: int | None = None) -> Outcome:
-    key = state.key(key_id)
-    version = state.version(key_id, number)
-    target = next_state(version.state, step)
-    name = f"keys/{key_id}/versions/{number}"
-    if target is None:
-        raise Refusal(
-            "ILLEGAL_TRANSITION",
-            f"{name} is {version.state.name}: cannot {step.value.replace('_', ' ')}",
-            state=version.state.name,
-        )
-    if target is version.state:
-        return Outcome(state.revision, note=f"already {target.name}", key=key, version=_public(version))
-    changed = replace(version, state=target, destroy_ms=version.destroy_ms if destroy_ms is None else destroy_ms)
-    state.versions[key_id, number] = changed
-    touched = replace(key, revision=state.revision + 1)
-    state.keys[key_id] = touched
-    state.emit(EventType.VERSION_STATE_CHANGED, f"keys/{key_id}", number, target)
-    return Outcome(state.revision + 1, changed=True, key=touched, version=_public(changed))
-
-
-def _public(version: VersionRecord) -> VersionRecord:
-    return replace(version, wrapped=b"", check_value=b"", public_key=b"")
+def _check_changes(state: State, key: KeyRecord, changes: KeyChanges) -> None:
+    for bound, number in (("min_decrypt", changes.min_decrypt), ("min_encrypt", changes.min_encrypt)):
+        if number is not None and number > key.primary:
+            raise Refusal(
+                "MIN_VERSION_TOO_HIGH",
+                f"{bound}_version {number} is above {key.primary}, the primary version of keys/{key.key_id}; "
+                "rotate the key first",
+                actual=key.primary,
+            )
+    primary = state.versions.get((key.key_id, key.primary))
+    if changes.required_grade and primary is not None:
+        require_grade(f"keys/{key.key_id}", primary.grade, changes.required_grade)

@@ -27,12 +27,13 @@ class VersionState(IntEnum):
 
 
 class EpochState(IntEnum):
-    """Life of a root epoch; STAGED leads to ACTIVE or ABORTED, ACTIVE to RETIRED."""
+    """Life of a root epoch; STAGED leads to ACTIVE or ABORTED, ACTIVE to RETIRED, RETIRED to DESTROYED."""
 
     STAGED = 1
     ACTIVE = 2
     RETIRED = 3
     ABORTED = 4
+    DESTROYED = 5
 
 
 class SessionState(IntEnum):
@@ -52,15 +53,38 @@ class EventType(IntEnum):
     KEY_ROTATED = 2
     VERSION_STATE_CHANGED = 3
     ROOT_ACTIVATED = 4
+    KEY_UPDATED = 5
+    KEY_DELETED = 6
+    MEMBER_CHANGED = 20
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Base of all records. None can refer to itself, so the cyclic garbage collector need not walk millions."""
 
 
+class StagingRecord(Record, frozen=True):
+    """How a version was staged, and the evidence that it is sound; kept with the version.
+
+    `revision` is the ledger's at the staging, `voters` who took part in consensus then.
+    `confirmed`: each voter that opened the material and found its check value equal, with the
+    revision it had applied; `rejected`: each that could not, when the version was active already,
+    and why. `activate_after_ms`: when every cache from before the staging has lapsed.
+    """
+
+    revision: int
+    stage_ms: int
+    activate_after_ms: int
+    voters: tuple[str, ...]
+    confirmed: dict[str, int] = {}
+    rejected: dict[str, str] = {}
+    validate_ms: int = 0
+
+
 class VersionRecord(Record, frozen=True):
     """One key version. `wrapped` is empty once destroyed, and in answers.
 
+    `compromise_ms` is set once and stays: a compromised version never protects again, whatever
+    its state. `reason` says why it was aborted or called compromised.
     `public_key` is the public half of an algorithm that has one (keys.scheme).
     """
 
@@ -73,11 +97,19 @@ class VersionRecord(Record, frozen=True):
     create_ms: int
     activate_ms: int
     destroy_ms: int = 0
+    compromise_ms: int = 0
+    reason: str = ""
+    staging: StagingRecord | None = None
     public_key: bytes = b""
 
 
 class KeyRecord(Record, frozen=True):
-    """One key; its versions are kept beside it, by number from 1 to `version_count`."""
+    """One key; its versions are kept beside it, by number from 1 to `version_count`.
+
+    `primary` is 0 until a first version is active, `staged` 0 unless one waits for activation.
+    `next_rotation_ms` is 0 without a period. `stale_until_ms`: until when a node that was cut
+    off before `max_staleness_ms` was lowered may go by the old bound.
+    """
 
     key_id: str
     algorithm: str
@@ -88,6 +120,34 @@ class KeyRecord(Record, frozen=True):
     primary: int
     version_count: int
     revision: int
+    staged: int = 0
+    disabled: bool = False
+    rotation_period_ms: int = 0
+    next_rotation_ms: int = 0
+    min_decrypt: int = 0
+    min_encrypt: int = 0
+    deletion_protection: bool = False
+    exportable: bool = False
+    allow_compromised_decrypt: bool = False
+    stale_until_ms: int = 0
+    delete_ms: int = 0
+
+
+class WrappingRecord(Record, frozen=True):
+    """A one-time key pair under which material for a key is brought in.
+
+    `method` is a number of the protocol's WrappingMethod, `public` its public key, `sealed` the
+    private key under the key encryption key of `epoch`; empty in answers.
+    """
+
+    key_id: str
+    import_id: str
+    method: int
+    public: bytes
+    epoch: int
+    sealed: bytes
+    create_ms: int
+    expire_ms: int
 
 
 class ShareRecord(Record, frozen=True):
@@ -102,7 +162,10 @@ class ShareRecord(Record, frozen=True):
 
 
 class RootRecord(Record, frozen=True):
-    """One root epoch: ids, ciphertext and commitment, never the root itself."""
+    """One root epoch: ids, ciphertext and commitment, never the root itself.
+
+    `recovery_sealed` is the root sealed to the recovery key of set `recovery_set`; both empty: to none.
+    """
 
     epoch: int
     base_epoch: int
@@ -118,6 +181,28 @@ class RootRecord(Record, frozen=True):
     rejected: dict[str, str] = {}
     activate_ms: int = 0
     reason: str = ""
+    recovery_set: str = ""
+    recovery_sealed: bytes = b""
+
+
+class RecoveryRecord(Record, frozen=True):
+    """The public half of the recovery key; whoever has `threshold` of its shares holds the other."""
+
+    set_id: str
+    threshold: int
+    share_count: int
+    mlkem_public: bytes
+    x25519_public: bytes
+    create_ms: int
+
+
+class RestoreRecord(Record, frozen=True):
+    """A backup on its way into this cluster. `commitments`: to the roots that come with it, by epoch."""
+
+    restore_id: str
+    next_part: int
+    commitments: dict[int, bytes]
+    finished: bool = False
 
 
 class NodeRecord(Record, frozen=True):

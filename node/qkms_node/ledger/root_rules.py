@@ -20,7 +20,8 @@ from qkms_node.ledger.commands import (
     StageRoot,
 )
 from qkms_node.ledger.records import EpochState, EventType, NodeRecord, RootRecord, ShareRecord
-from qkms_node.ledger.state import Refusal, State
+from qkms_node.ledger.recovery_rules import present_set
+from qkms_node.ledger.state import Refusal, State, voters
 
 
 def quorum(root: RootRecord) -> int:
@@ -29,7 +30,9 @@ def quorum(root: RootRecord) -> int:
 
 
 def register_node(state: State, command: RegisterNode) -> Outcome:
-    """Records a node's public keys for shares."""
+    """Records a node's public keys for shares; a node that was removed is given no root any more."""
+    if state.members and command.node_id not in state.members:
+        raise Refusal("NOT_A_MEMBER", f"{command.node_id} is no member of this cluster", node_id=command.node_id)
     record = NodeRecord(command.node_id, command.mlkem_public, command.x25519_public)
     if state.nodes.get(command.node_id) == record:
         return Outcome(state.revision, note="already registered")
@@ -66,6 +69,8 @@ def stage_root(state: State, command: StageRoot) -> Outcome:
             expected=command.epoch,
             actual=state.last_epoch + 1,
         )
+    if state.members and set(command.voters) | {command.leader_id} != voters(state):
+        raise Refusal("EPOCH_CONFLICT", "the voters changed while the epoch was being seeded; seed again")
     if state.staged_epoch:
         raise Refusal("ROTATION_PENDING", f"root epoch {state.staged_epoch} is staged already")
     for key_id in command.qkd_key_ids:
@@ -104,7 +109,8 @@ def confirm_root(state: State, command: ConfirmRoot) -> Outcome:
     root = _root(state, command.epoch)
     if root.state is EpochState.ABORTED:
         raise Refusal("EPOCH_ABORTED", f"root epoch {root.epoch} was aborted: {root.reason}")
-    if command.node_id not in root.voters:
+    # Members that joined later, and learners, hold an epoch by a share of their own.
+    if command.node_id not in root.voters and command.node_id not in root.shares:
         raise Refusal("NOT_A_VOTER", f"node {command.node_id} is no voter of root epoch {root.epoch}")
     if command.commitment != root.commitment:
         raise Refusal("COMMITMENT_MISMATCH", f"node {command.node_id} holds another root {root.epoch}")
@@ -163,6 +169,9 @@ def activate_root(state: State, command: ActivateRoot) -> Outcome:
         )
     if root.rejected:
         raise Refusal("NOT_CONFIRMED", f"root epoch {root.epoch} was rejected by {sorted(root.rejected)}")
+    recovery = present_set(state)
+    if recovery and root.recovery_set != recovery:
+        raise Refusal("NOT_RECOVERABLE", f"root epoch {root.epoch} is not sealed to recovery key {recovery} yet")
     previous = state.roots.get(state.active_epoch)
     if previous is not None:
         state.roots[previous.epoch] = replace(previous, state=EpochState.RETIRED)
@@ -170,7 +179,8 @@ def activate_root(state: State, command: ActivateRoot) -> Outcome:
     state.roots[root.epoch] = active
     state.active_epoch = root.epoch
     state.staged_epoch = 0
-    state.root_requested = False
+    # A member removed while the epoch was staged knows it: another one is wanted still.
+    state.root_requested = bool(state.members) and not state.members.keys() >= set(root.voters)
     state.emit(EventType.ROOT_ACTIVATED, f"rootEpochs/{root.epoch}", 0, EpochState.ACTIVE)
     return Outcome(state.revision + 1, changed=True, root=active)
 

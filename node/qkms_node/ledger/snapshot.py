@@ -15,21 +15,44 @@ from typing import Any
 
 import msgspec
 
+from qkms_node.ledger.access_records import (
+    AnchorRecord,
+    AuditKeyRecord,
+    GrantRecord,
+    PolicyRecord,
+    RoleRecord,
+    TenantRecord,
+)
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord
 from qkms_node.ledger.records import (
     EventRecord,
     KeyRecord,
     NodeRecord,
+    RecoveryRecord,
     RequestRecord,
+    RestoreRecord,
     RootRecord,
     SessionRecord,
     VersionRecord,
+    WrappingRecord,
 )
 from qkms_node.ledger.state import Due, State
 from qkms_node.ledger.tables import encode, prefix_of
 
 FORMAT = 2
 ROWS = 64
-SCALARS = ("revision", "active_epoch", "staged_epoch", "last_epoch", "root_requested", "first_event")
+SCALARS = (
+    "revision",
+    "active_epoch",
+    "staged_epoch",
+    "last_epoch",
+    "root_requested",
+    "first_event",
+    "access_revision",
+    "audit_length",
+    "audit_base",
+    "audit_head",
+)
 
 TABLES: dict[str, tuple[Any, Any]] = {
     "keys": (str, KeyRecord),
@@ -39,6 +62,22 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "sessions": (str, SessionRecord),
     "requests": (str, RequestRecord),
     "qkd_key_epochs": (str, int),
+    "tombstones": (str, KeyRecord),
+    "unconfirmed": (tuple[str, int], int),
+    "rotation_due": (str, int),
+    "wrappings": (str, WrappingRecord),
+    "recovery": (str, RecoveryRecord),
+    "restores": (str, RestoreRecord),
+    "restore_parts": (int, bytes),
+    "members": (str, MemberRecord),
+    "join_tokens": (str, JoinTokenRecord),
+    "handovers": (str, HandoverRecord),
+    "policies": (str, PolicyRecord),
+    "roles": (str, RoleRecord),
+    "tenants": (str, TenantRecord),
+    "grants": (str, GrantRecord),
+    "audit_keys": (str, AuditKeyRecord),
+    "anchors": (tuple[str, int], AnchorRecord),
 }
 
 
@@ -52,6 +91,7 @@ _rows: dict[str, msgspec.msgpack.Decoder[Any]] = {
     **{name: msgspec.msgpack.Decoder(_list_of(GenericAlias(tuple, types))) for name, types in TABLES.items()},
     "events": msgspec.msgpack.Decoder(list[EventRecord]),
     "due": msgspec.msgpack.Decoder(list[Due]),
+    "audit": msgspec.msgpack.Decoder(list[bytes]),
 }
 
 
@@ -68,8 +108,13 @@ def snapshot(state: State) -> Iterator[bytes]:
     """
     header = {name: getattr(state, name) for name in SCALARS}
     header |= {"format": FORMAT, "index": state.index, "time_ms": state.time_ms, "sum": state.total.to_bytes()}
+    header["audit_lines"] = len(state.audit)
     captured: list[tuple[str, Iterator[Any]]] = [(name, getattr(state, name).capture()) for name in TABLES]
-    captured += [("events", iter(list(state.events))), ("due", iter(state.due.copy()))]
+    captured += [
+        ("events", iter(list(state.events))),
+        ("due", iter(state.due.copy())),
+        ("audit", iter(list(state.audit))),
+    ]
     return _stream(header, captured)
 
 
@@ -93,14 +138,15 @@ def restore(chunks: Iterable[bytes]) -> State:
         for chunk in iterator:
             name, encoded = _chunks.decode(chunk)
             rows = _rows[name].decode(encoded)
-            state.total.add_encoded(prefix_of(name), _raw_rows.decode(encoded))
+            if name != "audit":  # the chain's head, among the scalars, stands for its records
+                state.total.add_encoded(prefix_of(name), _raw_rows.decode(encoded))
             if name in TABLES:
                 getattr(state, name).fill(rows)
             else:
                 getattr(state, name).extend(rows)
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, StopIteration) as error:
         raise SnapshotRejected(f"snapshot cannot be read: {type(error).__name__}: {error}") from error
-    if state.total.to_bytes() != header["sum"]:
+    if state.total.to_bytes() != header["sum"] or len(state.audit) != header["audit_lines"]:
         raise SnapshotRejected("the records of the snapshot are not those that its header counts")
     return state
 

@@ -13,17 +13,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from qkms.audit import MUTATIONS_GENESIS
+from qkms_node.ledger.access_records import (
+    AnchorRecord,
+    AuditKeyRecord,
+    GrantRecord,
+    PolicyRecord,
+    RoleRecord,
+    TenantRecord,
+)
+from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord, MemberRole
 from qkms_node.ledger.records import (
     EventRecord,
     EventType,
     KeyRecord,
     NodeRecord,
+    RecoveryRecord,
     RequestRecord,
+    RestoreRecord,
     RootRecord,
     SessionRecord,
     VersionRecord,
+    WrappingRecord,
 )
 from qkms_node.ledger.tables import Queue, Sum, Table, prefix_of
+from qkms_node.ledger.tallies import Tally, key_tally, session_tally, version_tally
 
 Due = tuple[int, str, str, int]  # (time_ms, kind, name, number)
 
@@ -56,15 +70,40 @@ class State:
     last_epoch: int = 0
     root_requested: bool = False
     first_event: int = 1
-    keys: Table[str, KeyRecord] = field(default_factory=Table)
-    versions: Table[tuple[str, int], VersionRecord] = field(default_factory=Table)
+    keys: Tally[str, KeyRecord] = field(default_factory=key_tally)
+    versions: Tally[tuple[str, int], VersionRecord] = field(default_factory=version_tally)
     roots: Table[int, RootRecord] = field(default_factory=Table)
     nodes: Table[str, NodeRecord] = field(default_factory=Table)
-    sessions: Table[str, SessionRecord] = field(default_factory=Table)
+    sessions: Tally[str, SessionRecord] = field(default_factory=session_tally)
     requests: Queue[str, RequestRecord] = field(default_factory=Queue)
     qkd_key_epochs: Table[str, int] = field(default_factory=Table)
+    members: Table[str, MemberRecord] = field(default_factory=Table)
+    join_tokens: Table[str, JoinTokenRecord] = field(default_factory=Table)
+    handovers: Table[str, HandoverRecord] = field(default_factory=Table)
+    access_revision: int = 0
+    policies: Table[str, PolicyRecord] = field(default_factory=Table)
+    roles: Table[str, RoleRecord] = field(default_factory=Table)
+    tenants: Table[str, TenantRecord] = field(default_factory=Table)
+    grants: Table[str, GrantRecord] = field(default_factory=Table)
+    audit_length: int = 0
+    audit_base: bytes = MUTATIONS_GENESIS
+    audit_head: bytes = MUTATIONS_GENESIS
+    audit: deque[bytes] = field(default_factory=deque)
+    audit_keys: Table[str, AuditKeyRecord] = field(default_factory=Table)
+    anchors: Table[tuple[str, int], AnchorRecord] = field(default_factory=Table)
     events: deque[EventRecord] = field(default_factory=deque)
     due: list[Due] = field(default_factory=list)
+    # Keys that were deleted: their names are never used again.
+    tombstones: Table[str, KeyRecord] = field(default_factory=Table)
+    # Staged versions, with the revision of their staging, of which a voter has not spoken yet.
+    unconfirmed: Table[tuple[str, int], int] = field(default_factory=Table)
+    # Keys whose rotation is due, with the time it fell due at.
+    rotation_due: Table[str, int] = field(default_factory=Table)
+    wrappings: Table[str, WrappingRecord] = field(default_factory=Table)
+    # At most one entry each: the present recovery key by its set id, the latest restore by its id.
+    recovery: Table[str, RecoveryRecord] = field(default_factory=Table)
+    restores: Table[str, RestoreRecord] = field(default_factory=Table)
+    restore_parts: Table[int, bytes] = field(default_factory=Table)
     total: Sum = field(default_factory=Sum)
 
     def __post_init__(self) -> None:
@@ -81,9 +120,11 @@ class State:
                 yield one.name, value
 
     def key(self, key_id: str) -> KeyRecord:
-        """The key, or the refusal KEY_NOT_FOUND."""
+        """The key, or the refusal KEY_NOT_FOUND or KEY_DELETED."""
         key = self.keys.get(key_id)
         if key is None:
+            if key_id in self.tombstones:
+                raise Refusal("KEY_DELETED", f"keys/{key_id} was deleted", name=f"keys/{key_id}")
             raise Refusal("KEY_NOT_FOUND", f"there is no key keys/{key_id}", name=f"keys/{key_id}")
         return key
 
@@ -138,6 +179,16 @@ class State:
         self.total.remove(DUE, due)
         return due
 
+    def forget_history(self) -> None:
+        """No event and nothing scheduled is left: another history begins after the next revision."""
+        for event in self.events:
+            self.total.remove(EVENTS, event)
+        for due in self.due:
+            self.total.remove(DUE, due)
+        self.events.clear()
+        self.due.clear()
+        self.first_event = self.revision + 2
+
     def next_due_ms(self) -> int | None:
         """When the next scheduled thing is due, if anything is."""
         return self.due[0][0] if self.due else None
@@ -149,3 +200,8 @@ class State:
         while self.due:
             del self.due[-DISMANTLED_AT_ONCE:]
             yield
+
+
+def voters(state: State) -> set[str]:
+    """Ids of the members that are meant to vote."""
+    return {m.node_id for m in state.members.values() if m.role is MemberRole.VOTER}

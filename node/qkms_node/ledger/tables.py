@@ -16,7 +16,7 @@ make two sets of them with equal sums (Wagner, generalised birthday).
 import hashlib
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar, overload
@@ -105,6 +105,12 @@ class Table(MutableMapping[K, V]):
         for key, value in rows:
             stored = encode(key)
             self._insert(stored, value, self._own(stored))
+
+    def become(self, items: Mapping[K, V]) -> None:
+        """Holds these items and no others."""
+        for key in list(self):
+            del self[key]
+        self.update(items)
 
     def dismantle(self) -> Iterator[None]:
         """Frees a table that is no longer used, a shard at each step."""

@@ -12,6 +12,8 @@ from qkms_node.keys.grade import Grade
 from qkms_node.service.freshness import Level, Wanted
 
 _KEY_ID = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_SAE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}")
 _VERSION_NAME = re.compile(r"(keys/[^/]+)/versions/([1-9][0-9]{0,8})")
 
 MAX_CONTEXT_PAIRS = 32
@@ -26,12 +28,17 @@ DEFAULT_PAGE = 100
 
 def request_id(value: str) -> str:
     """A UUID in its canonical form."""
-    return _uuid("request_id", value)
+    return uuid_text("request_id", value)
+
+
+def restore_id(value: str) -> str:
+    """The id of a restore, in the canonical form of a UUID."""
+    return uuid_text("restore_id", value)
 
 
 def session_id(value: str) -> str:
     """A session's UUID in its canonical form."""
-    return _uuid("session_id", value)
+    return uuid_text("session_id", value)
 
 
 def session_name(field: str, value: str) -> str:
@@ -39,7 +46,7 @@ def session_name(field: str, value: str) -> str:
     prefix, _, identifier = value.partition("/")
     if prefix != "sessions":
         raise InvalidField(field, f"is {value!r}; a session's name is sessions/{{uuid}}")
-    return _uuid(field, identifier)
+    return uuid_text(field, identifier)
 
 
 def key_id(field: str, value: str) -> str:
@@ -66,6 +73,31 @@ def version_name(field: str, value: str) -> tuple[str, int]:
     if match is None:
         raise InvalidField(field, f"is {value[:80]!r}; a version's name is keys/{{key_id}}/versions/{{n}}")
     return key_name(field, match[1]), int(match[2])
+
+
+def node_id(field: str, value: str) -> str:
+    """A node id: 1 to 63 of [a-z0-9._-], beginning and ending with a letter or digit."""
+    if not _KEY_ID.fullmatch(value):
+        raise InvalidField(
+            field,
+            f"is {value[:80]!r}; a node id is 1 to 63 of a-z 0-9 . _ - and begins and ends with a letter or digit",
+        )
+    return value
+
+
+def address(field: str, value: str) -> str:
+    """host:port, an IPv6 host in brackets, at most 300 characters."""
+    match = _ADDRESS.fullmatch(value) if len(value) <= 300 else None
+    if match is None or not 1 <= int(match[2]) <= 65_535:
+        raise InvalidField(field, f"is {value[:80]!r}; write host:port, an IPv6 address in brackets")
+    return value
+
+
+def sae_id(field: str, value: str) -> str:
+    """An ETSI GS QKD 014 SAE ID: 1 to 128 letters, digits and ._:@/-, a letter or digit first."""
+    if not _SAE_ID.fullmatch(value):
+        raise InvalidField(field, f"is {value[:80]!r}; it is 1 to 128 letters, digits and ._:@/-")
+    return value
 
 
 def context(value: Mapping[str, str]) -> dict[str, str]:
@@ -156,7 +188,8 @@ def _bounded(field: str, value: bytes, limit: int) -> bytes:
     return value
 
 
-def _uuid(field: str, value: str) -> str:
+def uuid_text(field: str, value: str) -> str:
+    """A UUID in its canonical form."""
     try:
         parsed = uuid.UUID(value)
     except ValueError:

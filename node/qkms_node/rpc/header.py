@@ -36,10 +36,12 @@ class Headers:
         return header
 
 
-def mutation_request(message: Message, request_id: str) -> Request:
-    """The identity of a mutation: its id, its caller, and the fingerprint of its content."""
+def mutation_request(message: Message, request_id: str, principal: str = "") -> Request:
+    """The identity of a mutation: its id, its caller (or another `principal`), the fingerprint of its content."""
     canonical = type(message)()
     canonical.CopyFrom(message)
     canonical.ClearField("request_id")
     content = canonical.SerializeToString(deterministic=True)
-    return make_request(fields.request_id(request_id), caller.get(), message.DESCRIPTOR.full_name, content)
+    return make_request(
+        fields.request_id(request_id), principal or caller.get(), message.DESCRIPTOR.full_name, content
+    )

@@ -3,7 +3,16 @@
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from qkms.v1 import cluster_pb2, key_pb2, qkd_pb2, session_pb2
-from qkms_node.ledger.records import EventRecord, KeyRecord, RootRecord, SessionRecord, VersionRecord
+from qkms_node.ledger.records import (
+    EventRecord,
+    KeyRecord,
+    RootRecord,
+    SessionRecord,
+    StagingRecord,
+    VersionRecord,
+    WrappingRecord,
+)
+from qkms_node.service.cluster import EpochUse
 from qkms_node.service.links import Observation
 
 
@@ -28,9 +37,26 @@ def key(record: KeyRecord) -> key_pb2.Key:
         labels=record.labels,
         etag=f'"{record.revision}"',
         revision=record.revision,
+        state=_key_state(record),
+        staged_version=record.staged,
+        next_rotation_time=timestamp(record.next_rotation_ms),
+        min_decrypt_version=record.min_decrypt,
+        min_encrypt_version=record.min_encrypt,
+        deletion_protection=record.deletion_protection,
+        exportable=record.exportable,
+        allow_compromised_decrypt=record.allow_compromised_decrypt,
+        delete_time=timestamp(record.delete_ms),
     )
     message.max_staleness.FromMilliseconds(record.max_staleness_ms)
+    if record.rotation_period_ms:
+        message.rotation_period.FromMilliseconds(record.rotation_period_ms)
     return message
+
+
+def _key_state(record: KeyRecord) -> key_pb2.KeyState.ValueType:
+    if record.delete_ms:
+        return key_pb2.KEY_STATE_DELETED
+    return key_pb2.KEY_STATE_DISABLED if record.disabled else key_pb2.KEY_STATE_ENABLED
 
 
 def version(key_id: str, record: VersionRecord, qkd_key_ids: tuple[str, ...]) -> key_pb2.KeyVersion:
@@ -45,6 +71,31 @@ def version(key_id: str, record: VersionRecord, qkd_key_ids: tuple[str, ...]) ->
         activate_time=timestamp(record.activate_ms),
         destroy_time=timestamp(record.destroy_ms),
         qkd_key_ids=qkd_key_ids,
+        staging=_staging(record.staging) if record.staging is not None else None,
+        compromise_time=timestamp(record.compromise_ms),
+        reason=record.reason,
+    )
+
+
+def _staging(record: StagingRecord) -> key_pb2.Staging:
+    return key_pb2.Staging(
+        revision=record.revision,
+        stage_time=timestamp(record.stage_ms),
+        activate_after_time=timestamp(record.activate_after_ms),
+        voters=record.voters,
+        confirmed=record.confirmed,
+        validate_time=timestamp(record.validate_ms),
+        rejected=record.rejected,
+    )
+
+
+def import_parameters(record: WrappingRecord) -> key_pb2.ImportParameters:
+    """The public side of an import."""
+    return key_pb2.ImportParameters(
+        name=f"keys/{record.key_id}/imports/{record.import_id}",
+        method=record.method,  # type: ignore[arg-type]
+        public_key=record.public,
+        expire_time=timestamp(record.expire_ms),
     )
 
 
@@ -99,6 +150,18 @@ def root(record: RootRecord) -> cluster_pb2.RootEpoch:
         stage_time=timestamp(record.stage_ms),
         activate_time=timestamp(record.activate_ms),
         reason=record.reason or "; ".join(f"{n}: {why}" for n, why in sorted(record.rejected.items())),
+    )
+
+
+def epoch_use(use: EpochUse) -> cluster_pb2.EpochUse:
+    """What is under an epoch."""
+    return cluster_pb2.EpochUse(
+        epoch=use.root.epoch,
+        state=int(use.root.state),  # type: ignore[arg-type]
+        grade=int(use.root.grade),  # type: ignore[arg-type]
+        version_count=use.version_count,
+        session_count=use.session_count,
+        recoverable=use.recoverable,
     )
 
 

@@ -8,6 +8,7 @@ id. It reads the identity first: no servicer ever runs without a principal.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import time
 import uuid
@@ -20,9 +21,12 @@ import grpc
 import grpc.aio
 import structlog
 
+from qkms_node import tls_files
 from qkms_node.access.identity import principal as principal_of
+from qkms_node.access.trail import Trail, trail
 from qkms_node.config import Config
 from qkms_node.errors import QkmsError
+from qkms_node.rpc.call_audit import CallAudit
 from qkms_node.rpc.errors import DETAILS_KEY, rich_status, status_code
 from qkms_node.service.freshness import Level
 from qkms_node.telemetry.metrics import Metrics
@@ -33,8 +37,14 @@ log = structlog.get_logger(__name__)
 caller: contextvars.ContextVar[str] = contextvars.ContextVar("caller")
 """The principal of the call in hand."""
 
+ANONYMOUS = "anonymous"
+"""The caller at the enrolment listener, which asks for no certificate."""
+
 # Requests are bounded: the largest is a plaintext and its authenticated data, 64 KiB each.
 MAX_MESSAGE_BYTES = 512 * 1024
+
+ENROL_MESSAGE_BYTES = 16 * 1024
+ENROL_CALLS = 16
 
 # No principal needed: liveness and the description of the API.
 OPEN_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
@@ -43,13 +53,23 @@ Handler = Callable[[Any, Any], Any]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Identity, errors and the call log, around every method."""
+    """Identity, errors, the audit record and the call log, around every method."""
 
-    def __init__(self, hint: Callable[[QkmsError], dict[str, str]], metrics: Metrics, spans: Spans) -> None:
+    def __init__(
+        self,
+        hint: Callable[[QkmsError], dict[str, str]],
+        metrics: Metrics,
+        spans: Spans,
+        audit: CallAudit,
+        *,
+        anonymous: bool = False,
+    ) -> None:
         self._hint = hint
+        self._anonymous = anonymous
         self._metrics = metrics
         self._spans = spans
         self._no_spans = NoSpans()
+        self._audit = audit
 
     async def intercept_service(
         self,
@@ -67,26 +87,64 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(
+                self._bidirectional(method, handler.stream_stream),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
         assert handler.unary_stream is not None
         return grpc.unary_stream_rpc_method_handler(
             self._stream(method, handler.unary_stream),
             request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+            response_serializer=_unless_serialized(handler.response_serializer),
         )
+
+    async def serve(
+        self, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], inner: Handler
+    ) -> Any:
+        """One call with one answer: an RPC, or carried by Batch or Stream. Raises QkmsError, nothing else."""
+        with self._begin(method, request, context, self._spans) as call:
+            try:
+                call.identify(context)
+                response = await inner(request, context)
+                await call.answered("OK")
+            except QkmsError as error:
+                raise await self._refused(call, error) from None
+            except Exception as error:
+                raise await self._refused(call, call.incident(error)) from None
+            except asyncio.CancelledError:
+                call.cancelled()
+                raise
+            call.end("OK", _consistency(response))
+            return response
 
     def _unary(self, method: str, inner: Handler) -> Handler:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            with self._begin(method, request, context, self._spans) as call:
+            try:
+                return await self.serve(method, request, context, inner)
+            except QkmsError as error:
+                await _abort(context, error)
+
+        return handle
+
+    def _bidirectional(self, method: str, inner: Handler) -> Handler:
+        async def handle(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            with self._begin(method, None, context, self._no_spans) as call:
                 try:
                     call.identify(context)
-                    response = await inner(request, context)
+                    await call.answered("STREAMING")
+                    await inner(requests, context)
+                    await call.answered("OK")
                 except QkmsError as error:
-                    await self._abort(call, context, error)
+                    await _abort(context, await self._refused(call, error))
                 except Exception as error:
-                    await self._abort(call, context, call.incident(error))
+                    await _abort(context, await self._refused(call, call.incident(error)))
+                except asyncio.CancelledError:
+                    call.cancelled()
+                    raise
                 else:
-                    call.end("OK", _consistency(response))
-                    return response
+                    call.end("OK")
 
         return handle
 
@@ -94,14 +152,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             # A stream may live for days: it is no span.
             with self._begin(method, request, context, self._no_spans) as call:
+                begun = False
                 try:
                     call.identify(context)
                     async for response in inner(request, context):
+                        if not begun:
+                            # A stream has two records: before its first answer leaves, and at its end.
+                            await call.answered("STREAMING")
+                            begun = True
                         yield response
+                    await call.answered("OK")
                 except QkmsError as error:
-                    await self._abort(call, context, error)
+                    await _abort(context, await self._refused(call, error))
                 except Exception as error:
-                    await self._abort(call, context, call.incident(error))
+                    await _abort(context, await self._refused(call, call.incident(error)))
+                except (asyncio.CancelledError, GeneratorExit):
+                    call.cancelled()
+                    raise
                 else:
                     call.end("OK")
 
@@ -119,28 +186,50 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             structlog.contextvars.bound_contextvars(trace_id=trace_id, **ids),
             self._metrics.calls_in_flight.track_inprogress(),
         ):
-            yield _Call(name, self._metrics)
+            yield _Call(name, request, self._metrics, self._audit, self._anonymous)
 
-    async def _abort(self, call: _Call, context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+    async def _refused(self, call: _Call, error: QkmsError) -> QkmsError:
+        """The error that the caller gets, when the audit has it."""
+        try:
+            await call.answered(error.code)
+        except QkmsError as unaudited:
+            error = unaudited
         error.metadata |= self._hint(error)
         call.end(error.code)
-        await context.abort(
-            status_code(error), error.message, trailing_metadata=((DETAILS_KEY, rich_status(error)),)
-        )
+        return error
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: QkmsError) -> None:
+    await context.abort(status_code(error), error.message, trailing_metadata=((DETAILS_KEY, rich_status(error)),))
 
 
 class _Call:
-    """One call: its log line and its counts."""
+    """One call: its log line, its counts and its audit record."""
 
-    def __init__(self, method: str, metrics: Metrics) -> None:
+    def __init__(self, method: str, request: Any, metrics: Metrics, audit: CallAudit, anonymous: bool) -> None:
         self._method = method
+        self._request = request
+        self._anonymous = anonymous
         self._metrics = metrics
+        self._audit = audit
+        self._trail = Trail()
         self._principal = ""
         self._start = time.perf_counter()
 
     def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        self._principal = principal_of(context.auth_context())
+        """Names the caller; raises QkmsError when there is none, or when the audit admits no call."""
+        self._principal = ANONYMOUS if self._anonymous else principal_of(context.auth_context())
         caller.set(self._principal)
+        trail.set(self._trail)
+        self._audit.admit(self._method)
+
+    async def answered(self, code: str) -> None:
+        """Returns when the audit has the call's outcome. Raises QkmsError."""
+        await self._audit.answered(self._method, self._principal, self._request, self._trail, code)
+
+    def cancelled(self) -> None:
+        """The caller has gone: whatever was done is recorded all the same."""
+        self._audit.ended(self._method, self._principal, self._request, self._trail, "CANCELLED")
 
     def incident(self, error: Exception) -> QkmsError:
         """A fault of the program: its kind and place go to the log, only a number to the caller."""
@@ -165,29 +254,52 @@ class _Call:
         )
 
 
+def _unless_serialized(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    assert serialize is not None
+    return lambda response: response if isinstance(response, bytes) else serialize(response)
+
+
 def _consistency(response: Any) -> str:
     """The level that an answer says it satisfies."""
     header = getattr(response, "header", None)
     return Level(header.consistency).name if header is not None and header.consistency else "none"
 
 
-def credentials(config: Config) -> grpc.ServerCredentials:
-    """Mutual TLS from files read anew for each handshake, so that renewed ones need no restart."""
+def credentials(config: Config, *, mutual: bool = True) -> grpc.ServerCredentials:
+    """TLS from files looked at for each handshake, so that renewed ones need no restart.
+
+    Files that do not fit together, as half-way through a renewal, leave in force what was read before.
+    Not `mutual`: no client certificate is asked for, and the CA is sent along, for callers who know its
+    fingerprint only. Raises TlsFilesInvalid.
+    """
 
     def current() -> grpc.ServerCertificateConfiguration:
-        tls = config.tls
-        pair = (tls.private_key.read_bytes(), tls.certificate.read_bytes())
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=tls.ca.read_bytes())
+        pem = tls_files.read(config.tls)
+        chain = pem.certificate if mutual else pem.certificate + pem.ca
+        roots = pem.ca if mutual else None
+        return grpc.ssl_server_certificate_configuration([(pem.private_key, chain)], root_certificates=roots)
 
-    return grpc.dynamic_ssl_server_credentials(current(), lambda: current(), require_client_authentication=True)
+    seen = tls_files.stamp(config.tls)
+    in_force = current()
+
+    def renewed() -> grpc.ServerCertificateConfiguration:
+        nonlocal seen, in_force
+        now = tls_files.stamp(config.tls)
+        if now != seen:
+            seen = now
+            try:
+                in_force = current()
+            except tls_files.TlsFilesInvalid as problem:
+                log.warning("rpc.certificate_unusable", problem=str(problem))
+        return in_force
+
+    return grpc.dynamic_ssl_server_credentials(in_force, renewed, require_client_authentication=mutual)
 
 
-def make_server(
-    config: Config, hint: Callable[[QkmsError], dict[str, str]], metrics: Metrics, spans: Spans
-) -> grpc.aio.Server:
+def make_server(config: Config, calls: CallInterceptor) -> grpc.aio.Server:
     """A server bound to the configured address, with no services yet. Raises OSError when it is taken."""
     server = grpc.aio.server(
-        interceptors=[CallInterceptor(hint, metrics, spans)],
+        interceptors=[calls],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 4 * 1024 * 1024),
@@ -197,8 +309,33 @@ def make_server(
         ],
         maximum_concurrent_rpcs=config.limits.max_concurrent_calls,
     )
-    try:
-        server.add_secure_port(config.rpc.listen, credentials(config))
-    except RuntimeError as error:
-        raise OSError(f"rpc.listen: {config.rpc.listen} cannot be bound; is another process using it?") from error
+    _bind(server, "rpc.listen", config.rpc.listen, credentials(config))
     return server
+
+
+def make_enrol_server(
+    config: Config,
+    listen: str,
+    hint: Callable[[QkmsError], dict[str, str]],
+    metrics: Metrics,
+    spans: Spans,
+    audit: CallAudit,
+) -> grpc.aio.Server:
+    """The enrolment listener: whoever reaches it may speak to it, so it takes little and few at once.
+
+    Raises OSError when the address is taken.
+    """
+    server = grpc.aio.server(
+        interceptors=[CallInterceptor(hint, metrics, spans, audit, anonymous=True)],
+        options=[("grpc.max_receive_message_length", ENROL_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
+        maximum_concurrent_rpcs=ENROL_CALLS,
+    )
+    _bind(server, "enrol.listen", listen, credentials(config, mutual=False))
+    return server
+
+
+def _bind(server: grpc.aio.Server, field: str, listen: str, tls: grpc.ServerCredentials) -> None:
+    try:
+        server.add_secure_port(listen, tls)
+    except RuntimeError as error:
+        raise OSError(f"{field}: {listen} cannot be bound; is another process using it?") from error

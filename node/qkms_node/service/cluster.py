@@ -1,6 +1,7 @@
 """Use cases of ClusterService and QkdService: what this node is and sees."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -8,12 +9,26 @@ from qkms_node.access.guard import Guard
 from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, ReplicaStatus
 from qkms_node.ledger.commands import Outcome, Request, RequestRoot
-from qkms_node.ledger.records import RootRecord
+from qkms_node.ledger.records import EpochState, RootRecord
+from qkms_node.ledger.recovery_rules import present_set
+from qkms_node.ledger.rewrap_rules import sessions_by_epoch, versions_by_epoch
+from qkms_node.service.certificates import Certificates
 from qkms_node.service.links import Links, Observation
+from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.upkeep import Upkeep
+
+
+@dataclass(frozen=True)
+class EpochUse:
+    """What is under an epoch in use."""
+
+    root: RootRecord
+    version_count: int
+    session_count: int
+    recoverable: bool
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,12 @@ class NodeView:
     key_count: int
     version: str
     start_s: float
+    epoch_uses: list[EpochUse]
+    recovery_set: str
+    warnings: tuple[str, ...]
+    certificate_expire_ms: int
+    enrol_address: str
+    audit: str = ""
 
 
 class Cluster:
@@ -45,6 +66,9 @@ class Cluster:
         links: Links,
         proposer: Proposer,
         upkeep: Upkeep,
+        members: Members,
+        certificates: Certificates,
+        audit_failure: Callable[[], str] = str,
     ) -> None:
         self.config = config
         self._guard = guard
@@ -54,7 +78,11 @@ class Cluster:
         self._links = links
         self._proposer = proposer
         self._upkeep = upkeep
+        self._members = members
+        self._certificates = certificates
+        self._audit_failure = audit_failure
         self._start_s = time.time()
+        self._counted: tuple[int, list[EpochUse]] | None = None
 
     def status(self, principal: str) -> NodeView:
         """This node's view; needs no quorum."""
@@ -64,6 +92,7 @@ class Cluster:
             # Before the first epoch is active, what there is to see is the last attempt.
             root = state.roots.get(state.active_epoch) or state.roots.get(state.last_epoch)
             key_count = len(state.keys)
+            recovery_set = present_set(state)
         return NodeView(
             replica=self._replica.status(),
             applied_index=applied_index,
@@ -75,7 +104,31 @@ class Cluster:
             key_count=key_count,
             version=version("qkms-node"),
             start_s=self._start_s,
+            epoch_uses=self._epoch_uses(),
+            recovery_set=recovery_set,
+            warnings=self._certificates.warnings,
+            certificate_expire_ms=self._certificates.expire_ms,
+            enrol_address=_enrol_address(self.config),
+            audit=self._audit_failure(),
         )
+
+    def _epoch_uses(self) -> list[EpochUse]:
+        with self._store.view() as state:
+            revision, present = state.revision, present_set(state)
+            if self._counted is not None and self._counted[0] == revision:
+                return self._counted[1]
+            in_use = [
+                r for _, r in sorted(state.roots.items()) if r.state in (EpochState.ACTIVE, EpochState.RETIRED)
+            ]
+            versions, sessions = list(state.versions.values()), list(state.sessions.values())
+        # Counted outside: the ledger stands still while it is looked at.
+        by_version, by_session = versions_by_epoch(versions), sessions_by_epoch(sessions)
+        uses = [
+            EpochUse(r, by_version[r.epoch], by_session[r.epoch], bool(present) and r.recovery_set == present)
+            for r in in_use
+        ]
+        self._counted = revision, uses
+        return uses
 
     async def rotate_root(self, request: Request, expected_epoch: int) -> Outcome:
         """Asks for a new root epoch in place of `expected_epoch`."""
@@ -87,6 +140,17 @@ class Cluster:
         self._guard.require(principal, "links.list")
         return {peer: self._links.observations.get(peer) for peer in sorted(self._links.peers)}
 
+    def sae_ids(self) -> tuple[str, dict[str, str]]:
+        """This node's name towards its KME, and those of its peers by node id."""
+        with self._store.view() as state:
+            peers = self._members.peers(state)
+            return self._members.sae_id(state), {n: m.sae_id for n, m in peers.items()}
+
     def link_problem(self, peer: str) -> str:
         """Why a link would not be used now; empty when it would."""
         return self._links.problem(peer)
+
+
+def _enrol_address(config: Config) -> str:
+    enrol = config.enrol
+    return "" if enrol is None else enrol.address or enrol.listen

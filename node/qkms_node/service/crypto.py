@@ -27,6 +27,7 @@ from qkms_node.keys.data import (
 from qkms_node.keys.errors import PlaintextTooLong
 from qkms_node.keys.scheme import PublicKeyEncryptionScheme, Scheme, SealingScheme
 from qkms_node.ledger.records import VersionRecord
+from qkms_node.service.admission import Admission
 from qkms_node.service.freshness import Wanted
 from qkms_node.service.versions import Usable, Versions
 
@@ -55,6 +56,7 @@ class Crypto:
     def __init__(self, guard: Guard, versions: Versions) -> None:
         self._guard = guard
         self._versions = versions
+        self._admission = Admission(guard, versions)
 
     async def encrypt(
         self,
@@ -66,10 +68,9 @@ class Crypto:
         action: str = "crypto.encrypt",
     ) -> tuple[Sealed, Wanted]:
         """Encrypts under the primary version; says the consistency satisfied. Raises QkmsError."""
-        self._guard.require(principal, action, key_id)
+        effective = await self._admission.admit(principal, action, key_id, wanted, bound.context)
         if len(plaintext) > MAX_BYTES:
             raise _too_large(len(plaintext), MAX_BYTES)
-        effective = await self._versions.fresh(key_id, wanted)
         used = self._versions.primary(key_id, ENCRYPTION, "encrypt")
         if isinstance(used.scheme, PublicKeyEncryptionScheme):
             _unbound(used.key.algorithm, bound)
@@ -89,14 +90,15 @@ class Crypto:
         wanted: Wanted | None,
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """Opens a ciphertext of this key. Raises QkmsError, one code for all that does not verify."""
-        self._guard.require(principal, "crypto.decrypt", key_id)
-        effective = await self._versions.fresh(key_id, wanted)
+        effective = await self._admission.admit(
+            principal, "crypto.decrypt", key_id, wanted, bound.context, number or _named(ciphertext)
+        )
         with _ciphertext_errors():
             scheme = self._versions.scheme(key_id, ENCRYPTION, "decrypt")
             named = ciphertext_version(ciphertext) if isinstance(scheme, SealingScheme) else number
             if number and number != named:
                 raise InvalidField("version", f"is {number}, the ciphertext is under version {named}")
-            used = self._versions.numbered(key_id, named, ENCRYPTION, "decrypt")
+            used = await self._versions.numbered(key_id, named, ENCRYPTION, "decrypt")
             if isinstance(used.scheme, PublicKeyEncryptionScheme):
                 _unbound(used.key.algorithm, bound)
                 return used.scheme.decrypt(used.material, ciphertext), used.version, effective
@@ -110,13 +112,15 @@ class Crypto:
         One that is under the primary version already comes back as it is, so that a caller
         who rewraps everything writes only what changed.
         """
-        self._guard.require(principal, "crypto.rewrap", key_id)
-        effective = await self._versions.fresh(key_id, wanted)
+        effective = await self._admission.admit(
+            principal, "crypto.rewrap", key_id, wanted, bound.context, _named(ciphertext)
+        )
         with _ciphertext_errors():
             self._versions.scheme(key_id, SEALING, "rewrap")
-            source = self._versions.numbered(key_id, ciphertext_version(ciphertext), SEALING, "rewrap")
+            source = await self._versions.numbered(key_id, ciphertext_version(ciphertext), SEALING, "rewrap")
             plaintext = _open(source, ciphertext, bound)
         target = self._versions.primary(key_id, SEALING, "rewrap")
+        self._guard.still(principal, "crypto.rewrap", key_id, bound.context, int(target.version.grade))
         if target.version.version != source.version.version:
             ciphertext = _seal(target, plaintext, bound)
         return Sealed(ciphertext, target.version), source.version.version, effective
@@ -125,8 +129,7 @@ class Crypto:
         self, principal: str, key_id: str, context: Mapping[str, str], wanted: Wanted | None
     ) -> tuple[bytes, Sealed, Wanted]:
         """A fresh data key of 32 bytes, in clear and encrypted under the key."""
-        self._guard.require(principal, "crypto.data_key", key_id)
-        effective = await self._versions.fresh(key_id, wanted)
+        effective = await self._admission.admit(principal, "crypto.data_key", key_id, wanted, context)
         used = self._versions.primary(key_id, SEALING, "generate data key")
         plaintext = secrets.token_bytes(32)
         return plaintext, Sealed(_seal(used, plaintext, Bound(context, b"")), used.version), effective
@@ -141,15 +144,14 @@ class Crypto:
         wanted: Wanted | None,
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """The derived key of a version for a context; `number` 0: the primary version, `length` 0: 32 bytes."""
-        self._guard.require(principal, "crypto.derive", key_id)
+        effective = await self._admission.admit(principal, "crypto.derive", key_id, wanted, context, number)
         if not context:
             raise InvalidField("context", "needs at least one pair: it is what sets derived keys apart")
         length = length or 32
         if length not in DERIVED_BYTES:
             raise InvalidField("length", f"is {length}; it must be {DERIVED_BYTES[0]} to {DERIVED_BYTES[-1]}")
-        effective = await self._versions.fresh(key_id, wanted)
         if number:
-            used = self._versions.numbered(key_id, number, SEALING, "derive")
+            used = await self._versions.numbered(key_id, number, SEALING, "derive")
         else:
             used = self._versions.primary(key_id, SEALING, "derive")
         version = used.version
@@ -174,6 +176,14 @@ def _open(used: Usable[Scheme], ciphertext: bytes, bound: Bound) -> bytes:
     key, number = used.key, used.version.version
     data_key = encryption_key(used.material, key.algorithm, key.key_id, number, bound.context)
     return open_sealed(data_key, ciphertext, bound.aad)
+
+
+def _named(ciphertext: bytes) -> int:
+    """The version that a ciphertext names; 0 when it names none."""
+    try:
+        return ciphertext_version(ciphertext)
+    except CiphertextMalformed:
+        return 0
 
 
 def _unbound(algorithm: str, bound: Bound) -> None:

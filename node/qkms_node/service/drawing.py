@@ -33,7 +33,26 @@ class Drawing:
         scheme = ALGORITHMS[algorithm]
         with await self._material(scheme, algorithm) as material:
             # The root is looked up afterwards: drawing may take longer than an epoch lasts.
-            return self._wrapped(scheme, material, key_id, version, algorithm)
+            return self.wrap(material, key_id, version, algorithm)
+
+    def wrap(self, material: VersionSecret, key_id: str, version: int, algorithm: str) -> NewVersion:
+        """Material as a proposal carries it. Raises QkmsError ROOT_NOT_READY."""
+        scheme = ALGORITHMS[algorithm]
+        with self._store.view() as state:
+            root = state.active_root()
+        kek = self._roots.kek(root)
+        bound = VersionBinding(key_id, version, algorithm, root.epoch)
+        public = scheme.public_key(material)
+        wrapped = wrap_version(kek, material, bound, nonce=secrets.token_bytes(12))
+        check = check_value(material, key_id, version, public)
+        with unwrap_version(kek, wrapped, bound) as opened:
+            try:
+                check_version(opened, key_id, version, scheme.public_key(opened), check)
+            except CheckValueMismatch as error:
+                raise QkmsError(
+                    "INTERNAL", f"the new version of keys/{key_id} did not pass its validation"
+                ) from error
+        return NewVersion(version, root.epoch, wrapped, check, public)
 
     def wipe(self) -> None:
         """Wipes what was drawn for callers who left, or will have been."""
@@ -55,25 +74,6 @@ class Drawing:
                 # machine it would never succeed if each attempt began anew.
                 self._begun[algorithm] = drawing
                 raise
-
-    def _wrapped(
-        self, scheme: Scheme, material: VersionSecret, key_id: str, version: int, algorithm: str
-    ) -> NewVersion:
-        with self._store.view() as state:
-            root = state.active_root()
-        kek = self._roots.kek(root)
-        bound = VersionBinding(key_id, version, algorithm, root.epoch)
-        public = scheme.public_key(material)
-        wrapped = wrap_version(kek, material, bound, nonce=secrets.token_bytes(12))
-        check = check_value(material, key_id, version, public)
-        with unwrap_version(kek, wrapped, bound) as opened:
-            try:
-                check_version(opened, key_id, version, scheme.public_key(opened), check)
-            except CheckValueMismatch as error:
-                raise QkmsError(
-                    "INTERNAL", f"the new version of keys/{key_id} did not pass its validation"
-                ) from error
-        return NewVersion(version, root.epoch, wrapped, check, public)
 
 
 def _wipe_drawn(drawing: asyncio.Task[VersionSecret]) -> None:

@@ -1,33 +1,35 @@
-"""Use cases of KeyService: authorise, draw material if needed, propose; or read.
+"""Use cases of KeyService on keys and single versions: authorise, then propose or read.
 
-New key material is drawn and checked (`service.drawing`) before it is proposed.
-When the ledger has moved on meanwhile, material is drawn again.
+Staged versions are in `staging`, material that comes in or goes out in
+`transport`.
 """
 
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from qkms_node.access.guard import Guard
-from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import (
-    AnyCommand,
+    CompromiseVersion,
     CreateKey,
+    DeleteKey,
     DestroyVersion,
+    DisableKey,
     DisableVersion,
+    EnableKey,
     EnableVersion,
+    KeyChanges,
     Outcome,
     Request,
     RestoreVersion,
     RotateKey,
+    UpdateKey,
 )
-from qkms_node.ledger.key_rules import PROPOSAL_STALE
-from qkms_node.ledger.records import KeyRecord, VersionRecord
+from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
 from qkms_node.ledger.state import State
-from qkms_node.service.drawing import Drawing
-from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
-from qkms_node.service.proposing import Proposer, accepted
+from qkms_node.service.freshness import Freshness, Wanted
+from qkms_node.service.listing import KeyFilter, KeyNames
+from qkms_node.service.material import Materials
+from qkms_node.service.proposing import Proposer
 from qkms_node.service.store import LedgerStore
-
-STALE_ATTEMPTS = 5
 
 # The state changes of a version: command type by the action that allows it.
 VERSION_CHANGES: dict[str, type[DisableVersion | EnableVersion | RestoreVersion]] = {
@@ -36,36 +38,61 @@ VERSION_CHANGES: dict[str, type[DisableVersion | EnableVersion | RestoreVersion]
     "keys.restore": RestoreVersion,
 }
 
+# The same actions on a key as a whole.
+KEY_CHANGES: dict[str, type[DisableKey | EnableKey]] = {"keys.disable": DisableKey, "keys.enable": EnableKey}
+
+
+@dataclass(frozen=True)
+class KeySettings:
+    """What a new key is like. Durations in milliseconds; `required_grade` 0: any; `rotation_period_ms` 0: none."""
+
+    algorithm: str
+    required_grade: int
+    max_staleness_ms: int
+    labels: dict[str, str] = field(default_factory=dict)
+    rotation_period_ms: int = 0
+    exportable: bool = False
+    deletion_protection: bool = False
+    allow_compromised_decrypt: bool = False
+    skip_initial_version: bool = False
+
 
 class Keys:
-    """Creation, rotation, state changes and listings of keys."""
+    """Creation, rotation, changes of keys and versions, listings."""
 
     def __init__(
-        self, guard: Guard, store: LedgerStore, drawing: Drawing, proposer: Proposer, freshness: Freshness
+        self, guard: Guard, store: LedgerStore, proposer: Proposer, freshness: Freshness, materials: Materials
     ) -> None:
         self._guard = guard
         self._store = store
-        self._drawing = drawing
         self._proposer = proposer
         self._freshness = freshness
+        self._materials = materials
+        self._names = KeyNames()
 
-    async def create(
-        self,
-        request: Request,
-        key_id: str,
-        algorithm: str,
-        required_grade: int,
-        max_staleness_ms: int,
-        labels: dict[str, str],
-    ) -> Outcome:
-        """Creates a key with version 1. Raises QkmsError."""
+    async def create(self, request: Request, key_id: str, settings: KeySettings) -> Outcome:
+        """Creates a key with version 1, or without a version. Raises QkmsError."""
         self._guard.require(request.principal, "keys.create", key_id)
 
         async def propose() -> CreateKey:
-            new = await self._drawing.draw(key_id, 1, algorithm)
-            return CreateKey(request, key_id, algorithm, required_grade, max_staleness_ms, labels, new)
+            new = None
+            if not settings.skip_initial_version:
+                new = await self._materials.draw(key_id, 1, settings.algorithm)
+            return CreateKey(
+                request,
+                key_id,
+                settings.algorithm,
+                settings.required_grade,
+                settings.max_staleness_ms,
+                settings.labels,
+                new,
+                settings.rotation_period_ms,
+                settings.exportable,
+                settings.deletion_protection,
+                settings.allow_compromised_decrypt,
+            )
 
-        return await self._submit_drawn(propose)
+        return await self._materials.submit(propose)
 
     async def rotate(self, request: Request, key_id: str, expected_primary: int) -> Outcome:
         """Makes a new primary version. Raises QkmsError."""
@@ -74,15 +101,35 @@ class Keys:
         async def propose() -> RotateKey:
             with self._store.view() as state:
                 key = state.key(key_id)
-            new = await self._drawing.draw(key_id, key.version_count + 1, key.algorithm)
+            new = await self._materials.draw(key_id, key.version_count + 1, key.algorithm)
             return RotateKey(request, key_id, expected_primary, new)
 
-        return await self._submit_drawn(propose)
+        return await self._materials.submit(propose)
+
+    async def update(self, request: Request, key_id: str, changes: KeyChanges, expected_revision: int) -> Outcome:
+        """Changes settings of a key; only at `expected_revision` unless that is 0."""
+        self._guard.require(request.principal, "keys.update", key_id)
+        return await self._proposer.effect(UpdateKey(request, key_id, changes, expected_revision))
+
+    async def switch(self, action: str, request: Request, key_id: str) -> Outcome:
+        """Disables or enables a key; `action` is one of KEY_CHANGES."""
+        self._guard.require(request.principal, action, key_id)
+        return await self._proposer.effect(KEY_CHANGES[action](request, key_id))
+
+    async def delete(self, request: Request, key_id: str, expected_revision: int) -> Outcome:
+        """Deletes a key whose versions are all destroyed."""
+        self._guard.require(request.principal, "keys.delete", key_id)
+        return await self._proposer.effect(DeleteKey(request, key_id, expected_revision))
 
     async def change(self, action: str, request: Request, key_id: str, version: int) -> Outcome:
         """Disables, enables or restores a version; `action` is one of VERSION_CHANGES."""
         self._guard.require(request.principal, action, key_id)
         return await self._proposer.effect(VERSION_CHANGES[action](request, key_id, version))
+
+    async def compromise(self, request: Request, key_id: str, version: int, reason: str) -> Outcome:
+        """Marks a version as compromised, for good."""
+        self._guard.require(request.principal, "keys.compromise", key_id)
+        return await self._proposer.effect(CompromiseVersion(request, key_id, version, reason))
 
     async def destroy(self, request: Request, key_id: str, version: int, grace_ms: int) -> Outcome:
         """Schedules a version's destruction after `grace_ms`."""
@@ -96,43 +143,44 @@ class Keys:
         with self._store.view() as state:
             return state.key(key_id)
 
-    async def page(self, principal: str, after: str, limit: int, wanted: Wanted) -> list[KeyRecord]:
+    async def page(
+        self, principal: str, passing: KeyFilter, after: str, limit: int, wanted: Wanted
+    ) -> list[KeyRecord]:
         """Up to `limit` keys the principal may see, by key_id, after `after`."""
         self._guard.require(principal, "keys.list")
         await self._freshness.ensure(wanted)
-        with self._store.view() as state:
-            names = sorted(name for name in state.keys if name > after)
-            records = [state.keys[name] for name in names]
-        visible = (r for r in records if self._guard.allows(principal, "keys.list", r.key_id))
-        return [record for record, _ in zip(visible, range(limit), strict=False)]
+        visible: list[KeyRecord] = []
+        while len(visible) < limit:
+            with self._store.view() as state:
+                found = self._names.page(state, passing, after, limit)
+            # Outside the view: the guard looks at the ledger itself.
+            visible += (key for key in found if self._guard.allows(principal, "keys.list", key.key_id))
+            if len(found) < limit:
+                break
+            after = found[-1].key_id
+        return visible[:limit]
 
     async def versions(
-        self, principal: str, key_id: str, after: int, limit: int, wanted: Wanted
+        self,
+        principal: str,
+        key_id: str,
+        states: frozenset[VersionState],
+        after: int,
+        limit: int,
+        wanted: Wanted,
     ) -> list[tuple[VersionRecord, tuple[str, ...]]]:
-        """Up to `limit` versions after number `after`, each with the QKD key ids of its epoch."""
+        """Up to `limit` versions after number `after` in one of `states` (none: any), with their QKD key ids."""
         self._guard.require(principal, "keys.get", key_id)
         await self._freshness.ensure(wanted)
         with self._store.view() as state:
-            last = min(state.key(key_id).version_count, after + limit)
-            return [provenance(state, state.versions[key_id, n]) for n in range(after + 1, last + 1)]
+            numbers = range(after + 1, state.key(key_id).version_count + 1)
+            passing = (v for n in numbers if (v := state.versions[key_id, n]).state in states or not states)
+            return [provenance(state, version) for version, _ in zip(passing, range(limit), strict=False)]
 
     def with_provenance(self, version: VersionRecord) -> tuple[VersionRecord, tuple[str, ...]]:
         """A version with the QKD key ids of its root epoch."""
         with self._store.view() as state:
             return provenance(state, version)
-
-    async def _submit_drawn(self, propose: Callable[[], Awaitable[AnyCommand]]) -> Outcome:
-        for _ in range(STALE_ATTEMPTS):
-            # Material is drawn for the state as it is now, also on a node that lags behind.
-            await self._freshness.ensure(LINEARIZABLE)
-            outcome = await self._proposer.submit(await propose())
-            if outcome.code != PROPOSAL_STALE:
-                return accepted(outcome)
-        raise QkmsError(
-            "NOT_COMMITTED",
-            "nothing was written: the key changed during each of several attempts; retry",
-            retry_after_s=0.2,
-        )
 
 
 def provenance(state: State, version: VersionRecord) -> tuple[VersionRecord, tuple[str, ...]]:

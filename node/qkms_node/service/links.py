@@ -7,8 +7,9 @@ the admission rules applied. Knows nothing of root epochs.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -16,10 +17,14 @@ from qkms_node.keys.secret import QkdSecret
 from qkms_qkd.admission import AdmissionRules, admit, admit_link
 from qkms_qkd.errors import LinkError
 from qkms_qkd.link import Link, LinkStatus, QkdKey
+from qkms_qkd.tls import TlsFilesError
 
 log = structlog.get_logger(__name__)
 
 KEY_BITS = 256
+
+# A link that is replaced is closed when its last request has surely ended.
+RETIRE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -32,19 +37,71 @@ class Observation:
 
 
 class Links:
-    """The links from this node, by peer node id."""
+    """The links from this node, by peer node id.
 
-    def __init__(self, kme_id: str, links: Mapping[str, Link], rules: AdmissionRules, poll_s: float) -> None:
+    `make` opens a link, from this node's SAE id and the peer's; without it the links stay as they are.
+    `stamp` changes when the certificate that the links were made with has been renewed.
+    """
+
+    def __init__(
+        self,
+        kme_id: str,
+        links: Mapping[str, Link],
+        rules: AdmissionRules,
+        poll_s: float,
+        make: Callable[[str, str], Link] | None = None,
+        stamp: Callable[[], object] = lambda: None,
+    ) -> None:
         self.kme_id = kme_id
         self._links = dict(links)
         self._rules = rules
         self._poll_s = poll_s
+        self._make = make
+        self._stamp = stamp
+        self._made_for: dict[str, tuple[object, ...]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self.observations: dict[str, Observation] = {}
 
     @classmethod
     def none(cls) -> "Links":
         """The links of a node without QKD."""
         return cls("none", {}, AdmissionRules(), poll_s=3600)
+
+    def follow(self, local_sae: str, peer_saes: Mapping[str, str]) -> None:
+        """From now on has links to exactly these peers (node id -> SAE id), under the certificate of now."""
+        if self._make is None:
+            return
+        for peer in [p for p in self._links if p not in peer_saes]:
+            self._retire(self._links.pop(peer))
+            self._made_for.pop(peer, None)
+            self.observations.pop(peer, None)
+        for peer, sae in peer_saes.items():
+            wanted = (local_sae, sae, self._stamp())
+            if self._made_for.get(peer) != wanted:
+                try:
+                    fresh = self._make(local_sae, sae)
+                except TlsFilesError as error:
+                    log.warning("link.certificate_unusable", peer=peer, error=str(error))
+                    continue
+                if peer in self._links:
+                    self._retire(self._links[peer])
+                self._links[peer] = fresh
+                self._made_for[peer] = wanted
+                self._meanwhile(self._observe(peer, fresh))
+
+    def _retire(self, link: Link) -> None:
+        """Closes a link after the requests that it may still be carrying."""
+
+        async def close() -> None:
+            await asyncio.sleep(RETIRE_S)
+            await link.close()
+
+        self._meanwhile(close())
+
+    def _meanwhile(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     @property
     def peers(self) -> frozenset[str]:
@@ -100,7 +157,7 @@ class Links:
 
     async def look(self) -> None:
         """Asks for the status of every link once, and keeps what is seen."""
-        await asyncio.gather(*(self._observe(peer, link) for peer, link in self._links.items()))
+        await asyncio.gather(*(self._observe(peer, link) for peer, link in list(self._links.items())))
 
     async def watch(self) -> None:
         """Looks at every link each `poll_s`, for ever."""
@@ -110,6 +167,8 @@ class Links:
 
     async def close(self) -> None:
         """Closes every link."""
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*(link.close() for link in self._links.values()))
 
     def _link(self, peer: str) -> Link:

@@ -9,7 +9,7 @@ import hashlib
 
 from qkms_node.consensus.replica import NoQuorum, NotCommitted, OutcomeUnknown, Replica
 from qkms_node.errors import QkmsError
-from qkms_node.ledger.commands import AnyCommand, Outcome, Request, decode_outcome, encode_command
+from qkms_node.ledger.commands import AnyCommand, Mutation, Outcome, Request, decode_outcome, encode_command
 
 RETRY_AFTER_S = 0.2
 
@@ -29,13 +29,16 @@ def request(request_id: str, principal: str, method: str, canonical: bytes) -> R
 class Proposer:
     """Proposes commands and reads their outcomes."""
 
-    def __init__(self, replica: Replica, timeout_s: float) -> None:
+    def __init__(self, replica: Replica, timeout_s: float, decided_within_s: float = 30.0) -> None:
         self._replica = replica
         self._timeout_s = timeout_s
+        self._decided_within_s = decided_within_s
 
     async def submit(self, command: AnyCommand) -> Outcome:
         """The outcome, refusals included. Raises QkmsError NO_QUORUM, NOT_COMMITTED, OUTCOME_UNKNOWN."""
         try:
+            if isinstance(command, Mutation):
+                await self._decided_lately()
             return decode_outcome(await self._replica.propose(encode_command(command), self._timeout_s))
         except NoQuorum as error:
             raise QkmsError("NO_QUORUM", f"nothing was written: {error}", retry_after_s=RETRY_AFTER_S) from error
@@ -51,6 +54,17 @@ class Proposer:
                 retry_after_s=RETRY_AFTER_S,
             ) from error
 
+    async def _decided_lately(self) -> None:
+        """Whether the caller may do this was decided over the ledger as it stood here.
+
+        After a cut that was longer than the bound, that ledger may know nothing of a right that was
+        taken away: nothing is proposed before this node has caught up. Raises NoQuorum, NotCommitted.
+        """
+        staleness_s = self._replica.status().staleness_s
+        if staleness_s is None or staleness_s > self._decided_within_s:
+            await self._replica.read_barrier(self._timeout_s)
+            raise NotCommitted("this node has only now caught up with the quorum, and must decide again")
+
     async def effect(self, command: AnyCommand) -> Outcome:
         """As `submit`, with a refusal raised as QkmsError of the refusal's code."""
         return accepted(await self.submit(command))
@@ -59,5 +73,7 @@ class Proposer:
 def accepted(outcome: Outcome) -> Outcome:
     """The outcome, or its refusal raised as QkmsError."""
     if outcome.code:
-        raise QkmsError(outcome.code, outcome.message, None, **outcome.metadata)
+        wait_ms = outcome.metadata.get("wait_ms")
+        retry_after_s = int(wait_ms) / 1000 if wait_ms else None
+        raise QkmsError(outcome.code, outcome.message, retry_after_s, **outcome.metadata)
     return outcome

@@ -2,11 +2,11 @@
 
 One pass looks at the ledger and takes the next step, if one is due:
 
-    no epoch, or one asked for, or QKD is back  ->  seed and StageRoot
+    no epoch, one asked for or due, QKD is back ->  seed and StageRoot
     staged, rejected by a node                  ->  AbortRoot with the reason
+    staged, not sealed to the recovery key      ->  SealToRecovery (service.recovery)
     staged, quorum confirmed                    ->  ActivateRoot
     staged too long                             ->  AbortRoot
-    a node lacks an epoch in use                ->  ReplaceShare
 
 All progress is in the ledger, so a new leader goes on where the old one fell:
 nothing here needs to survive. The new root is durable at the leader before it
@@ -18,19 +18,19 @@ from collections.abc import Callable
 
 import structlog
 
-from qkms.kem import HybridPublicKey
 from qkms_node.config import Config
 from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import Seed, commitment, mix_root
-from qkms_node.keys.secret import QkdSecret, RootSecret
-from qkms_node.keys.share import Binding, seal_share
-from qkms_node.ledger.commands import AbortRoot, ActivateRoot, ReplaceShare, StageRoot
-from qkms_node.ledger.records import EpochState, NodeRecord, RootRecord, ShareRecord
+from qkms_node.keys.secret import QkdSecret
+from qkms_node.ledger.commands import AbortRoot, ActivateRoot, StageRoot
+from qkms_node.ledger.records import NodeRecord, RootRecord
 from qkms_node.ledger.root_rules import quorum
 from qkms_node.ledger.state import State
 from qkms_node.service.links import Links
+from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
+from qkms_node.service.sharing import Sharing
 from qkms_node.service.store import LedgerStore
 from qkms_qkd.errors import LinkError
 
@@ -57,14 +57,17 @@ class Seeder:
         store: LedgerStore,
         roots: RootStore,
         links: Links,
+        sharing: Sharing,
         proposer: Proposer,
         now_ms: Callable[[], int],
     ) -> None:
         self._config = config
+        self._members = Members(config)
         self._node_id = config.node.id
         self._store = store
         self._roots = roots
         self._links = links
+        self._sharing = sharing
         self._proposer = proposer
         self._now_ms = now_ms
         self._failing_since_ms: int | None = None
@@ -79,7 +82,6 @@ class Seeder:
         self.waiting = ""
         with self._store.view() as state:
             staged = state.roots.get(state.staged_epoch)
-            in_use = [r for r in state.roots.values() if r.state in (EpochState.ACTIVE, EpochState.RETIRED)]
             wanted = self._wanted(state)
         if staged is not None:
             await self._settle(staged)
@@ -87,16 +89,18 @@ class Seeder:
             await self._seed()
         else:
             self._recover()
-        for root in in_use:
-            await self._share_anew(root)
 
     def _wanted(self, state: State) -> bool:
         active = state.roots.get(state.active_epoch)
         if active is None or state.root_requested:
             return True
+        period_ms = self._config.root.rotation_period_ms
+        if period_ms and self._now_ms() - active.activate_ms >= period_ms:
+            return True
         # QKD is back: the fall-back epoch gives way to one seeded by every link.
         fallen_back = self._config.root.policy == "pqc_fallback" and active.grade is Grade.PQC
-        return fallen_back and bool(self._peers(state)) and not self._unusable(self._peers(state))
+        peers = self._voting_peers(state)
+        return fallen_back and bool(peers) and not self._unusable(peers)
 
     async def _settle(self, staged: RootRecord) -> None:
         age_ms = self._now_ms() - staged.stage_ms
@@ -123,9 +127,10 @@ class Seeder:
         with self._store.view() as state:
             base = state.roots.get(state.active_epoch)
             epoch = state.last_epoch + 1
-            peers = self._peers(state)
-            missing = sorted({m.id for m in self._config.cluster.members} - set(state.nodes))
-        if missing and not self._enough(peers):
+            voters = self._members.voters(state)
+            peers = self._voting_peers(state)
+            missing = sorted(set(voters) - set(state.nodes))
+        if missing and not self._enough(peers, voters):
             self.waiting = f"waiting for {', '.join(missing)} to register"
             return
         if base is not None and not self._roots.holds(base):
@@ -141,7 +146,7 @@ class Seeder:
         )
         check = commitment(root, self._config.cluster.id, epoch)
         grade = Grade.QKD_PQC if psks and len(psks) == len(peers) else Grade.PQC
-        shares = {peer: self._share(root, epoch, node, psks.get(peer)) for peer, node in peers.items()}
+        shares = {peer: self._sharing.seal(root, epoch, node, psks.get(peer)) for peer, node in peers.items()}
         self._roots.keep(epoch, check, root)
         outcome = await self._proposer.effect(
             StageRoot(
@@ -151,17 +156,17 @@ class Seeder:
                 leader_id=self._node_id,
                 commitment=check,
                 qkd_key_ids=tuple(sorted(key_id for key_id, _ in psks.values())),
-                voters=tuple(sorted(m.id for m in self._config.cluster.members)),
+                voters=voters,
                 shares=shares,
             )
         )
         log.info("root.staged", epoch=epoch, grade=grade.name, note=outcome.note)
 
-    def _enough(self, peers: dict[str, NodeRecord]) -> bool:
+    def _enough(self, peers: dict[str, NodeRecord], voters: tuple[str, ...]) -> bool:
         """Whether to seed without the members that have never been seen: with a quorum, after a while."""
         self._missing_since_ms = self._missing_since_ms or self._now_ms()
         patient = self._now_ms() - self._missing_since_ms < NEWCOMER_MS
-        return not patient and len(peers) + 1 > len(self._config.cluster.members) // 2
+        return not patient and len(peers) + 1 > len(voters) // 2
 
     async def _draw(self, peers: dict[str, NodeRecord]) -> dict[str, tuple[str, QkdSecret]] | None:
         """A QKD key for each peer, or for none when the policy gives QKD up; None: not now."""
@@ -177,7 +182,7 @@ class Seeder:
         drawn: dict[str, tuple[str, QkdSecret]] = {}
         for peer in () if problems else peers:
             try:
-                drawn[peer] = await self._links.draw(peer, self._used)
+                drawn[peer] = await self._links.draw(peer, self._sharing.used)
             except LinkError as error:
                 problems[peer] = str(error)
         if not problems:
@@ -210,51 +215,12 @@ class Seeder:
     def _unusable(self, peers: dict[str, NodeRecord]) -> dict[str, str]:
         return {peer: self._links.problem(peer) for peer in peers if not self._links.usable(peer)}
 
-    def _used(self, key_id: str) -> bool:
-        with self._store.view() as state:
-            return key_id in state.qkd_key_epochs
+    def peers(self, state: State) -> dict[str, NodeRecord]:
+        """The other members that have registered, by id."""
+        peers = self._members.peers(state)
+        return {n: r for n, r in sorted(state.nodes.items()) if n in peers}
 
-    def _peers(self, state: State) -> dict[str, NodeRecord]:
-        members = {m.id for m in self._config.cluster.members}
-        return {n: r for n, r in sorted(state.nodes.items()) if n != self._node_id and n in members}
-
-    def _share(
-        self, root: RootSecret, epoch: int, node: NodeRecord, psk: tuple[str, QkdSecret] | None
-    ) -> ShareRecord:
-        bound = Binding(self._config.cluster.id, epoch, self._node_id, node.node_id, psk[0] if psk else "")
-        public = HybridPublicKey(node.mlkem_public, node.x25519_public)
-        share = seal_share(root, bound, public, psk[1] if psk else None)
-        return ShareRecord(
-            node_id=node.node_id,
-            leader_id=self._node_id,
-            qkd_key_id=bound.qkd_key_id,
-            mlkem_ciphertext=share.ciphertext.mlkem,
-            x25519_public=share.ciphertext.x25519,
-            sealed=share.sealed,
-        )
-
-    async def _share_anew(self, root: RootRecord) -> None:
-        if not self._roots.holds(root):
-            return
-        with self._store.view() as state:
-            lacking = {
-                peer: node
-                for peer, node in self._peers(state).items()
-                if peer in root.rejected or (peer not in root.shares and peer not in root.confirmed)
-            }
-        for peer, node in lacking.items():
-            psk = None
-            if root.grade is not Grade.PQC:
-                # The root of a QKD epoch leaves the leader only under a QKD key again:
-                # otherwise one lost store would let a later break of ML-KEM reach it.
-                if not self._links.usable(peer):
-                    self.waiting = f"{peer} needs root epoch {root.epoch}: {self._links.problem(peer)}"
-                    continue
-                try:
-                    psk = await self._links.draw(peer, self._used)
-                except LinkError as error:
-                    self.waiting = f"{peer} needs root epoch {root.epoch}: {error}"
-                    continue
-            share = self._share(self._roots.root(root), root.epoch, node, psk)
-            await self._proposer.effect(ReplaceShare(root.epoch, share))
-            log.info("root.shared_anew", epoch=root.epoch, peer=peer)
+    def _voting_peers(self, state: State) -> dict[str, NodeRecord]:
+        """Those an epoch is staged for; learners, who must not hold it up, are given it once it is active."""
+        voters = self._members.voters(state)
+        return {n: r for n, r in self.peers(state).items() if n in voters}

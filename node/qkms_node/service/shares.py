@@ -27,6 +27,8 @@ from qkms_qkd.errors import LinkError
 
 log = structlog.get_logger(__name__)
 
+ENDED = frozenset({EpochState.ABORTED, EpochState.DESTROYED})
+
 # Failures of a link that time may mend: wait. All others are definite: reject the share.
 TRANSIENT = frozenset({"KME_UNREACHABLE", "KME_UNAUTHORIZED", "KME_BAD_ANSWER", "LINK_DOWN"})
 
@@ -58,15 +60,43 @@ class Voter:
         """Opens and confirms whatever the ledger has for this node; one pass."""
         self.waiting = ""
         with self._store.view() as state:
-            epochs = [root for root in state.roots.values() if root.state is not EpochState.ABORTED]
+            epochs = [root for root in state.roots.values() if root.state not in ENDED]
         for root in epochs:
-            if self._node_id not in root.voters or self._node_id in root.rejected:
+            if self._node_id not in root.voters and self._node_id not in root.shares:
                 continue
             if self._roots.holds(root):
+                # Also after it rejected its share: recovery may have brought the root since.
                 if self._node_id not in root.confirmed:
                     await self._confirm(root)
-            else:
+            elif self._node_id not in root.rejected:
                 await self._open(root)
+
+    async def give_up(self, reason: str) -> None:
+        """Says that this node holds the root of no epoch in use any more."""
+        with self._store.view() as state:
+            in_use = [r for r in state.roots.values() if r.state in (EpochState.ACTIVE, EpochState.RETIRED)]
+        for root in in_use:
+            share = root.shares.get(self._node_id)
+            await self._reject(root, share.sealed if share is not None else b"", reason)
+
+    def erase_ended(self) -> None:
+        """Erases the roots of epochs that were aborted, destroyed, or not this cluster's after all.
+
+        Only for a node whose ledger has caught up: an old one does not know of a restore in progress.
+        """
+        with self._store.view() as state:
+            records = dict(state.roots)
+            coming = {item for restore in state.restores.values() for item in restore.commitments.items()}
+        ended = [
+            (epoch, commitment)
+            for epoch, commitment in self._roots.held()
+            if (record := records.get(epoch)) is not None
+            and (record.commitment != commitment or record.state in ENDED)
+            and (epoch, commitment) not in coming
+        ]
+        if ended:
+            self._roots.erase(ended)
+            log.info("root.erased", epochs=[epoch for epoch, _ in ended])
 
     async def _open(self, root: RootRecord) -> None:
         share = root.shares.get(self._node_id)

@@ -11,6 +11,7 @@ from qkms_node.keys.algorithms import MACS, SIGNATURES, WITH_PUBLIC_KEY
 from qkms_node.keys.errors import InputRefused
 from qkms_node.keys.scheme import Manner, SignatureScheme
 from qkms_node.ledger.records import VersionRecord
+from qkms_node.service.admission import Admission
 from qkms_node.service.freshness import Wanted
 from qkms_node.service.versions import Versions
 
@@ -19,15 +20,14 @@ class Signing:
     """Sign, verify, MAC, verify a MAC, give a public key."""
 
     def __init__(self, guard: Guard, versions: Versions) -> None:
-        self._guard = guard
         self._versions = versions
+        self._admission = Admission(guard, versions)
 
     async def sign(
         self, principal: str, key_id: str, message: bytes, manner: Manner, wanted: Wanted | None
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """A signature by the primary version. Raises QkmsError."""
-        self._guard.require(principal, "crypto.sign", key_id)
-        effective = await self._versions.fresh(key_id, wanted)
+        effective = await self._admission.admit(principal, "crypto.sign", key_id, wanted)
         used = self._versions.primary(key_id, SIGNATURES, "sign")
         _check(used.scheme, message, manner)
         return used.scheme.sign(used.material, message, manner), used.version, effective
@@ -43,9 +43,8 @@ class Signing:
         wanted: Wanted | None,
     ) -> tuple[bool, VersionRecord, Wanted]:
         """Whether a version made a signature. Raises QkmsError."""
-        self._guard.require(principal, "crypto.verify", key_id)
-        effective = await self._versions.fresh(key_id, wanted)
-        used = self._versions.numbered(key_id, number, SIGNATURES, "verify")
+        effective = await self._admission.admit(principal, "crypto.verify", key_id, wanted, (), number)
+        used = await self._versions.numbered(key_id, number, SIGNATURES, "verify")
         _check(used.scheme, message, manner)
         valid = used.scheme.verify(used.version.public_key, message, signature, manner)
         return valid, used.version, effective
@@ -54,8 +53,7 @@ class Signing:
         self, principal: str, key_id: str, data: bytes, wanted: Wanted | None
     ) -> tuple[bytes, VersionRecord, Wanted]:
         """A MAC by the primary version. Raises QkmsError."""
-        self._guard.require(principal, "crypto.mac", key_id)
-        effective = await self._versions.fresh(key_id, wanted)
+        effective = await self._admission.admit(principal, "crypto.mac", key_id, wanted)
         used = self._versions.primary(key_id, MACS, "mac")
         return used.scheme.mac(used.material, data), used.version, effective
 
@@ -63,20 +61,18 @@ class Signing:
         self, principal: str, key_id: str, number: int, data: bytes, mac: bytes, wanted: Wanted | None
     ) -> tuple[bool, VersionRecord, Wanted]:
         """Whether a version made a MAC. Raises QkmsError."""
-        self._guard.require(principal, "crypto.verify_mac", key_id)
-        effective = await self._versions.fresh(key_id, wanted)
-        used = self._versions.numbered(key_id, number, MACS, "verify mac")
+        effective = await self._admission.admit(principal, "crypto.verify_mac", key_id, wanted, (), number)
+        used = await self._versions.numbered(key_id, number, MACS, "verify mac")
         return used.scheme.verify(used.material, data, mac), used.version, effective
 
     async def public_key(
         self, principal: str, key_id: str, number: int, wanted: Wanted | None
     ) -> tuple[str, VersionRecord, Wanted]:
         """Algorithm and version, which has the public half; `number` 0: the primary version. Raises QkmsError."""
-        self._guard.require(principal, "crypto.public_key", key_id)
-        effective = await self._versions.fresh(key_id, wanted)
+        effective = await self._admission.admit(principal, "crypto.public_key", key_id, wanted, (), number)
         number = number or self._versions.primary_number(key_id)
         # Opened, so that a public half put in place of the true one in this node's ledger is not given out.
-        used = self._versions.numbered(key_id, number, WITH_PUBLIC_KEY, "get public key")
+        used = await self._versions.numbered(key_id, number, WITH_PUBLIC_KEY, "get public key")
         return used.key.algorithm, used.version, effective
 
 

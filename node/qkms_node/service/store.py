@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from qkms_node.access.spool import Spool
 from qkms_node.errors import QkmsError
 from qkms_node.ledger.apply import apply
 from qkms_node.ledger.commands import decode_command, encode_outcome
@@ -22,9 +23,11 @@ from qkms_node.ledger.state import Refusal, State
 class LedgerStore:
     """A `StateMachine` for the replica and a readable ledger for the services."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, spool: Spool | None = None) -> None:
         self._loop = loop
-        self._lock = threading.Lock()
+        self._spool = spool
+        # Reentrant: a reader who looks at the state asks the guard, who looks at it too.
+        self._lock = threading.RLock()
         self._state = State()
         self._applied = 0
         self._changed = asyncio.Event()
@@ -35,6 +38,8 @@ class LedgerStore:
         decoded = decode_command(command)
         with self._lock:
             outcome = apply(self._state, decoded, time_ms)
+            if self._spool is not None:
+                self._spool.follow(self._state)
             self._state.index = index
             self._applied += 1
         self.wake()

@@ -1,6 +1,6 @@
 """Which version of a key may be used for what, and its material, opened.
 
-The ledger's state decides each time; the cache of opened versions only spares
+`ledger.usage` decides each time; the cache of opened versions only spares
 unwrapping. It is the one place where version material of any kind stays in
 memory, and it wipes what may not be used any more (suspended, destroyed),
 what was wrapped anew, what is crowded out, and all of it at the end.
@@ -17,8 +17,9 @@ from qkms_node.keys.scheme import Scheme
 from qkms_node.keys.secret import VersionSecret
 from qkms_node.keys.version import VersionBinding, check_version, unwrap_version
 from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
-from qkms_node.ledger.transitions import DECRYPTS, ENCRYPTS
-from qkms_node.service.freshness import Freshness, Level, Wanted
+from qkms_node.ledger.transitions import DECRYPTS
+from qkms_node.ledger.usage import Use, version_for
+from qkms_node.service.freshness import LINEARIZABLE, Freshness, Level, Wanted
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
 
@@ -79,21 +80,29 @@ class Versions:
             )
         return scheme
 
-    def primary_number(self, key_id: str) -> int:
-        """The number of the primary version. Raises QkmsError KEY_NOT_FOUND."""
+    def grade(self, key_id: str, number: int = 0) -> int:
+        """The grade of a version, `number` 0: the primary one; 0 when there is no such version here."""
         with self._store.view() as state:
-            return state.key(key_id).primary
+            key = state.keys.get(key_id)
+            version = state.versions.get((key_id, number or key.primary)) if key else None
+        return int(version.grade) if version else 0
+
+    def primary_number(self, key_id: str) -> int:
+        """The number of the primary version. Raises QkmsError KEY_NOT_FOUND, NO_PRIMARY_VERSION and the like."""
+        with self._store.view() as state:
+            return version_for(state, key_id, None, Use.PROCESS)[1].version
 
     def primary(self, key_id: str, family: Mapping[str, S], operation: str) -> Usable[S]:
         """The primary version, to protect something with. Raises QkmsError."""
-        return self._usable(key_id, None, self.scheme(key_id, family, operation), ENCRYPTS)
+        return self._usable(key_id, None, self.scheme(key_id, family, operation), Use.PROTECT)
 
-    def numbered(self, key_id: str, number: int, family: Mapping[str, S], operation: str) -> Usable[S]:
+    async def numbered(self, key_id: str, number: int, family: Mapping[str, S], operation: str) -> Usable[S]:
         """A version, to process what it protected; the number is the caller's. Raises QkmsError."""
         scheme = self.scheme(key_id, family, operation)
         if not number:
             raise InvalidField("version", "is needed: the version that the protecting call named")
-        return self._usable(key_id, number, scheme, DECRYPTS)
+        await self._heard_of(key_id, number)
+        return self._usable(key_id, number, scheme, Use.PROCESS)
 
     def sweep(self) -> None:
         """Wipes cached versions that the ledger no longer has, has wrapped anew, or lets nobody use."""
@@ -113,18 +122,18 @@ class Versions:
         while self._opened:
             self._opened.popitem()[1].wipe()
 
-    def _usable(self, key_id: str, number: int | None, scheme: S, states: frozenset[VersionState]) -> Usable[S]:
+    async def _heard_of(self, key_id: str, number: int) -> None:
+        """A caller that names a version which this node believes staged, or has not heard of, was
+        told of it by a node that knows more: this one catches up first. Raises QkmsError NO_QUORUM."""
         with self._store.view() as state:
-            key = state.key(key_id)
-            version = state.version(key_id, key.primary if number is None else number)
+            version = state.versions.get((key_id, number))
+        if version is None or version.state is VersionState.PRE_ACTIVATION:
+            await self._freshness.ensure(LINEARIZABLE)
+
+    def _usable(self, key_id: str, number: int | None, scheme: S, use: Use) -> Usable[S]:
+        with self._store.view() as state:
+            key, version = version_for(state, key_id, number, use)
             root = state.roots.get(version.epoch)
-        if version.state not in states:
-            destroyed = version.state in (VersionState.DESTROYED, VersionState.DESTROY_SCHEDULED)
-            raise QkmsError(
-                "VERSION_DESTROYED" if destroyed else "VERSION_DISABLED",
-                f"keys/{key_id}/versions/{version.version} is {version.state.name} and cannot be used so",
-                state=version.state.name,
-            )
         cached = (key_id, version.version, version.wrapped)
         material = self._opened.get(cached)
         if material is None:

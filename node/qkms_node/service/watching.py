@@ -3,11 +3,17 @@
 A token names the revision up to which everything was delivered; it is opaque
 to clients and valid at any node. Events come from the replicated history, so
 a watch resumes on another node without a gap; each is delivered at least once.
+
+There is no queue: the history is one, and each watcher has a position in it. A
+watcher who does not read holds one delivery and delays nobody; when the history
+has moved past it, it ends with HISTORY_COMPACTED. Watchers of one principal and
+one filter at one position share one delivery.
 """
 
 import base64
 import binascii
 import struct
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -19,16 +25,20 @@ from qkms_node.service.store import LedgerStore
 
 BOOKMARK_S = 5.0
 MAX_BATCH = 500
+MAX_SHARED = 1_024
 _TOKEN = struct.Struct(">2sQ")
 _MARK = b"w1"
 
+_Position = tuple[str, str, int]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Delivery:
-    """Events, or none in a bookmark, and the token to resume after them."""
+    """Events, or none in a bookmark, and the token to resume after `complete`, the last revision looked at."""
 
     events: tuple[EventRecord, ...]
     resume_token: str
+    complete: int
 
 
 def token(revision: int) -> str:
@@ -58,6 +68,8 @@ class Watching:
         self._store = store
         self._freshness = freshness
         self._closing = False
+        self._shared: dict[_Position, Delivery] = {}
+        self._shared_at = -1
 
     def close(self) -> None:
         """Ends every watch with SHUTTING_DOWN, so that its client resumes at another node at once."""
@@ -72,19 +84,37 @@ class Watching:
         else:
             await self._freshness.ensure(LINEARIZABLE)
             after = self._store.revision
-            yield Delivery((), token(after))
+            yield Delivery((), token(after), after)
+        told = time.monotonic()
         while not self._closing:
-            events, seen = self._since(after)
-            visible = tuple(e for e in events if self._visible(principal, key_id, e))
-            after = max(after, seen)
-            if visible:
-                yield Delivery(visible, token(after))
-            elif not events and not await self._grown(seen):
-                yield Delivery((), token(after))
+            delivery, after = self._after(principal, key_id, after)
+            if delivery.events or time.monotonic() - told >= BOOKMARK_S:
+                yield delivery
+            else:
+                await self._grown(after, told + BOOKMARK_S - time.monotonic())
+                continue
+            told = time.monotonic()
         raise QkmsError("SHUTTING_DOWN", "this node is stopping; resume the watch at another node", 0.1)
 
-    async def _grown(self, revision: int) -> bool:
-        return await self._store.wait_for(lambda state: self._closing or state.revision > revision, BOOKMARK_S)
+    async def _grown(self, revision: int, timeout_s: float) -> None:
+        await self._store.wait_for(lambda state: self._closing or state.revision > revision, timeout_s)
+
+    def _after(self, principal: str, key_id: str, after: int) -> tuple[Delivery, int]:
+        """What a caller may see after a revision, and the revision up to which that is complete."""
+        revision = self._store.revision
+        if revision != self._shared_at:
+            # Whatever may be seen changes with the ledger only.
+            self._shared, self._shared_at = {}, revision
+        position = (principal, key_id, after)
+        known = self._shared.get(position)
+        if known is None:
+            events, complete = self._since(after)
+            visible = tuple(e for e in events if self._visible(principal, key_id, e))
+            complete = max(after, complete)
+            known = Delivery(visible, token(complete), complete)
+            if complete <= revision and len(self._shared) < MAX_SHARED:
+                self._shared[position] = known
+        return known, known.complete
 
     def _since(self, after: int) -> tuple[list[EventRecord], int]:
         """Events after a revision and the revision up to which they are complete."""
@@ -112,5 +142,7 @@ class Watching:
     def _visible(self, principal: str, key_id: str, event: EventRecord) -> bool:
         if event.type is EventType.ROOT_ACTIVATED:
             return not key_id
+        if event.type is EventType.MEMBER_CHANGED:
+            return not key_id and self._guard.allows(principal, "cluster.status")
         name = event.name.removeprefix("keys/")
         return (not key_id or name == key_id) and self._guard.allows(principal, "keys.watch", name)

@@ -22,35 +22,102 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from qkms.v1 import common_pb2 as qkms_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15qkms/v1/cluster.proto\x12\x07qkms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14qkms/v1/common.proto\"<\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0brpc_address\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\"\xfb\x01\n\tRootEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.qkms.v1.EpochState\x12\x1d\n\x05grade\x18\x03 \x01(\x0e\x32\x0e.qkms.v1.Grade\x12\x13\n\x0bqkd_key_ids\x18\x04 \x03(\t\x12\x14\n\x0c\x63onfirmed_by\x18\x05 \x03(\t\x12.\n\nstage_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xef\x02\n\nNodeStatus\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x1b\n\x04role\x18\x03 \x01(\x0e\x32\r.qkms.v1.Role\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x10\n\x08revision\x18\x07 \x01(\x04\x12\x14\n\x0cstate_digest\x18\x08 \x01(\x0c\x12 \n\x04root\x18\t \x01(\x0b\x32\x12.qkms.v1.RootEpoch\x12\x13\n\x0bopen_epochs\x18\n \x03(\x04\x12\x0f\n\x07seeding\x18\x0b \x01(\t\x12 \n\x07members\x18\x0c \x03(\x0b\x32\x0f.qkms.v1.Member\x12\x11\n\tkey_count\x18\r \x01(\r\x12\x0f\n\x07version\x18\x0e \x01(\t\x12.\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x12\n\x10GetStatusRequest\"a\n\x11GetStatusResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12#\n\x06status\x18\x02 \x01(\x0b\x32\x13.qkms.v1.NodeStatus\"?\n\x11RotateRootRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65xpected_epoch\x18\x02 \x01(\x04\"O\n\x12RotateRootResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x10\n\x08replayed\x18\x02 \x01(\x08*E\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x46OLLOWER\x10\x01\x12\r\n\tCANDIDATE\x10\x02\x12\n\n\x06LEADER\x10\x03*a\n\nEpochState\x12\x1b\n\x17\x45POCH_STATE_UNSPECIFIED\x10\x00\x12\n\n\x06STAGED\x10\x01\x12\x10\n\x0c\x45POCH_ACTIVE\x10\x02\x12\x0b\n\x07RETIRED\x10\x03\x12\x0b\n\x07\x41\x42ORTED\x10\x04\x32\x9b\x01\n\x0e\x43lusterService\x12\x42\n\tGetStatus\x12\x19.qkms.v1.GetStatusRequest\x1a\x1a.qkms.v1.GetStatusResponse\x12\x45\n\nRotateRoot\x12\x1a.qkms.v1.RotateRootRequest\x1a\x1b.qkms.v1.RotateRootResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15qkms/v1/cluster.proto\x12\x07qkms.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14qkms/v1/common.proto\"\xc4\x02\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x13\n\x0brpc_address\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x14\n\x0craft_address\x18\x04 \x01(\t\x12\x0e\n\x06sae_id\x18\x05 \x01(\t\x12!\n\x04role\x18\x06 \x01(\x0e\x32\x13.qkms.v1.MemberRole\x12(\n\x0b\x61\x63ting_role\x18\x07 \x01(\x0e\x32\x13.qkms.v1.MemberRole\x12\x0e\n\x06joined\x18\x08 \x01(\x08\x12\x12\n\nholds_root\x18\t \x01(\x08\x12\x10\n\x08\x61\x64\x64\x65\x64_by\x18\n \x01(\t\x12,\n\x08\x61\x64\x64_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06\x62\x65hind\x18\x0c \x01(\x04H\x00\x88\x01\x01\x12\x0f\n\x07trouble\x18\r \x01(\tB\t\n\x07_behind\"\xfb\x01\n\tRootEpoch\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.qkms.v1.EpochState\x12\x1d\n\x05grade\x18\x03 \x01(\x0e\x32\x0e.qkms.v1.Grade\x12\x13\n\x0bqkd_key_ids\x18\x04 \x03(\t\x12\x14\n\x0c\x63onfirmed_by\x18\x05 \x03(\t\x12.\n\nstage_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\xc7\x04\n\nNodeStatus\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x1b\n\x04role\x18\x03 \x01(\x0e\x32\r.qkms.v1.Role\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x05 \x01(\x04\x12\x15\n\rapplied_index\x18\x06 \x01(\x04\x12\x10\n\x08revision\x18\x07 \x01(\x04\x12\x14\n\x0cstate_digest\x18\x08 \x01(\x0c\x12 \n\x04root\x18\t \x01(\x0b\x32\x12.qkms.v1.RootEpoch\x12\x13\n\x0bopen_epochs\x18\n \x03(\x04\x12\x0f\n\x07seeding\x18\x0b \x01(\t\x12 \n\x07members\x18\x0c \x03(\x0b\x32\x0f.qkms.v1.Member\x12\x11\n\tkey_count\x18\r \x01(\r\x12\x0f\n\x07version\x18\x0e \x01(\t\x12.\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12;\n\x17\x63\x65rtificate_expire_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08warnings\x18\x15 \x03(\t\x12\x15\n\renrol_address\x18\x16 \x01(\t\x12\r\n\x05\x61udit\x18( \x01(\t\x12!\n\x04seal\x18\x1e \x01(\x0b\x32\x13.qkms.v1.SealStatus\x12%\n\nepoch_uses\x18\x1f \x03(\x0b\x32\x11.qkms.v1.EpochUse\x12\x17\n\x0frecovery_set_id\x18  \x01(\t\"`\n\nSealStatus\x12\x0c\n\x04mode\x18\x01 \x01(\t\x12\x0e\n\x06sealed\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x14\n\x0cneeds_secret\x18\x04 \x01(\x08\x12\x0e\n\x06stored\x18\x05 \x01(\x08\"\x9f\x01\n\x08\x45pochUse\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\"\n\x05state\x18\x02 \x01(\x0e\x32\x13.qkms.v1.EpochState\x12\x1d\n\x05grade\x18\x03 \x01(\x0e\x32\x0e.qkms.v1.Grade\x12\x15\n\rversion_count\x18\x04 \x01(\r\x12\x15\n\rsession_count\x18\x05 \x01(\r\x12\x13\n\x0brecoverable\x18\x06 \x01(\x08\"\x12\n\x10GetStatusRequest\"a\n\x11GetStatusResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12#\n\x06status\x18\x02 \x01(\x0b\x32\x13.qkms.v1.NodeStatus\"?\n\x11RotateRootRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0e\x65xpected_epoch\x18\x02 \x01(\x04\"O\n\x12RotateRootResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"#\n\x0bSealRequest\x12\x14\n\x0c\x65ven_if_last\x18\x01 \x01(\x08\"k\n\x0cSealResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12!\n\x04seal\x18\x02 \x01(\x0b\x32\x13.qkms.v1.SealStatus\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\"\x1f\n\rUnsealRequest\x12\x0e\n\x06secret\x18\x01 \x01(\x0c\"m\n\x0eUnsealResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12!\n\x04seal\x18\x02 \x01(\x0b\x32\x13.qkms.v1.SealStatus\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\"0\n\x0fHybridPublicKey\x12\r\n\x05mlkem\x18\x01 \x01(\x0c\x12\x0e\n\x06x25519\x18\x02 \x01(\x0c\"\xa4\x01\n\x0bRecoveryKey\x12\x0e\n\x06set_id\x18\x01 \x01(\t\x12\x11\n\tthreshold\x18\x02 \x01(\r\x12\x13\n\x0bshare_count\x18\x03 \x01(\r\x12,\n\npublic_key\x18\x04 \x01(\x0b\x32\x18.qkms.v1.HybridPublicKey\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\x0fRecoverableRoot\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\"\x14\n\x12GetRecoveryRequest\"\xcf\x01\n\x13GetRecoveryResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12&\n\x08recovery\x18\x02 \x01(\x0b\x32\x14.qkms.v1.RecoveryKey\x12\'\n\x05roots\x18\x03 \x03(\x0b\x32\x18.qkms.v1.RecoverableRoot\x12\x12\n\ncluster_id\x18\x04 \x01(\t\x12*\n\x08node_key\x18\x05 \x01(\x0b\x32\x18.qkms.v1.HybridPublicKey\"i\n\x12SetRecoveryRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x08recovery\x18\x02 \x01(\x0b\x32\x14.qkms.v1.RecoveryKey\x12\x17\n\x0f\x65xpected_set_id\x18\x03 \x01(\t\"P\n\x13SetRecoveryResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"N\n\x13OpenRecoveryRequest\x12\x0e\n\x06set_id\x18\x01 \x01(\t\x12\'\n\x05roots\x18\x02 \x03(\x0b\x32\x18.qkms.v1.RecoverableRoot\"T\n\x14OpenRecoveryResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x13\n\x0bopen_epochs\x18\x02 \x03(\x04\"P\n\rPassphraseKey\x12\x0c\n\x04salt\x18\x01 \x01(\x0c\x12\x12\n\nmemory_kib\x18\x02 \x01(\r\x12\x0e\n\x06passes\x18\x03 \x01(\r\x12\r\n\x05lanes\x18\x04 \x01(\r\"\x88\x02\n\x0c\x42\x61\x63kupHeader\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x61\x63tive_epoch\x18\x05 \x01(\x04\x12\x11\n\tkey_count\x18\x06 \x01(\r\x12\x19\n\x0frecovery_set_id\x18\x07 \x01(\tH\x00\x12,\n\npassphrase\x18\x08 \x01(\x0b\x32\x16.qkms.v1.PassphraseKeyH\x00\x12\x17\n\x0fsealed_file_key\x18\t \x01(\x0c\x42\x05\n\x03key\"e\n\rBackupRequest\x12\x19\n\x0frecovery_set_id\x18\x01 \x01(\tH\x00\x12\x32\n\npassphrase\x18\x02 \x01(\x0b\x32\x1c.qkms.v1.PassphraseBackupKeyH\x00\x42\x05\n\x03key\"o\n\x13PassphraseBackupKey\x12*\n\nderivation\x18\x01 \x01(\x0b\x32\x16.qkms.v1.PassphraseKey\x12,\n\npublic_key\x18\x02 \x01(\x0b\x32\x18.qkms.v1.HybridPublicKey\"U\n\x0e\x42\x61\x63kupResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\"o\n\x14RestoreBackupRequest\x12\x12\n\nrestore_id\x18\x01 \x01(\t\x12\x17\n\x0fsealed_file_key\x18\x02 \x01(\x0c\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x0c\n\x04last\x18\x05 \x01(\x08\"x\n\x15RestoreBackupResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x11\n\tkey_count\x18\x03 \x01(\r\x12\x0e\n\x06\x65pochs\x18\x04 \x03(\x04\"?\n\x12ListMembersRequest\x12)\n\x0b\x63onsistency\x18\x01 \x01(\x0b\x32\x14.qkms.v1.Consistency\"`\n\x13ListMembersResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12 \n\x07members\x18\x02 \x03(\x0b\x32\x0f.qkms.v1.Member\"\xb4\x01\n\x10\x41\x64\x64MemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x14\n\x0craft_address\x18\x03 \x01(\t\x12\x13\n\x0brpc_address\x18\x04 \x01(\t\x12\x0e\n\x06sae_id\x18\x05 \x01(\t\x12\x12\n\ntoken_hash\x18\x06 \x01(\x0c\x12,\n\ttoken_ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"o\n\x11\x41\x64\x64MemberResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x1f\n\x06member\x18\x02 \x01(\x0b\x32\x0f.qkms.v1.Member\x12\x10\n\x08replayed\x18\x03 \x01(\x08\";\n\x14PromoteMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\"s\n\x15PromoteMemberResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x1f\n\x06member\x18\x02 \x01(\x0b\x32\x0f.qkms.v1.Member\x12\x10\n\x08replayed\x18\x03 \x01(\x08\":\n\x13RemoveMemberRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\"Q\n\x14RemoveMemberResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"?\n\x19TransferLeadershipRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"W\n\x1aTransferLeadershipResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x10\n\x08replayed\x18\x02 \x01(\x08*A\n\nMemberRole\x12\x1b\n\x17MEMBER_ROLE_UNSPECIFIED\x10\x00\x12\x0b\n\x07LEARNER\x10\x01\x12\t\n\x05VOTER\x10\x02*E\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x46OLLOWER\x10\x01\x12\r\n\tCANDIDATE\x10\x02\x12\n\n\x06LEADER\x10\x03*v\n\nEpochState\x12\x1b\n\x17\x45POCH_STATE_UNSPECIFIED\x10\x00\x12\n\n\x06STAGED\x10\x01\x12\x10\n\x0c\x45POCH_ACTIVE\x10\x02\x12\x0b\n\x07RETIRED\x10\x03\x12\x0b\n\x07\x41\x42ORTED\x10\x04\x12\x13\n\x0f\x45POCH_DESTROYED\x10\x05\x32\x83\x08\n\x0e\x43lusterService\x12\x42\n\tGetStatus\x12\x19.qkms.v1.GetStatusRequest\x1a\x1a.qkms.v1.GetStatusResponse\x12\x45\n\nRotateRoot\x12\x1a.qkms.v1.RotateRootRequest\x1a\x1b.qkms.v1.RotateRootResponse\x12\x33\n\x04Seal\x12\x14.qkms.v1.SealRequest\x1a\x15.qkms.v1.SealResponse\x12\x39\n\x06Unseal\x12\x16.qkms.v1.UnsealRequest\x1a\x17.qkms.v1.UnsealResponse\x12H\n\x0bGetRecovery\x12\x1b.qkms.v1.GetRecoveryRequest\x1a\x1c.qkms.v1.GetRecoveryResponse\x12H\n\x0bSetRecovery\x12\x1b.qkms.v1.SetRecoveryRequest\x1a\x1c.qkms.v1.SetRecoveryResponse\x12K\n\x0cOpenRecovery\x12\x1c.qkms.v1.OpenRecoveryRequest\x1a\x1d.qkms.v1.OpenRecoveryResponse\x12;\n\x06\x42\x61\x63kup\x12\x16.qkms.v1.BackupRequest\x1a\x17.qkms.v1.BackupResponse0\x01\x12N\n\rRestoreBackup\x12\x1d.qkms.v1.RestoreBackupRequest\x1a\x1e.qkms.v1.RestoreBackupResponse\x12H\n\x0bListMembers\x12\x1b.qkms.v1.ListMembersRequest\x1a\x1c.qkms.v1.ListMembersResponse\x12\x42\n\tAddMember\x12\x19.qkms.v1.AddMemberRequest\x1a\x1a.qkms.v1.AddMemberResponse\x12N\n\rPromoteMember\x12\x1d.qkms.v1.PromoteMemberRequest\x1a\x1e.qkms.v1.PromoteMemberResponse\x12K\n\x0cRemoveMember\x12\x1c.qkms.v1.RemoveMemberRequest\x1a\x1d.qkms.v1.RemoveMemberResponse\x12]\n\x12TransferLeadership\x12\".qkms.v1.TransferLeadershipRequest\x1a#.qkms.v1.TransferLeadershipResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qkms.v1.cluster_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=1040
-  _globals['_ROLE']._serialized_end=1109
-  _globals['_EPOCHSTATE']._serialized_start=1111
-  _globals['_EPOCHSTATE']._serialized_end=1208
-  _globals['_MEMBER']._serialized_start=89
-  _globals['_MEMBER']._serialized_end=149
-  _globals['_ROOTEPOCH']._serialized_start=152
-  _globals['_ROOTEPOCH']._serialized_end=403
-  _globals['_NODESTATUS']._serialized_start=406
-  _globals['_NODESTATUS']._serialized_end=773
-  _globals['_GETSTATUSREQUEST']._serialized_start=775
-  _globals['_GETSTATUSREQUEST']._serialized_end=793
-  _globals['_GETSTATUSRESPONSE']._serialized_start=795
-  _globals['_GETSTATUSRESPONSE']._serialized_end=892
-  _globals['_ROTATEROOTREQUEST']._serialized_start=894
-  _globals['_ROTATEROOTREQUEST']._serialized_end=957
-  _globals['_ROTATEROOTRESPONSE']._serialized_start=959
-  _globals['_ROTATEROOTRESPONSE']._serialized_end=1038
-  _globals['_CLUSTERSERVICE']._serialized_start=1211
-  _globals['_CLUSTERSERVICE']._serialized_end=1366
+  _globals['_MEMBERROLE']._serialized_start=4778
+  _globals['_MEMBERROLE']._serialized_end=4843
+  _globals['_ROLE']._serialized_start=4845
+  _globals['_ROLE']._serialized_end=4914
+  _globals['_EPOCHSTATE']._serialized_start=4916
+  _globals['_EPOCHSTATE']._serialized_end=5034
+  _globals['_MEMBER']._serialized_start=122
+  _globals['_MEMBER']._serialized_end=446
+  _globals['_ROOTEPOCH']._serialized_start=449
+  _globals['_ROOTEPOCH']._serialized_end=700
+  _globals['_NODESTATUS']._serialized_start=703
+  _globals['_NODESTATUS']._serialized_end=1286
+  _globals['_SEALSTATUS']._serialized_start=1288
+  _globals['_SEALSTATUS']._serialized_end=1384
+  _globals['_EPOCHUSE']._serialized_start=1387
+  _globals['_EPOCHUSE']._serialized_end=1546
+  _globals['_GETSTATUSREQUEST']._serialized_start=1548
+  _globals['_GETSTATUSREQUEST']._serialized_end=1566
+  _globals['_GETSTATUSRESPONSE']._serialized_start=1568
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1665
+  _globals['_ROTATEROOTREQUEST']._serialized_start=1667
+  _globals['_ROTATEROOTREQUEST']._serialized_end=1730
+  _globals['_ROTATEROOTRESPONSE']._serialized_start=1732
+  _globals['_ROTATEROOTRESPONSE']._serialized_end=1811
+  _globals['_SEALREQUEST']._serialized_start=1813
+  _globals['_SEALREQUEST']._serialized_end=1848
+  _globals['_SEALRESPONSE']._serialized_start=1850
+  _globals['_SEALRESPONSE']._serialized_end=1957
+  _globals['_UNSEALREQUEST']._serialized_start=1959
+  _globals['_UNSEALREQUEST']._serialized_end=1990
+  _globals['_UNSEALRESPONSE']._serialized_start=1992
+  _globals['_UNSEALRESPONSE']._serialized_end=2101
+  _globals['_HYBRIDPUBLICKEY']._serialized_start=2103
+  _globals['_HYBRIDPUBLICKEY']._serialized_end=2151
+  _globals['_RECOVERYKEY']._serialized_start=2154
+  _globals['_RECOVERYKEY']._serialized_end=2318
+  _globals['_RECOVERABLEROOT']._serialized_start=2320
+  _globals['_RECOVERABLEROOT']._serialized_end=2368
+  _globals['_GETRECOVERYREQUEST']._serialized_start=2370
+  _globals['_GETRECOVERYREQUEST']._serialized_end=2390
+  _globals['_GETRECOVERYRESPONSE']._serialized_start=2393
+  _globals['_GETRECOVERYRESPONSE']._serialized_end=2600
+  _globals['_SETRECOVERYREQUEST']._serialized_start=2602
+  _globals['_SETRECOVERYREQUEST']._serialized_end=2707
+  _globals['_SETRECOVERYRESPONSE']._serialized_start=2709
+  _globals['_SETRECOVERYRESPONSE']._serialized_end=2789
+  _globals['_OPENRECOVERYREQUEST']._serialized_start=2791
+  _globals['_OPENRECOVERYREQUEST']._serialized_end=2869
+  _globals['_OPENRECOVERYRESPONSE']._serialized_start=2871
+  _globals['_OPENRECOVERYRESPONSE']._serialized_end=2955
+  _globals['_PASSPHRASEKEY']._serialized_start=2957
+  _globals['_PASSPHRASEKEY']._serialized_end=3037
+  _globals['_BACKUPHEADER']._serialized_start=3040
+  _globals['_BACKUPHEADER']._serialized_end=3304
+  _globals['_BACKUPREQUEST']._serialized_start=3306
+  _globals['_BACKUPREQUEST']._serialized_end=3407
+  _globals['_PASSPHRASEBACKUPKEY']._serialized_start=3409
+  _globals['_PASSPHRASEBACKUPKEY']._serialized_end=3520
+  _globals['_BACKUPRESPONSE']._serialized_start=3522
+  _globals['_BACKUPRESPONSE']._serialized_end=3607
+  _globals['_RESTOREBACKUPREQUEST']._serialized_start=3609
+  _globals['_RESTOREBACKUPREQUEST']._serialized_end=3720
+  _globals['_RESTOREBACKUPRESPONSE']._serialized_start=3722
+  _globals['_RESTOREBACKUPRESPONSE']._serialized_end=3842
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=3844
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=3907
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=3909
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=4005
+  _globals['_ADDMEMBERREQUEST']._serialized_start=4008
+  _globals['_ADDMEMBERREQUEST']._serialized_end=4188
+  _globals['_ADDMEMBERRESPONSE']._serialized_start=4190
+  _globals['_ADDMEMBERRESPONSE']._serialized_end=4301
+  _globals['_PROMOTEMEMBERREQUEST']._serialized_start=4303
+  _globals['_PROMOTEMEMBERREQUEST']._serialized_end=4362
+  _globals['_PROMOTEMEMBERRESPONSE']._serialized_start=4364
+  _globals['_PROMOTEMEMBERRESPONSE']._serialized_end=4479
+  _globals['_REMOVEMEMBERREQUEST']._serialized_start=4481
+  _globals['_REMOVEMEMBERREQUEST']._serialized_end=4539
+  _globals['_REMOVEMEMBERRESPONSE']._serialized_start=4541
+  _globals['_REMOVEMEMBERRESPONSE']._serialized_end=4622
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_start=4624
+  _globals['_TRANSFERLEADERSHIPREQUEST']._serialized_end=4687
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_start=4689
+  _globals['_TRANSFERLEADERSHIPRESPONSE']._serialized_end=4776
+  _globals['_CLUSTERSERVICE']._serialized_start=5037
+  _globals['_CLUSTERSERVICE']._serialized_end=6064
 # @@protoc_insertion_point(module_scope)

@@ -44,6 +44,66 @@ class ClusterServiceStub:
                 request_serializer=qkms_dot_v1_dot_cluster__pb2.RotateRootRequest.SerializeToString,
                 response_deserializer=qkms_dot_v1_dot_cluster__pb2.RotateRootResponse.FromString,
                 _registered_method=True)
+        self.Seal = channel.unary_unary(
+                '/qkms.v1.ClusterService/Seal',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.SealRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.SealResponse.FromString,
+                _registered_method=True)
+        self.Unseal = channel.unary_unary(
+                '/qkms.v1.ClusterService/Unseal',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.UnsealRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.UnsealResponse.FromString,
+                _registered_method=True)
+        self.GetRecovery = channel.unary_unary(
+                '/qkms.v1.ClusterService/GetRecovery',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.GetRecoveryRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.GetRecoveryResponse.FromString,
+                _registered_method=True)
+        self.SetRecovery = channel.unary_unary(
+                '/qkms.v1.ClusterService/SetRecovery',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.SetRecoveryRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.SetRecoveryResponse.FromString,
+                _registered_method=True)
+        self.OpenRecovery = channel.unary_unary(
+                '/qkms.v1.ClusterService/OpenRecovery',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.OpenRecoveryRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.OpenRecoveryResponse.FromString,
+                _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/qkms.v1.ClusterService/Backup',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.BackupRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.BackupResponse.FromString,
+                _registered_method=True)
+        self.RestoreBackup = channel.unary_unary(
+                '/qkms.v1.ClusterService/RestoreBackup',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.RestoreBackupRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.RestoreBackupResponse.FromString,
+                _registered_method=True)
+        self.ListMembers = channel.unary_unary(
+                '/qkms.v1.ClusterService/ListMembers',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.ListMembersRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.ListMembersResponse.FromString,
+                _registered_method=True)
+        self.AddMember = channel.unary_unary(
+                '/qkms.v1.ClusterService/AddMember',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.AddMemberRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.AddMemberResponse.FromString,
+                _registered_method=True)
+        self.PromoteMember = channel.unary_unary(
+                '/qkms.v1.ClusterService/PromoteMember',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.PromoteMemberRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.PromoteMemberResponse.FromString,
+                _registered_method=True)
+        self.RemoveMember = channel.unary_unary(
+                '/qkms.v1.ClusterService/RemoveMember',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.RemoveMemberRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.RemoveMemberResponse.FromString,
+                _registered_method=True)
+        self.TransferLeadership = channel.unary_unary(
+                '/qkms.v1.ClusterService/TransferLeadership',
+                request_serializer=qkms_dot_v1_dot_cluster__pb2.TransferLeadershipRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_cluster__pb2.TransferLeadershipResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServiceServicer:
@@ -64,6 +124,95 @@ class ClusterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Seal(self, request, context):
+        """Wipes roots and keys from the memory of the answering node, and keeps it
+        so over restarts until Unseal. Repeating it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unseal(self, request, context):
+        """Opens the answering node's root store. Repeating it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRecovery(self, request, context):
+        """The recovery key of the cluster and what is sealed to it: public. STALE_OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRecovery(self, request, context):
+        """Sets the public recovery key, to which every root epoch is sealed from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenRecovery(self, request, context):
+        """Hands the answering node the roots that the recovery key opened. Repeating it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Backup(self, request, context):
+        """The whole ledger at one revision with the root epochs, encrypted to a backup
+        key. A read: LINEARIZABLE, or it fails before the first byte.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreBackup(self, request, context):
+        """One part of a backup, into a cluster without keys; parts go to one node, in
+        order. The last one takes effect. Repeating a part changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMembers(self, request, context):
+        """The member records, and beside each what the answering node sees of it. A leader also knows how far
+        each is behind and why a change has not been made. BOUNDED unless asked otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddMember(self, request, context):
+        """Records a member, as a learner, and invites it with a one-time token if one is given. The leader then
+        lets it in: follow it with ListMembers. The same member again changes nothing but its token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteMember(self, request, context):
+        """Records that a learner, which has joined, is to vote. It does once it has caught up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveMember(self, request, context):
+        """Records that a member is to go. A leader hands over first; a new root epoch follows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferLeadership(self, request, context):
+        """Records that another voter is to lead; the leader hands over when that one can, or gives it up after 30 s.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +225,66 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.RotateRoot,
                     request_deserializer=qkms_dot_v1_dot_cluster__pb2.RotateRootRequest.FromString,
                     response_serializer=qkms_dot_v1_dot_cluster__pb2.RotateRootResponse.SerializeToString,
+            ),
+            'Seal': grpc.unary_unary_rpc_method_handler(
+                    servicer.Seal,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.SealRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.SealResponse.SerializeToString,
+            ),
+            'Unseal': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unseal,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.UnsealRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.UnsealResponse.SerializeToString,
+            ),
+            'GetRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRecovery,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.GetRecoveryRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.GetRecoveryResponse.SerializeToString,
+            ),
+            'SetRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRecovery,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.SetRecoveryRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.SetRecoveryResponse.SerializeToString,
+            ),
+            'OpenRecovery': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenRecovery,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.OpenRecoveryRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.OpenRecoveryResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.BackupRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.BackupResponse.SerializeToString,
+            ),
+            'RestoreBackup': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreBackup,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.RestoreBackupRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.RestoreBackupResponse.SerializeToString,
+            ),
+            'ListMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMembers,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.ListMembersRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.ListMembersResponse.SerializeToString,
+            ),
+            'AddMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddMember,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.AddMemberRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.AddMemberResponse.SerializeToString,
+            ),
+            'PromoteMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteMember,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.PromoteMemberRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.PromoteMemberResponse.SerializeToString,
+            ),
+            'RemoveMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveMember,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.RemoveMemberRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.RemoveMemberResponse.SerializeToString,
+            ),
+            'TransferLeadership': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferLeadership,
+                    request_deserializer=qkms_dot_v1_dot_cluster__pb2.TransferLeadershipRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_cluster__pb2.TransferLeadershipResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +341,330 @@ class ClusterService:
             '/qkms.v1.ClusterService/RotateRoot',
             qkms_dot_v1_dot_cluster__pb2.RotateRootRequest.SerializeToString,
             qkms_dot_v1_dot_cluster__pb2.RotateRootResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Seal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/Seal',
+            qkms_dot_v1_dot_cluster__pb2.SealRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.SealResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unseal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/Unseal',
+            qkms_dot_v1_dot_cluster__pb2.UnsealRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.UnsealResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/GetRecovery',
+            qkms_dot_v1_dot_cluster__pb2.GetRecoveryRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.GetRecoveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/SetRecovery',
+            qkms_dot_v1_dot_cluster__pb2.SetRecoveryRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.SetRecoveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenRecovery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/OpenRecovery',
+            qkms_dot_v1_dot_cluster__pb2.OpenRecoveryRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.OpenRecoveryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/qkms.v1.ClusterService/Backup',
+            qkms_dot_v1_dot_cluster__pb2.BackupRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.BackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreBackup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/RestoreBackup',
+            qkms_dot_v1_dot_cluster__pb2.RestoreBackupRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.RestoreBackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/ListMembers',
+            qkms_dot_v1_dot_cluster__pb2.ListMembersRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.ListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/AddMember',
+            qkms_dot_v1_dot_cluster__pb2.AddMemberRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.AddMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/PromoteMember',
+            qkms_dot_v1_dot_cluster__pb2.PromoteMemberRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.PromoteMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/RemoveMember',
+            qkms_dot_v1_dot_cluster__pb2.RemoveMemberRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.RemoveMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferLeadership(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.ClusterService/TransferLeadership',
+            qkms_dot_v1_dot_cluster__pb2.TransferLeadershipRequest.SerializeToString,
+            qkms_dot_v1_dot_cluster__pb2.TransferLeadershipResponse.FromString,
             options,
             channel_credentials,
             insecure,

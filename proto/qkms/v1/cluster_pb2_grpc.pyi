@@ -37,6 +37,40 @@ class ClusterServiceStub:
     """Asks for a new root epoch. Accepted once committed; activation follows
     when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
     """
+    Seal: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.SealRequest, _cluster_pb2.SealResponse]
+    """Wipes roots and keys from the memory of the answering node, and keeps it
+    so over restarts until Unseal. Repeating it changes nothing.
+    """
+    Unseal: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.UnsealRequest, _cluster_pb2.UnsealResponse]
+    """Opens the answering node's root store. Repeating it changes nothing."""
+    GetRecovery: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.GetRecoveryRequest, _cluster_pb2.GetRecoveryResponse]
+    """The recovery key of the cluster and what is sealed to it: public. STALE_OK."""
+    SetRecovery: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.SetRecoveryRequest, _cluster_pb2.SetRecoveryResponse]
+    """Sets the public recovery key, to which every root epoch is sealed from then on."""
+    OpenRecovery: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.OpenRecoveryRequest, _cluster_pb2.OpenRecoveryResponse]
+    """Hands the answering node the roots that the recovery key opened. Repeating it changes nothing."""
+    Backup: _grpc.UnaryStreamMultiCallable[_cluster_pb2.BackupRequest, _cluster_pb2.BackupResponse]
+    """The whole ledger at one revision with the root epochs, encrypted to a backup
+    key. A read: LINEARIZABLE, or it fails before the first byte.
+    """
+    RestoreBackup: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.RestoreBackupRequest, _cluster_pb2.RestoreBackupResponse]
+    """One part of a backup, into a cluster without keys; parts go to one node, in
+    order. The last one takes effect. Repeating a part changes nothing.
+    """
+    ListMembers: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.ListMembersRequest, _cluster_pb2.ListMembersResponse]
+    """The member records, and beside each what the answering node sees of it. A leader also knows how far
+    each is behind and why a change has not been made. BOUNDED unless asked otherwise.
+    """
+    AddMember: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.AddMemberRequest, _cluster_pb2.AddMemberResponse]
+    """Records a member, as a learner, and invites it with a one-time token if one is given. The leader then
+    lets it in: follow it with ListMembers. The same member again changes nothing but its token.
+    """
+    PromoteMember: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.PromoteMemberRequest, _cluster_pb2.PromoteMemberResponse]
+    """Records that a learner, which has joined, is to vote. It does once it has caught up."""
+    RemoveMember: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.RemoveMemberRequest, _cluster_pb2.RemoveMemberResponse]
+    """Records that a member is to go. A leader hands over first; a new root epoch follows."""
+    TransferLeadership: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.TransferLeadershipRequest, _cluster_pb2.TransferLeadershipResponse]
+    """Records that another voter is to lead; the leader hands over when that one can, or gives it up after 30 s."""
 
 @_typing.type_check_only
 class ClusterServiceAsyncStub(ClusterServiceStub):
@@ -47,6 +81,40 @@ class ClusterServiceAsyncStub(ClusterServiceStub):
     """Asks for a new root epoch. Accepted once committed; activation follows
     when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
     """
+    Seal: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SealRequest, _cluster_pb2.SealResponse]  # type: ignore[assignment]
+    """Wipes roots and keys from the memory of the answering node, and keeps it
+    so over restarts until Unseal. Repeating it changes nothing.
+    """
+    Unseal: _aio.UnaryUnaryMultiCallable[_cluster_pb2.UnsealRequest, _cluster_pb2.UnsealResponse]  # type: ignore[assignment]
+    """Opens the answering node's root store. Repeating it changes nothing."""
+    GetRecovery: _aio.UnaryUnaryMultiCallable[_cluster_pb2.GetRecoveryRequest, _cluster_pb2.GetRecoveryResponse]  # type: ignore[assignment]
+    """The recovery key of the cluster and what is sealed to it: public. STALE_OK."""
+    SetRecovery: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SetRecoveryRequest, _cluster_pb2.SetRecoveryResponse]  # type: ignore[assignment]
+    """Sets the public recovery key, to which every root epoch is sealed from then on."""
+    OpenRecovery: _aio.UnaryUnaryMultiCallable[_cluster_pb2.OpenRecoveryRequest, _cluster_pb2.OpenRecoveryResponse]  # type: ignore[assignment]
+    """Hands the answering node the roots that the recovery key opened. Repeating it changes nothing."""
+    Backup: _aio.UnaryStreamMultiCallable[_cluster_pb2.BackupRequest, _cluster_pb2.BackupResponse]  # type: ignore[assignment]
+    """The whole ledger at one revision with the root epochs, encrypted to a backup
+    key. A read: LINEARIZABLE, or it fails before the first byte.
+    """
+    RestoreBackup: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RestoreBackupRequest, _cluster_pb2.RestoreBackupResponse]  # type: ignore[assignment]
+    """One part of a backup, into a cluster without keys; parts go to one node, in
+    order. The last one takes effect. Repeating a part changes nothing.
+    """
+    ListMembers: _aio.UnaryUnaryMultiCallable[_cluster_pb2.ListMembersRequest, _cluster_pb2.ListMembersResponse]  # type: ignore[assignment]
+    """The member records, and beside each what the answering node sees of it. A leader also knows how far
+    each is behind and why a change has not been made. BOUNDED unless asked otherwise.
+    """
+    AddMember: _aio.UnaryUnaryMultiCallable[_cluster_pb2.AddMemberRequest, _cluster_pb2.AddMemberResponse]  # type: ignore[assignment]
+    """Records a member, as a learner, and invites it with a one-time token if one is given. The leader then
+    lets it in: follow it with ListMembers. The same member again changes nothing but its token.
+    """
+    PromoteMember: _aio.UnaryUnaryMultiCallable[_cluster_pb2.PromoteMemberRequest, _cluster_pb2.PromoteMemberResponse]  # type: ignore[assignment]
+    """Records that a learner, which has joined, is to vote. It does once it has caught up."""
+    RemoveMember: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RemoveMemberRequest, _cluster_pb2.RemoveMemberResponse]  # type: ignore[assignment]
+    """Records that a member is to go. A leader hands over first; a new root epoch follows."""
+    TransferLeadership: _aio.UnaryUnaryMultiCallable[_cluster_pb2.TransferLeadershipRequest, _cluster_pb2.TransferLeadershipResponse]  # type: ignore[assignment]
+    """Records that another voter is to lead; the leader hands over when that one can, or gives it up after 30 s."""
 
 class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -66,5 +134,111 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks for a new root epoch. Accepted once committed; activation follows
         when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
         """
+
+    @_abc_1.abstractmethod
+    def Seal(
+        self,
+        request: _cluster_pb2.SealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.SealResponse, _abc.Awaitable[_cluster_pb2.SealResponse]]:
+        """Wipes roots and keys from the memory of the answering node, and keeps it
+        so over restarts until Unseal. Repeating it changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def Unseal(
+        self,
+        request: _cluster_pb2.UnsealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.UnsealResponse, _abc.Awaitable[_cluster_pb2.UnsealResponse]]:
+        """Opens the answering node's root store. Repeating it changes nothing."""
+
+    @_abc_1.abstractmethod
+    def GetRecovery(
+        self,
+        request: _cluster_pb2.GetRecoveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.GetRecoveryResponse, _abc.Awaitable[_cluster_pb2.GetRecoveryResponse]]:
+        """The recovery key of the cluster and what is sealed to it: public. STALE_OK."""
+
+    @_abc_1.abstractmethod
+    def SetRecovery(
+        self,
+        request: _cluster_pb2.SetRecoveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.SetRecoveryResponse, _abc.Awaitable[_cluster_pb2.SetRecoveryResponse]]:
+        """Sets the public recovery key, to which every root epoch is sealed from then on."""
+
+    @_abc_1.abstractmethod
+    def OpenRecovery(
+        self,
+        request: _cluster_pb2.OpenRecoveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.OpenRecoveryResponse, _abc.Awaitable[_cluster_pb2.OpenRecoveryResponse]]:
+        """Hands the answering node the roots that the recovery key opened. Repeating it changes nothing."""
+
+    @_abc_1.abstractmethod
+    def Backup(
+        self,
+        request: _cluster_pb2.BackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cluster_pb2.BackupResponse], _abc.AsyncIterator[_cluster_pb2.BackupResponse]]:
+        """The whole ledger at one revision with the root epochs, encrypted to a backup
+        key. A read: LINEARIZABLE, or it fails before the first byte.
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreBackup(
+        self,
+        request: _cluster_pb2.RestoreBackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.RestoreBackupResponse, _abc.Awaitable[_cluster_pb2.RestoreBackupResponse]]:
+        """One part of a backup, into a cluster without keys; parts go to one node, in
+        order. The last one takes effect. Repeating a part changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMembers(
+        self,
+        request: _cluster_pb2.ListMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.ListMembersResponse, _abc.Awaitable[_cluster_pb2.ListMembersResponse]]:
+        """The member records, and beside each what the answering node sees of it. A leader also knows how far
+        each is behind and why a change has not been made. BOUNDED unless asked otherwise.
+        """
+
+    @_abc_1.abstractmethod
+    def AddMember(
+        self,
+        request: _cluster_pb2.AddMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.AddMemberResponse, _abc.Awaitable[_cluster_pb2.AddMemberResponse]]:
+        """Records a member, as a learner, and invites it with a one-time token if one is given. The leader then
+        lets it in: follow it with ListMembers. The same member again changes nothing but its token.
+        """
+
+    @_abc_1.abstractmethod
+    def PromoteMember(
+        self,
+        request: _cluster_pb2.PromoteMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.PromoteMemberResponse, _abc.Awaitable[_cluster_pb2.PromoteMemberResponse]]:
+        """Records that a learner, which has joined, is to vote. It does once it has caught up."""
+
+    @_abc_1.abstractmethod
+    def RemoveMember(
+        self,
+        request: _cluster_pb2.RemoveMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.RemoveMemberResponse, _abc.Awaitable[_cluster_pb2.RemoveMemberResponse]]:
+        """Records that a member is to go. A leader hands over first; a new root epoch follows."""
+
+    @_abc_1.abstractmethod
+    def TransferLeadership(
+        self,
+        request: _cluster_pb2.TransferLeadershipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.TransferLeadershipResponse, _abc.Awaitable[_cluster_pb2.TransferLeadershipResponse]]:
+        """Records that another voter is to lead; the leader hands over when that one can, or gives it up after 30 s."""
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14qkms/v1/common.proto\x12\x07qkms.v1\x1a\x1egoogle/protobuf/duration.proto\"{\n\x0b\x43onsistency\x12(\n\x05level\x18\x01 \x01(\x0e\x32\x19.qkms.v1.ConsistencyLevel\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x30\n\rmax_staleness\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc8\x01\n\x0eResponseHeader\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x14\n\x0cleader_known\x18\x03 \x01(\x08\x12,\n\tstaleness\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x63onsistency\x18\x05 \x01(\x0e\x32\x19.qkms.v1.ConsistencyLevel\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x11\n\tleader_id\x18\x07 \x01(\t*p\n\x10\x43onsistencyLevel\x12!\n\x1d\x43ONSISTENCY_LEVEL_UNSPECIFIED\x10\x00\x12\x10\n\x0cLINEARIZABLE\x10\x01\x12\x0c\n\x08\x41T_LEAST\x10\x02\x12\x0b\n\x07\x42OUNDED\x10\x03\x12\x0c\n\x08STALE_OK\x10\x04*=\n\x05Grade\x12\x15\n\x11GRADE_UNSPECIFIED\x10\x00\x12\x07\n\x03PQC\x10\x01\x12\x07\n\x03QKD\x10\x02\x12\x0b\n\x07QKD_PQC\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14qkms/v1/common.proto\x12\x07qkms.v1\x1a\x1egoogle/protobuf/duration.proto\"{\n\x0b\x43onsistency\x12(\n\x05level\x18\x01 \x01(\x0e\x32\x19.qkms.v1.ConsistencyLevel\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x30\n\rmax_staleness\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xc8\x01\n\x0eResponseHeader\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12\x14\n\x0cleader_known\x18\x03 \x01(\x08\x12,\n\tstaleness\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x63onsistency\x18\x05 \x01(\x0e\x32\x19.qkms.v1.ConsistencyLevel\x12\x0f\n\x07node_id\x18\x06 \x01(\t\x12\x11\n\tleader_id\x18\x07 \x01(\t*p\n\x10\x43onsistencyLevel\x12!\n\x1d\x43ONSISTENCY_LEVEL_UNSPECIFIED\x10\x00\x12\x10\n\x0cLINEARIZABLE\x10\x01\x12\x0c\n\x08\x41T_LEAST\x10\x02\x12\x0b\n\x07\x42OUNDED\x10\x03\x12\x0c\n\x08STALE_OK\x10\x04*K\n\x05Grade\x12\x15\n\x11GRADE_UNSPECIFIED\x10\x00\x12\x07\n\x03PQC\x10\x01\x12\x07\n\x03QKD\x10\x02\x12\x0b\n\x07QKD_PQC\x10\x03\x12\x0c\n\x08IMPORTED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONSISTENCYLEVEL']._serialized_start=393
   _globals['_CONSISTENCYLEVEL']._serialized_end=505
   _globals['_GRADE']._serialized_start=507
-  _globals['_GRADE']._serialized_end=568
+  _globals['_GRADE']._serialized_end=582
   _globals['_CONSISTENCY']._serialized_start=65
   _globals['_CONSISTENCY']._serialized_end=188
   _globals['_RESPONSEHEADER']._serialized_start=191

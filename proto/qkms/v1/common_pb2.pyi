@@ -65,6 +65,10 @@ class _GradeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Grade.ValueType
     """Quantum key distribution only."""
     QKD_PQC: _Grade.ValueType  # 3
     """Quantum key distribution and ML-KEM-768 and X25519: safe if any one holds."""
+    IMPORTED: _Grade.ValueType  # 4
+    """Made outside the cluster and imported: the cluster vouches for nothing.
+    Satisfies no required grade, and cannot be required.
+    """
 
 class Grade(_Grade, metaclass=_GradeEnumTypeWrapper):
     """Where a key's secrecy comes from. Fixed when the key material is made."""
@@ -76,6 +80,10 @@ QKD: Grade.ValueType  # 2
 """Quantum key distribution only."""
 QKD_PQC: Grade.ValueType  # 3
 """Quantum key distribution and ML-KEM-768 and X25519: safe if any one holds."""
+IMPORTED: Grade.ValueType  # 4
+"""Made outside the cluster and imported: the cluster vouches for nothing.
+Satisfies no required grade, and cannot be required.
+"""
 Global___Grade: _TypeAlias = Grade  # noqa: Y015
 
 @_typing.final

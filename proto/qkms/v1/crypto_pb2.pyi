@@ -24,6 +24,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 from qkms.v1 import common_pb2 as _common_pb2
 from qkms.v1 import key_pb2 as _key_pb2
 import builtins as _builtins
@@ -81,6 +82,261 @@ RAW_CONCATENATION: PublicKeyFormat.ValueType  # 2
 encapsulation key (1184 bytes), then the X25519 key (32 bytes), as in TLS.
 """
 Global___PublicKeyFormat: _TypeAlias = PublicKeyFormat  # noqa: Y015
+
+@_typing.final
+class CryptoCall(_message.Message):
+    """One call of any method above that is neither Batch nor Stream: its request, in the field of its name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCRYPT_FIELD_NUMBER: _builtins.int
+    DECRYPT_FIELD_NUMBER: _builtins.int
+    REWRAP_FIELD_NUMBER: _builtins.int
+    GENERATE_DATA_KEY_FIELD_NUMBER: _builtins.int
+    DERIVE_KEY_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    VERIFY_MAC_FIELD_NUMBER: _builtins.int
+    SIGN_FIELD_NUMBER: _builtins.int
+    VERIFY_FIELD_NUMBER: _builtins.int
+    GET_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    ENCAPSULATE_FIELD_NUMBER: _builtins.int
+    DECAPSULATE_FIELD_NUMBER: _builtins.int
+    RANDOM_BYTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def encrypt(self) -> Global___EncryptRequest: ...
+    @_builtins.property
+    def decrypt(self) -> Global___DecryptRequest: ...
+    @_builtins.property
+    def rewrap(self) -> Global___RewrapRequest: ...
+    @_builtins.property
+    def generate_data_key(self) -> Global___GenerateDataKeyRequest: ...
+    @_builtins.property
+    def derive_key(self) -> Global___DeriveKeyRequest: ...
+    @_builtins.property
+    def mac(self) -> Global___MacRequest: ...
+    @_builtins.property
+    def verify_mac(self) -> Global___VerifyMacRequest: ...
+    @_builtins.property
+    def sign(self) -> Global___SignRequest: ...
+    @_builtins.property
+    def verify(self) -> Global___VerifyRequest: ...
+    @_builtins.property
+    def get_public_key(self) -> Global___GetPublicKeyRequest: ...
+    @_builtins.property
+    def encapsulate(self) -> Global___EncapsulateRequest: ...
+    @_builtins.property
+    def decapsulate(self) -> Global___DecapsulateRequest: ...
+    @_builtins.property
+    def random_bytes(self) -> Global___RandomBytesRequest: ...
+    def __init__(
+        self,
+        *,
+        encrypt: Global___EncryptRequest | None = ...,
+        decrypt: Global___DecryptRequest | None = ...,
+        rewrap: Global___RewrapRequest | None = ...,
+        generate_data_key: Global___GenerateDataKeyRequest | None = ...,
+        derive_key: Global___DeriveKeyRequest | None = ...,
+        mac: Global___MacRequest | None = ...,
+        verify_mac: Global___VerifyMacRequest | None = ...,
+        sign: Global___SignRequest | None = ...,
+        verify: Global___VerifyRequest | None = ...,
+        get_public_key: Global___GetPublicKeyRequest | None = ...,
+        encapsulate: Global___EncapsulateRequest | None = ...,
+        decapsulate: Global___DecapsulateRequest | None = ...,
+        random_bytes: Global___RandomBytesRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "decapsulate", b"decapsulate", "decrypt", b"decrypt", "derive_key", b"derive_key", "encapsulate", b"encapsulate", "encrypt", b"encrypt", "generate_data_key", b"generate_data_key", "get_public_key", b"get_public_key", "mac", b"mac", "random_bytes", b"random_bytes", "rewrap", b"rewrap", "sign", b"sign", "verify", b"verify", "verify_mac", b"verify_mac"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "decapsulate", b"decapsulate", "decrypt", b"decrypt", "derive_key", b"derive_key", "encapsulate", b"encapsulate", "encrypt", b"encrypt", "generate_data_key", b"generate_data_key", "get_public_key", b"get_public_key", "mac", b"mac", "random_bytes", b"random_bytes", "rewrap", b"rewrap", "sign", b"sign", "verify", b"verify", "verify_mac", b"verify_mac"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["encrypt", "decrypt", "rewrap", "generate_data_key", "derive_key", "mac", "verify_mac", "sign", "verify", "get_public_key", "encapsulate", "decapsulate", "random_bytes"]  # noqa: Y015
+    _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_call) -> _WhichOneofReturnType_call | None: ...
+
+Global___CryptoCall: _TypeAlias = CryptoCall  # noqa: Y015
+
+@_typing.final
+class CryptoAnswer(_message.Message):
+    """Its answer, in the field of the same name and number, or why there is none: the status with
+    the details (ErrorInfo, RetryInfo, BadRequest) that the method itself would have ended with.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    ENCRYPT_FIELD_NUMBER: _builtins.int
+    DECRYPT_FIELD_NUMBER: _builtins.int
+    REWRAP_FIELD_NUMBER: _builtins.int
+    GENERATE_DATA_KEY_FIELD_NUMBER: _builtins.int
+    DERIVE_KEY_FIELD_NUMBER: _builtins.int
+    MAC_FIELD_NUMBER: _builtins.int
+    VERIFY_MAC_FIELD_NUMBER: _builtins.int
+    SIGN_FIELD_NUMBER: _builtins.int
+    VERIFY_FIELD_NUMBER: _builtins.int
+    GET_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    ENCAPSULATE_FIELD_NUMBER: _builtins.int
+    DECAPSULATE_FIELD_NUMBER: _builtins.int
+    RANDOM_BYTES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def status(self) -> _status_pb2.Status: ...
+    @_builtins.property
+    def encrypt(self) -> Global___EncryptResponse: ...
+    @_builtins.property
+    def decrypt(self) -> Global___DecryptResponse: ...
+    @_builtins.property
+    def rewrap(self) -> Global___RewrapResponse: ...
+    @_builtins.property
+    def generate_data_key(self) -> Global___GenerateDataKeyResponse: ...
+    @_builtins.property
+    def derive_key(self) -> Global___DeriveKeyResponse: ...
+    @_builtins.property
+    def mac(self) -> Global___MacResponse: ...
+    @_builtins.property
+    def verify_mac(self) -> Global___VerifyMacResponse: ...
+    @_builtins.property
+    def sign(self) -> Global___SignResponse: ...
+    @_builtins.property
+    def verify(self) -> Global___VerifyResponse: ...
+    @_builtins.property
+    def get_public_key(self) -> Global___GetPublicKeyResponse: ...
+    @_builtins.property
+    def encapsulate(self) -> Global___EncapsulateResponse: ...
+    @_builtins.property
+    def decapsulate(self) -> Global___DecapsulateResponse: ...
+    @_builtins.property
+    def random_bytes(self) -> Global___RandomBytesResponse: ...
+    def __init__(
+        self,
+        *,
+        status: _status_pb2.Status | None = ...,
+        encrypt: Global___EncryptResponse | None = ...,
+        decrypt: Global___DecryptResponse | None = ...,
+        rewrap: Global___RewrapResponse | None = ...,
+        generate_data_key: Global___GenerateDataKeyResponse | None = ...,
+        derive_key: Global___DeriveKeyResponse | None = ...,
+        mac: Global___MacResponse | None = ...,
+        verify_mac: Global___VerifyMacResponse | None = ...,
+        sign: Global___SignResponse | None = ...,
+        verify: Global___VerifyResponse | None = ...,
+        get_public_key: Global___GetPublicKeyResponse | None = ...,
+        encapsulate: Global___EncapsulateResponse | None = ...,
+        decapsulate: Global___DecapsulateResponse | None = ...,
+        random_bytes: Global___RandomBytesResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decapsulate", b"decapsulate", "decrypt", b"decrypt", "derive_key", b"derive_key", "encapsulate", b"encapsulate", "encrypt", b"encrypt", "generate_data_key", b"generate_data_key", "get_public_key", b"get_public_key", "mac", b"mac", "random_bytes", b"random_bytes", "rewrap", b"rewrap", "sign", b"sign", "status", b"status", "verify", b"verify", "verify_mac", b"verify_mac"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decapsulate", b"decapsulate", "decrypt", b"decrypt", "derive_key", b"derive_key", "encapsulate", b"encapsulate", "encrypt", b"encrypt", "generate_data_key", b"generate_data_key", "get_public_key", b"get_public_key", "mac", b"mac", "random_bytes", b"random_bytes", "rewrap", b"rewrap", "sign", b"sign", "status", b"status", "verify", b"verify", "verify_mac", b"verify_mac"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["status", "encrypt", "decrypt", "rewrap", "generate_data_key", "derive_key", "mac", "verify_mac", "sign", "verify", "get_public_key", "encapsulate", "decapsulate", "random_bytes"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___CryptoAnswer: _TypeAlias = CryptoAnswer  # noqa: Y015
+
+@_typing.final
+class BatchRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    timeout_ms: _builtins.int
+    """How long each call may take, in milliseconds; 0: 60 s. One that takes longer is answered with DEADLINE_EXCEEDED."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___CryptoCall]:
+        """1 to 256, of 512 KiB together."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___CryptoCall] | None = ...,
+        timeout_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchRequest: _TypeAlias = BatchRequest  # noqa: Y015
+
+@_typing.final
+class BatchResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___CryptoAnswer]:
+        """One for each call, in their order. Those that no longer fit into 3 MiB have the status
+        RESOURCE_EXHAUSTED / BATCH_FULL: ask for them in another batch.
+        """
+
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        answers: _abc.Iterable[Global___CryptoAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchResponse: _TypeAlias = BatchResponse  # noqa: Y015
+
+@_typing.final
+class StreamRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Chosen by the caller and returned with the answer. The node does not compare ids."""
+    timeout_ms: _builtins.int
+    """As in BatchRequest, from when the node reads the call."""
+    @_builtins.property
+    def call(self) -> Global___CryptoCall: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        call: Global___CryptoCall | None = ...,
+        timeout_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "id", b"id", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamRequest: _TypeAlias = StreamRequest  # noqa: Y015
+
+@_typing.final
+class StreamResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    @_builtins.property
+    def answer(self) -> Global___CryptoAnswer: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        answer: Global___CryptoAnswer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamResponse: _TypeAlias = StreamResponse  # noqa: Y015
 
 @_typing.final
 class EncryptRequest(_message.Message):

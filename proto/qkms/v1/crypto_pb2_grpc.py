@@ -99,6 +99,16 @@ class CryptoServiceStub:
                 request_serializer=qkms_dot_v1_dot_crypto__pb2.RandomBytesRequest.SerializeToString,
                 response_deserializer=qkms_dot_v1_dot_crypto__pb2.RandomBytesResponse.FromString,
                 _registered_method=True)
+        self.Batch = channel.unary_unary(
+                '/qkms.v1.CryptoService/Batch',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.BatchRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.BatchResponse.FromString,
+                _registered_method=True)
+        self.Stream = channel.stream_stream(
+                '/qkms.v1.CryptoService/Stream',
+                request_serializer=qkms_dot_v1_dot_crypto__pb2.StreamRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_crypto__pb2.StreamResponse.FromString,
+                _registered_method=True)
 
 
 class CryptoServiceServicer:
@@ -198,6 +208,24 @@ class CryptoServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Batch(self, request, context):
+        """Up to 256 calls in one message, served side by side. Each is answered, authorised, counted and
+        audited as if it had come alone, and fails alone. Answers are in the order of the calls.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Stream(self, request_iterator, context):
+        """Any number of calls over one stream, answered as they are ready, not in order. A call that fails
+        is answered with its status and leaves the stream as it is. After the caller's half-close the
+        stream ends when every call is answered. A node serves 64 calls of a stream at a time and reads
+        no further meanwhile. A message over 512 KiB, or one that is no StreamRequest, ends the stream.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CryptoServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -265,6 +293,16 @@ def add_CryptoServiceServicer_to_server(servicer, server):
                     servicer.RandomBytes,
                     request_deserializer=qkms_dot_v1_dot_crypto__pb2.RandomBytesRequest.FromString,
                     response_serializer=qkms_dot_v1_dot_crypto__pb2.RandomBytesResponse.SerializeToString,
+            ),
+            'Batch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Batch,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.BatchRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.BatchResponse.SerializeToString,
+            ),
+            'Stream': grpc.stream_stream_rpc_method_handler(
+                    servicer.Stream,
+                    request_deserializer=qkms_dot_v1_dot_crypto__pb2.StreamRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_crypto__pb2.StreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -618,6 +656,60 @@ class CryptoService:
             '/qkms.v1.CryptoService/RandomBytes',
             qkms_dot_v1_dot_crypto__pb2.RandomBytesRequest.SerializeToString,
             qkms_dot_v1_dot_crypto__pb2.RandomBytesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Batch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.CryptoService/Batch',
+            qkms_dot_v1_dot_crypto__pb2.BatchRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.BatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Stream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/qkms.v1.CryptoService/Stream',
+            qkms_dot_v1_dot_crypto__pb2.StreamRequest.SerializeToString,
+            qkms_dot_v1_dot_crypto__pb2.StreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,6 +78,16 @@ class CryptoServiceStub:
     """
     RandomBytes: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.RandomBytesRequest, _crypto_pb2.RandomBytesResponse]
     """Random bytes from the node's operating system generator."""
+    Batch: _grpc.UnaryUnaryMultiCallable[_crypto_pb2.BatchRequest, _crypto_pb2.BatchResponse]
+    """Up to 256 calls in one message, served side by side. Each is answered, authorised, counted and
+    audited as if it had come alone, and fails alone. Answers are in the order of the calls.
+    """
+    Stream: _grpc.StreamStreamMultiCallable[_crypto_pb2.StreamRequest, _crypto_pb2.StreamResponse]
+    """Any number of calls over one stream, answered as they are ready, not in order. A call that fails
+    is answered with its status and leaves the stream as it is. After the caller's half-close the
+    stream ends when every call is answered. A node serves 64 calls of a stream at a time and reads
+    no further meanwhile. A message over 512 KiB, or one that is no StreamRequest, ends the stream.
+    """
 
 @_typing.type_check_only
 class CryptoServiceAsyncStub(CryptoServiceStub):
@@ -113,6 +123,16 @@ class CryptoServiceAsyncStub(CryptoServiceStub):
     """
     RandomBytes: _aio.UnaryUnaryMultiCallable[_crypto_pb2.RandomBytesRequest, _crypto_pb2.RandomBytesResponse]  # type: ignore[assignment]
     """Random bytes from the node's operating system generator."""
+    Batch: _aio.UnaryUnaryMultiCallable[_crypto_pb2.BatchRequest, _crypto_pb2.BatchResponse]  # type: ignore[assignment]
+    """Up to 256 calls in one message, served side by side. Each is answered, authorised, counted and
+    audited as if it had come alone, and fails alone. Answers are in the order of the calls.
+    """
+    Stream: _aio.StreamStreamMultiCallable[_crypto_pb2.StreamRequest, _crypto_pb2.StreamResponse]  # type: ignore[assignment]
+    """Any number of calls over one stream, answered as they are ready, not in order. A call that fails
+    is answered with its status and leaves the stream as it is. After the caller's half-close the
+    stream ends when every call is answered. A node serves 64 calls of a stream at a time and reads
+    no further meanwhile. A message over 512 KiB, or one that is no StreamRequest, ends the stream.
+    """
 
 class CryptoServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -223,5 +243,27 @@ class CryptoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_crypto_pb2.RandomBytesResponse, _abc.Awaitable[_crypto_pb2.RandomBytesResponse]]:
         """Random bytes from the node's operating system generator."""
+
+    @_abc_1.abstractmethod
+    def Batch(
+        self,
+        request: _crypto_pb2.BatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crypto_pb2.BatchResponse, _abc.Awaitable[_crypto_pb2.BatchResponse]]:
+        """Up to 256 calls in one message, served side by side. Each is answered, authorised, counted and
+        audited as if it had come alone, and fails alone. Answers are in the order of the calls.
+        """
+
+    @_abc_1.abstractmethod
+    def Stream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_crypto_pb2.StreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_crypto_pb2.StreamResponse], _abc.AsyncIterator[_crypto_pb2.StreamResponse]]:
+        """Any number of calls over one stream, answered as they are ready, not in order. A call that fails
+        is answered with its status and leaves the stream as it is. After the caller's half-close the
+        stream ends when every call is answered. A node serves 64 calls of a stream at a time and reads
+        no further meanwhile. A message over 512 KiB, or one that is no StreamRequest, ends the stream.
+        """
 
 def add_CryptoServiceServicer_to_server(servicer: CryptoServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

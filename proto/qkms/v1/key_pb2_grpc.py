@@ -54,10 +54,70 @@ class KeyServiceStub:
                 request_serializer=qkms_dot_v1_dot_key__pb2.ListVersionsRequest.SerializeToString,
                 response_deserializer=qkms_dot_v1_dot_key__pb2.ListVersionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateKey = channel.unary_unary(
+                '/qkms.v1.KeyService/UpdateKey',
+                request_serializer=qkms_dot_v1_dot_key__pb2.UpdateKeyRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.UpdateKeyResponse.FromString,
+                _registered_method=True)
+        self.DisableKey = channel.unary_unary(
+                '/qkms.v1.KeyService/DisableKey',
+                request_serializer=qkms_dot_v1_dot_key__pb2.DisableKeyRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.DisableKeyResponse.FromString,
+                _registered_method=True)
+        self.EnableKey = channel.unary_unary(
+                '/qkms.v1.KeyService/EnableKey',
+                request_serializer=qkms_dot_v1_dot_key__pb2.EnableKeyRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.EnableKeyResponse.FromString,
+                _registered_method=True)
+        self.DeleteKey = channel.unary_unary(
+                '/qkms.v1.KeyService/DeleteKey',
+                request_serializer=qkms_dot_v1_dot_key__pb2.DeleteKeyRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.DeleteKeyResponse.FromString,
+                _registered_method=True)
         self.RotateKey = channel.unary_unary(
                 '/qkms.v1.KeyService/RotateKey',
                 request_serializer=qkms_dot_v1_dot_key__pb2.RotateKeyRequest.SerializeToString,
                 response_deserializer=qkms_dot_v1_dot_key__pb2.RotateKeyResponse.FromString,
+                _registered_method=True)
+        self.StageVersion = channel.unary_unary(
+                '/qkms.v1.KeyService/StageVersion',
+                request_serializer=qkms_dot_v1_dot_key__pb2.StageVersionRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.StageVersionResponse.FromString,
+                _registered_method=True)
+        self.ValidateVersion = channel.unary_unary(
+                '/qkms.v1.KeyService/ValidateVersion',
+                request_serializer=qkms_dot_v1_dot_key__pb2.ValidateVersionRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.ValidateVersionResponse.FromString,
+                _registered_method=True)
+        self.ActivateVersion = channel.unary_unary(
+                '/qkms.v1.KeyService/ActivateVersion',
+                request_serializer=qkms_dot_v1_dot_key__pb2.ActivateVersionRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.ActivateVersionResponse.FromString,
+                _registered_method=True)
+        self.AbortVersion = channel.unary_unary(
+                '/qkms.v1.KeyService/AbortVersion',
+                request_serializer=qkms_dot_v1_dot_key__pb2.AbortVersionRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.AbortVersionResponse.FromString,
+                _registered_method=True)
+        self.CompromiseVersion = channel.unary_unary(
+                '/qkms.v1.KeyService/CompromiseVersion',
+                request_serializer=qkms_dot_v1_dot_key__pb2.CompromiseVersionRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.CompromiseVersionResponse.FromString,
+                _registered_method=True)
+        self.GetImportParameters = channel.unary_unary(
+                '/qkms.v1.KeyService/GetImportParameters',
+                request_serializer=qkms_dot_v1_dot_key__pb2.GetImportParametersRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.GetImportParametersResponse.FromString,
+                _registered_method=True)
+        self.ImportVersion = channel.unary_unary(
+                '/qkms.v1.KeyService/ImportVersion',
+                request_serializer=qkms_dot_v1_dot_key__pb2.ImportVersionRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.ImportVersionResponse.FromString,
+                _registered_method=True)
+        self.ExportVersion = channel.unary_unary(
+                '/qkms.v1.KeyService/ExportVersion',
+                request_serializer=qkms_dot_v1_dot_key__pb2.ExportVersionRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_key__pb2.ExportVersionResponse.FromString,
                 _registered_method=True)
         self.DisableVersion = channel.unary_unary(
                 '/qkms.v1.KeyService/DisableVersion',
@@ -90,7 +150,7 @@ class KeyServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def CreateKey(self, request, context):
-        """Creates a key with version 1 as its primary version.
+        """Creates a key with version 1 as its primary version, or without a version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,9 +175,102 @@ class KeyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateKey(self, request, context):
+        """Sets the fields that `update_mask` names. With an etag, only if the key has
+        not changed since: else ABORTED / ETAG_MISMATCH and nothing changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableKey(self, request, context):
+        """Stops every use of a key until it is enabled; versions keep their states.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnableKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteKey(self, request, context):
+        """Only when every version is DESTROYED. The name is never used again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RotateKey(self, request, context):
         """Makes, validates and activates a new primary version in one step. The old
         primary becomes DEACTIVATED: it still decrypts, it no longer encrypts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StageVersion(self, request, context):
+        """Makes a new version that waits for activation: it is never used before.
+        Every voter of the cluster opens it by itself and records the evidence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ValidateVersion(self, request, context):
+        """Declares a staged version valid: a quorum of the voters has applied its
+        staging, opened it and found its check value equal, and its grade is what
+        the key requires. Waits a few seconds for the evidence, then
+        FAILED_PRECONDITION / VERSION_NOT_VALIDATED with {confirmed, missing}.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateVersion(self, request, context):
+        """Makes a validated version the primary one, in one compare-and-swap; the old
+        primary becomes DEACTIVATED. Not before the key's max_staleness has passed
+        since the staging: FAILED_PRECONDITION / ACTIVATION_TOO_EARLY {wait_ms}.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortVersion(self, request, context):
+        """Gives a staged version up: DESTROYED at once, its number never used again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompromiseVersion(self, request, context):
+        """Marks a version as compromised for good: it never protects again, and
+        decrypts only where the key has allow_compromised_decrypt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImportParameters(self, request, context):
+        """A one-time public key to wrap material for ImportVersion under. Replaces the
+        one before; used once; expires.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportVersion(self, request, context):
+        """Stages material from outside as a version of grade IMPORTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportVersion(self, request, context):
+        """The material of a version of an exportable key, wrapped to the caller's
+        public key. Default consistency: LINEARIZABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,15 +290,16 @@ class KeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DestroyVersion(self, request, context):
-        """Schedules destruction after a grace period. The primary version of a key
-        cannot be destroyed: rotate first.
+        """Schedules destruction after a grace period. An ACTIVE primary version
+        cannot be destroyed: rotate first, or disable the version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RestoreVersion(self, request, context):
-        """Takes back a scheduled destruction; the version is then SUSPENDED.
+        """Takes back a scheduled destruction; the version is then SUSPENDED, or
+        COMPROMISED if it was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,10 +337,70 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     request_deserializer=qkms_dot_v1_dot_key__pb2.ListVersionsRequest.FromString,
                     response_serializer=qkms_dot_v1_dot_key__pb2.ListVersionsResponse.SerializeToString,
             ),
+            'UpdateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateKey,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.UpdateKeyRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.UpdateKeyResponse.SerializeToString,
+            ),
+            'DisableKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableKey,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.DisableKeyRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.DisableKeyResponse.SerializeToString,
+            ),
+            'EnableKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnableKey,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.EnableKeyRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.EnableKeyResponse.SerializeToString,
+            ),
+            'DeleteKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteKey,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.DeleteKeyRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.DeleteKeyResponse.SerializeToString,
+            ),
             'RotateKey': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateKey,
                     request_deserializer=qkms_dot_v1_dot_key__pb2.RotateKeyRequest.FromString,
                     response_serializer=qkms_dot_v1_dot_key__pb2.RotateKeyResponse.SerializeToString,
+            ),
+            'StageVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.StageVersion,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.StageVersionRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.StageVersionResponse.SerializeToString,
+            ),
+            'ValidateVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ValidateVersion,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.ValidateVersionRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.ValidateVersionResponse.SerializeToString,
+            ),
+            'ActivateVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateVersion,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.ActivateVersionRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.ActivateVersionResponse.SerializeToString,
+            ),
+            'AbortVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortVersion,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.AbortVersionRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.AbortVersionResponse.SerializeToString,
+            ),
+            'CompromiseVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompromiseVersion,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.CompromiseVersionRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.CompromiseVersionResponse.SerializeToString,
+            ),
+            'GetImportParameters': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImportParameters,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.GetImportParametersRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.GetImportParametersResponse.SerializeToString,
+            ),
+            'ImportVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportVersion,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.ImportVersionRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.ImportVersionResponse.SerializeToString,
+            ),
+            'ExportVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportVersion,
+                    request_deserializer=qkms_dot_v1_dot_key__pb2.ExportVersionRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_key__pb2.ExportVersionResponse.SerializeToString,
             ),
             'DisableVersion': grpc.unary_unary_rpc_method_handler(
                     servicer.DisableVersion,
@@ -333,6 +547,114 @@ class KeyService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/UpdateKey',
+            qkms_dot_v1_dot_key__pb2.UpdateKeyRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.UpdateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/DisableKey',
+            qkms_dot_v1_dot_key__pb2.DisableKeyRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.DisableKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnableKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/EnableKey',
+            qkms_dot_v1_dot_key__pb2.EnableKeyRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.EnableKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/DeleteKey',
+            qkms_dot_v1_dot_key__pb2.DeleteKeyRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.DeleteKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def RotateKey(request,
             target,
             options=(),
@@ -349,6 +671,222 @@ class KeyService:
             '/qkms.v1.KeyService/RotateKey',
             qkms_dot_v1_dot_key__pb2.RotateKeyRequest.SerializeToString,
             qkms_dot_v1_dot_key__pb2.RotateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StageVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/StageVersion',
+            qkms_dot_v1_dot_key__pb2.StageVersionRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.StageVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ValidateVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/ValidateVersion',
+            qkms_dot_v1_dot_key__pb2.ValidateVersionRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.ValidateVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/ActivateVersion',
+            qkms_dot_v1_dot_key__pb2.ActivateVersionRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.ActivateVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/AbortVersion',
+            qkms_dot_v1_dot_key__pb2.AbortVersionRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.AbortVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompromiseVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/CompromiseVersion',
+            qkms_dot_v1_dot_key__pb2.CompromiseVersionRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.CompromiseVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImportParameters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/GetImportParameters',
+            qkms_dot_v1_dot_key__pb2.GetImportParametersRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.GetImportParametersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/ImportVersion',
+            qkms_dot_v1_dot_key__pb2.ImportVersionRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.ImportVersionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.KeyService/ExportVersion',
+            qkms_dot_v1_dot_key__pb2.ExportVersionRequest.SerializeToString,
+            qkms_dot_v1_dot_key__pb2.ExportVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,24 +39,66 @@ class KeyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> KeyServiceAsyncStub: ...
     CreateKey: _grpc.UnaryUnaryMultiCallable[_key_pb2.CreateKeyRequest, _key_pb2.CreateKeyResponse]
-    """Creates a key with version 1 as its primary version."""
+    """Creates a key with version 1 as its primary version, or without a version."""
     GetKey: _grpc.UnaryUnaryMultiCallable[_key_pb2.GetKeyRequest, _key_pb2.GetKeyResponse]
     """Default consistency: AT_LEAST the revision sent, else LINEARIZABLE."""
     ListKeys: _grpc.UnaryUnaryMultiCallable[_key_pb2.ListKeysRequest, _key_pb2.ListKeysResponse]
     ListVersions: _grpc.UnaryUnaryMultiCallable[_key_pb2.ListVersionsRequest, _key_pb2.ListVersionsResponse]
+    UpdateKey: _grpc.UnaryUnaryMultiCallable[_key_pb2.UpdateKeyRequest, _key_pb2.UpdateKeyResponse]
+    """Sets the fields that `update_mask` names. With an etag, only if the key has
+    not changed since: else ABORTED / ETAG_MISMATCH and nothing changes.
+    """
+    DisableKey: _grpc.UnaryUnaryMultiCallable[_key_pb2.DisableKeyRequest, _key_pb2.DisableKeyResponse]
+    """Stops every use of a key until it is enabled; versions keep their states."""
+    EnableKey: _grpc.UnaryUnaryMultiCallable[_key_pb2.EnableKeyRequest, _key_pb2.EnableKeyResponse]
+    DeleteKey: _grpc.UnaryUnaryMultiCallable[_key_pb2.DeleteKeyRequest, _key_pb2.DeleteKeyResponse]
+    """Only when every version is DESTROYED. The name is never used again."""
     RotateKey: _grpc.UnaryUnaryMultiCallable[_key_pb2.RotateKeyRequest, _key_pb2.RotateKeyResponse]
     """Makes, validates and activates a new primary version in one step. The old
     primary becomes DEACTIVATED: it still decrypts, it no longer encrypts.
+    """
+    StageVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.StageVersionRequest, _key_pb2.StageVersionResponse]
+    """Makes a new version that waits for activation: it is never used before.
+    Every voter of the cluster opens it by itself and records the evidence.
+    """
+    ValidateVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.ValidateVersionRequest, _key_pb2.ValidateVersionResponse]
+    """Declares a staged version valid: a quorum of the voters has applied its
+    staging, opened it and found its check value equal, and its grade is what
+    the key requires. Waits a few seconds for the evidence, then
+    FAILED_PRECONDITION / VERSION_NOT_VALIDATED with {confirmed, missing}.
+    """
+    ActivateVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.ActivateVersionRequest, _key_pb2.ActivateVersionResponse]
+    """Makes a validated version the primary one, in one compare-and-swap; the old
+    primary becomes DEACTIVATED. Not before the key's max_staleness has passed
+    since the staging: FAILED_PRECONDITION / ACTIVATION_TOO_EARLY {wait_ms}.
+    """
+    AbortVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.AbortVersionRequest, _key_pb2.AbortVersionResponse]
+    """Gives a staged version up: DESTROYED at once, its number never used again."""
+    CompromiseVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.CompromiseVersionRequest, _key_pb2.CompromiseVersionResponse]
+    """Marks a version as compromised for good: it never protects again, and
+    decrypts only where the key has allow_compromised_decrypt.
+    """
+    GetImportParameters: _grpc.UnaryUnaryMultiCallable[_key_pb2.GetImportParametersRequest, _key_pb2.GetImportParametersResponse]
+    """A one-time public key to wrap material for ImportVersion under. Replaces the
+    one before; used once; expires.
+    """
+    ImportVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.ImportVersionRequest, _key_pb2.ImportVersionResponse]
+    """Stages material from outside as a version of grade IMPORTED."""
+    ExportVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.ExportVersionRequest, _key_pb2.ExportVersionResponse]
+    """The material of a version of an exportable key, wrapped to the caller's
+    public key. Default consistency: LINEARIZABLE.
     """
     DisableVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.DisableVersionRequest, _key_pb2.DisableVersionResponse]
     """Suspends a version: neither encrypts nor decrypts until enabled."""
     EnableVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.EnableVersionRequest, _key_pb2.EnableVersionResponse]
     DestroyVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.DestroyVersionRequest, _key_pb2.DestroyVersionResponse]
-    """Schedules destruction after a grace period. The primary version of a key
-    cannot be destroyed: rotate first.
+    """Schedules destruction after a grace period. An ACTIVE primary version
+    cannot be destroyed: rotate first, or disable the version.
     """
     RestoreVersion: _grpc.UnaryUnaryMultiCallable[_key_pb2.RestoreVersionRequest, _key_pb2.RestoreVersionResponse]
-    """Takes back a scheduled destruction; the version is then SUSPENDED."""
+    """Takes back a scheduled destruction; the version is then SUSPENDED, or
+    COMPROMISED if it was.
+    """
     WatchKeys: _grpc.UnaryStreamMultiCallable[_key_pb2.WatchKeysRequest, _key_pb2.WatchKeysResponse]
     """Events in order of revision, at least once across reconnects. Metadata
     only, never key bytes. A resume_token older than the history kept gives
@@ -67,24 +109,66 @@ class KeyServiceStub:
 class KeyServiceAsyncStub(KeyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateKey: _aio.UnaryUnaryMultiCallable[_key_pb2.CreateKeyRequest, _key_pb2.CreateKeyResponse]  # type: ignore[assignment]
-    """Creates a key with version 1 as its primary version."""
+    """Creates a key with version 1 as its primary version, or without a version."""
     GetKey: _aio.UnaryUnaryMultiCallable[_key_pb2.GetKeyRequest, _key_pb2.GetKeyResponse]  # type: ignore[assignment]
     """Default consistency: AT_LEAST the revision sent, else LINEARIZABLE."""
     ListKeys: _aio.UnaryUnaryMultiCallable[_key_pb2.ListKeysRequest, _key_pb2.ListKeysResponse]  # type: ignore[assignment]
     ListVersions: _aio.UnaryUnaryMultiCallable[_key_pb2.ListVersionsRequest, _key_pb2.ListVersionsResponse]  # type: ignore[assignment]
+    UpdateKey: _aio.UnaryUnaryMultiCallable[_key_pb2.UpdateKeyRequest, _key_pb2.UpdateKeyResponse]  # type: ignore[assignment]
+    """Sets the fields that `update_mask` names. With an etag, only if the key has
+    not changed since: else ABORTED / ETAG_MISMATCH and nothing changes.
+    """
+    DisableKey: _aio.UnaryUnaryMultiCallable[_key_pb2.DisableKeyRequest, _key_pb2.DisableKeyResponse]  # type: ignore[assignment]
+    """Stops every use of a key until it is enabled; versions keep their states."""
+    EnableKey: _aio.UnaryUnaryMultiCallable[_key_pb2.EnableKeyRequest, _key_pb2.EnableKeyResponse]  # type: ignore[assignment]
+    DeleteKey: _aio.UnaryUnaryMultiCallable[_key_pb2.DeleteKeyRequest, _key_pb2.DeleteKeyResponse]  # type: ignore[assignment]
+    """Only when every version is DESTROYED. The name is never used again."""
     RotateKey: _aio.UnaryUnaryMultiCallable[_key_pb2.RotateKeyRequest, _key_pb2.RotateKeyResponse]  # type: ignore[assignment]
     """Makes, validates and activates a new primary version in one step. The old
     primary becomes DEACTIVATED: it still decrypts, it no longer encrypts.
+    """
+    StageVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.StageVersionRequest, _key_pb2.StageVersionResponse]  # type: ignore[assignment]
+    """Makes a new version that waits for activation: it is never used before.
+    Every voter of the cluster opens it by itself and records the evidence.
+    """
+    ValidateVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.ValidateVersionRequest, _key_pb2.ValidateVersionResponse]  # type: ignore[assignment]
+    """Declares a staged version valid: a quorum of the voters has applied its
+    staging, opened it and found its check value equal, and its grade is what
+    the key requires. Waits a few seconds for the evidence, then
+    FAILED_PRECONDITION / VERSION_NOT_VALIDATED with {confirmed, missing}.
+    """
+    ActivateVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.ActivateVersionRequest, _key_pb2.ActivateVersionResponse]  # type: ignore[assignment]
+    """Makes a validated version the primary one, in one compare-and-swap; the old
+    primary becomes DEACTIVATED. Not before the key's max_staleness has passed
+    since the staging: FAILED_PRECONDITION / ACTIVATION_TOO_EARLY {wait_ms}.
+    """
+    AbortVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.AbortVersionRequest, _key_pb2.AbortVersionResponse]  # type: ignore[assignment]
+    """Gives a staged version up: DESTROYED at once, its number never used again."""
+    CompromiseVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.CompromiseVersionRequest, _key_pb2.CompromiseVersionResponse]  # type: ignore[assignment]
+    """Marks a version as compromised for good: it never protects again, and
+    decrypts only where the key has allow_compromised_decrypt.
+    """
+    GetImportParameters: _aio.UnaryUnaryMultiCallable[_key_pb2.GetImportParametersRequest, _key_pb2.GetImportParametersResponse]  # type: ignore[assignment]
+    """A one-time public key to wrap material for ImportVersion under. Replaces the
+    one before; used once; expires.
+    """
+    ImportVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.ImportVersionRequest, _key_pb2.ImportVersionResponse]  # type: ignore[assignment]
+    """Stages material from outside as a version of grade IMPORTED."""
+    ExportVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.ExportVersionRequest, _key_pb2.ExportVersionResponse]  # type: ignore[assignment]
+    """The material of a version of an exportable key, wrapped to the caller's
+    public key. Default consistency: LINEARIZABLE.
     """
     DisableVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.DisableVersionRequest, _key_pb2.DisableVersionResponse]  # type: ignore[assignment]
     """Suspends a version: neither encrypts nor decrypts until enabled."""
     EnableVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.EnableVersionRequest, _key_pb2.EnableVersionResponse]  # type: ignore[assignment]
     DestroyVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.DestroyVersionRequest, _key_pb2.DestroyVersionResponse]  # type: ignore[assignment]
-    """Schedules destruction after a grace period. The primary version of a key
-    cannot be destroyed: rotate first.
+    """Schedules destruction after a grace period. An ACTIVE primary version
+    cannot be destroyed: rotate first, or disable the version.
     """
     RestoreVersion: _aio.UnaryUnaryMultiCallable[_key_pb2.RestoreVersionRequest, _key_pb2.RestoreVersionResponse]  # type: ignore[assignment]
-    """Takes back a scheduled destruction; the version is then SUSPENDED."""
+    """Takes back a scheduled destruction; the version is then SUSPENDED, or
+    COMPROMISED if it was.
+    """
     WatchKeys: _aio.UnaryStreamMultiCallable[_key_pb2.WatchKeysRequest, _key_pb2.WatchKeysResponse]  # type: ignore[assignment]
     """Events in order of revision, at least once across reconnects. Metadata
     only, never key bytes. A resume_token older than the history kept gives
@@ -98,7 +182,7 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _key_pb2.CreateKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_key_pb2.CreateKeyResponse, _abc.Awaitable[_key_pb2.CreateKeyResponse]]:
-        """Creates a key with version 1 as its primary version."""
+        """Creates a key with version 1 as its primary version, or without a version."""
 
     @_abc_1.abstractmethod
     def GetKey(
@@ -123,6 +207,39 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_key_pb2.ListVersionsResponse, _abc.Awaitable[_key_pb2.ListVersionsResponse]]: ...
 
     @_abc_1.abstractmethod
+    def UpdateKey(
+        self,
+        request: _key_pb2.UpdateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.UpdateKeyResponse, _abc.Awaitable[_key_pb2.UpdateKeyResponse]]:
+        """Sets the fields that `update_mask` names. With an etag, only if the key has
+        not changed since: else ABORTED / ETAG_MISMATCH and nothing changes.
+        """
+
+    @_abc_1.abstractmethod
+    def DisableKey(
+        self,
+        request: _key_pb2.DisableKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.DisableKeyResponse, _abc.Awaitable[_key_pb2.DisableKeyResponse]]:
+        """Stops every use of a key until it is enabled; versions keep their states."""
+
+    @_abc_1.abstractmethod
+    def EnableKey(
+        self,
+        request: _key_pb2.EnableKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.EnableKeyResponse, _abc.Awaitable[_key_pb2.EnableKeyResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def DeleteKey(
+        self,
+        request: _key_pb2.DeleteKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.DeleteKeyResponse, _abc.Awaitable[_key_pb2.DeleteKeyResponse]]:
+        """Only when every version is DESTROYED. The name is never used again."""
+
+    @_abc_1.abstractmethod
     def RotateKey(
         self,
         request: _key_pb2.RotateKeyRequest,
@@ -130,6 +247,85 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_key_pb2.RotateKeyResponse, _abc.Awaitable[_key_pb2.RotateKeyResponse]]:
         """Makes, validates and activates a new primary version in one step. The old
         primary becomes DEACTIVATED: it still decrypts, it no longer encrypts.
+        """
+
+    @_abc_1.abstractmethod
+    def StageVersion(
+        self,
+        request: _key_pb2.StageVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.StageVersionResponse, _abc.Awaitable[_key_pb2.StageVersionResponse]]:
+        """Makes a new version that waits for activation: it is never used before.
+        Every voter of the cluster opens it by itself and records the evidence.
+        """
+
+    @_abc_1.abstractmethod
+    def ValidateVersion(
+        self,
+        request: _key_pb2.ValidateVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.ValidateVersionResponse, _abc.Awaitable[_key_pb2.ValidateVersionResponse]]:
+        """Declares a staged version valid: a quorum of the voters has applied its
+        staging, opened it and found its check value equal, and its grade is what
+        the key requires. Waits a few seconds for the evidence, then
+        FAILED_PRECONDITION / VERSION_NOT_VALIDATED with {confirmed, missing}.
+        """
+
+    @_abc_1.abstractmethod
+    def ActivateVersion(
+        self,
+        request: _key_pb2.ActivateVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.ActivateVersionResponse, _abc.Awaitable[_key_pb2.ActivateVersionResponse]]:
+        """Makes a validated version the primary one, in one compare-and-swap; the old
+        primary becomes DEACTIVATED. Not before the key's max_staleness has passed
+        since the staging: FAILED_PRECONDITION / ACTIVATION_TOO_EARLY {wait_ms}.
+        """
+
+    @_abc_1.abstractmethod
+    def AbortVersion(
+        self,
+        request: _key_pb2.AbortVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.AbortVersionResponse, _abc.Awaitable[_key_pb2.AbortVersionResponse]]:
+        """Gives a staged version up: DESTROYED at once, its number never used again."""
+
+    @_abc_1.abstractmethod
+    def CompromiseVersion(
+        self,
+        request: _key_pb2.CompromiseVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.CompromiseVersionResponse, _abc.Awaitable[_key_pb2.CompromiseVersionResponse]]:
+        """Marks a version as compromised for good: it never protects again, and
+        decrypts only where the key has allow_compromised_decrypt.
+        """
+
+    @_abc_1.abstractmethod
+    def GetImportParameters(
+        self,
+        request: _key_pb2.GetImportParametersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.GetImportParametersResponse, _abc.Awaitable[_key_pb2.GetImportParametersResponse]]:
+        """A one-time public key to wrap material for ImportVersion under. Replaces the
+        one before; used once; expires.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportVersion(
+        self,
+        request: _key_pb2.ImportVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.ImportVersionResponse, _abc.Awaitable[_key_pb2.ImportVersionResponse]]:
+        """Stages material from outside as a version of grade IMPORTED."""
+
+    @_abc_1.abstractmethod
+    def ExportVersion(
+        self,
+        request: _key_pb2.ExportVersionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_key_pb2.ExportVersionResponse, _abc.Awaitable[_key_pb2.ExportVersionResponse]]:
+        """The material of a version of an exportable key, wrapped to the caller's
+        public key. Default consistency: LINEARIZABLE.
         """
 
     @_abc_1.abstractmethod
@@ -153,8 +349,8 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _key_pb2.DestroyVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_key_pb2.DestroyVersionResponse, _abc.Awaitable[_key_pb2.DestroyVersionResponse]]:
-        """Schedules destruction after a grace period. The primary version of a key
-        cannot be destroyed: rotate first.
+        """Schedules destruction after a grace period. An ACTIVE primary version
+        cannot be destroyed: rotate first, or disable the version.
         """
 
     @_abc_1.abstractmethod
@@ -163,7 +359,9 @@ class KeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _key_pb2.RestoreVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_key_pb2.RestoreVersionResponse, _abc.Awaitable[_key_pb2.RestoreVersionResponse]]:
-        """Takes back a scheduled destruction; the version is then SUSPENDED."""
+        """Takes back a scheduled destruction; the version is then SUSPENDED, or
+        COMPROMISED if it was.
+        """
 
     @_abc_1.abstractmethod
     def WatchKeys(

@@ -60,6 +60,15 @@ static int names(const char *calls, const char *call)
     return 0;
 }
 
+static int matches(const char *part, const char *path)
+{
+    size_t length = strlen(part), path_length = strlen(path);
+    if (length == 0 || part[length - 1] != '$')
+        return strstr(path, part) != NULL;
+    length--;
+    return path_length >= length && strncmp(path + path_length - length, part, length) == 0;
+}
+
 static void trace(const char *call, const char *path)
 {
     const char *name = getenv("QKMS_DISK_TRACE");
@@ -89,7 +98,7 @@ const char *effect_on(const char *call, const char *path)
     read_rules();
     for (int i = 0; i < count; i++) {
         struct rule *rule = &rules[i];
-        if (!names(rule->calls, call) || !strstr(path, rule->part))
+        if (!names(rule->calls, call) || !matches(rule->part, path))
             continue;
         long number = rule->seen++ - rule->passes;
         if (!effect && number >= 0 && (rule->times == 0 || number < rule->times))

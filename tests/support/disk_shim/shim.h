@@ -6,6 +6,7 @@
 
    calls   names joined by commas, or "any" for all but the last:
            write, truncate, allocate, sync, create, rename, remove, free
+   part    "$" at its end: the end of the path
    passes  so many calls that match go through first
    times   so many then have the effect; 0: all
    effect  ENOSPC, EIO  the call fails with it

@@ -91,9 +91,12 @@ def test_profiles_of_operator_and_services_name_every_endpoint(tmp_path: Path) -
 def test_one_direction_can_be_led_elsewhere(tmp_path: Path) -> None:
     layout = open_layout(tmp_path)
     write_all(layout, Detour(layout), Authority(layout.pki), {})
-    members = {n: {m.id: m.raft_address for m in load(layout.config(n)).cluster.members} for n in layout.nodes}
-    assert members["node-2"]["node-1"] == "127.0.0.1:1"
-    assert members["node-3"]["node-1"] == f"127.0.0.1:{layout.site('node-1').raft_port}"
+    configs = {n: load(layout.config(n)) for n in layout.nodes}
+    listener = f"127.0.0.1:{layout.site('node-1').raft_port}"
+    assert configs["node-2"].raft.dial["node-1"] == "127.0.0.1:1"
+    assert configs["node-3"].raft.dial["node-1"] == listener
+    # What the cluster knows of a member is the same everywhere.
+    assert {m.raft_address for c in configs.values() for m in c.cluster.members if m.id == "node-1"} == {listener}
 
 
 def test_overrides_reach_every_node_and_then_the_one_named(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ class ScriptedNode(grpc.GenericRpcHandler):
     address: str = ""
     scripts: dict[str, tuple[type[Message], Script]] = field(default_factory=dict)
     streams: dict[str, tuple[type[Message], StreamScript]] = field(default_factory=dict)
+    duplexes: dict[str, tuple[type[Message], StreamScript]] = field(default_factory=dict)
     calls: list[tuple[str, Message]] = field(default_factory=list)
     peers: list[str] = field(default_factory=list)
     silent: bool = False
@@ -74,6 +75,10 @@ class ScriptedNode(grpc.GenericRpcHandler):
         """Answers the streaming `Service/Method` by `script` from now on."""
         self.streams[f"/qkms.v1.{method}"] = (request, script)
 
+    def on_duplex(self, method: str, request: type[Message], script: StreamScript) -> None:
+        """Answers each request of the bidirectional `Service/Method` by `script` from now on."""
+        self.duplexes[f"/qkms.v1.{method}"] = (request, script)
+
     def requests(self, method: str) -> list[Message]:
         """The requests that arrived for `Service/Method`."""
         return [request for path, request in self.calls if path == f"/qkms.v1.{method}"]
@@ -85,6 +90,13 @@ class ScriptedNode(grpc.GenericRpcHandler):
             request, streaming = self.streams[path]
             return grpc.unary_stream_rpc_method_handler(
                 self._streaming(path, streaming),
+                request_deserializer=request.FromString,
+                response_serializer=lambda message: message.SerializeToString(),
+            )
+        if path in self.duplexes:
+            request, streaming = self.duplexes[path]
+            return grpc.stream_stream_rpc_method_handler(
+                self._duplex(path, streaming),
                 request_deserializer=request.FromString,
                 response_serializer=lambda message: message.SerializeToString(),
             )
@@ -116,6 +128,18 @@ class ScriptedNode(grpc.GenericRpcHandler):
                     yield message
             except (Refuse, Drop) as end:
                 await _end(end, context)
+
+        return answer
+
+    def _duplex(
+        self, path: str, script: StreamScript
+    ) -> Callable[[AsyncIterator[Message], Context], AsyncIterator[Message]]:
+        one = self._streaming(path, script)
+
+        async def answer(requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:
+            async for request in requests:
+                async for message in one(request, context):
+                    yield message
 
         return answer
 
@@ -209,7 +233,7 @@ class Sdk:
     def __init__(self, profile: Profile, kind: str) -> None:
         self.client: Client | AsyncClient = Client(profile) if kind == "Client" else AsyncClient(profile)
 
-    async def __call__(self, method: str, *args: Any, **options: Any) -> Any:
+    async def __call__(self, method: str, /, *args: Any, **options: Any) -> Any:
         """Calls a method of the client; the blocking one in a thread."""
         call = getattr(self.client, method)
         if isinstance(self.client, AsyncClient):

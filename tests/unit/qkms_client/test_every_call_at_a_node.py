@@ -12,7 +12,7 @@ from tests.unit.qkms_client.conftest import Sdk
 from qkms_client import Client, EventType, Grade, VersionState, at_least, linearizable
 from qkms_client import errors as e
 from qkms_client.testing import MemoryServer
-from qkms_client.types import EpochState, Level, Role, SessionState
+from qkms_client.types import EpochState, Level, MemberRole, Role, SessionState
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +252,36 @@ def test_leaving_a_client_closes_it(server: MemoryServer) -> None:
         assert isinstance(client, Client)
     with pytest.raises(e.ClientClosed):
         client.get_key("any")
+
+
+async def test_members_are_recorded_once_and_the_token_is_shown_to_nobody_else(
+    kms: Sdk, server: MemoryServer
+) -> None:
+    invitation = await kms("add_member", "node-4", "10.0.0.4:9101", "10.0.0.4:9201")
+    assert invitation.token.startswith("node-4.")
+    assert invitation.token not in repr(invitation)
+    assert len(invitation.ca_fingerprint) == 64
+    assert invitation.member.role is MemberRole.LEARNER
+    again = await kms("add_member", "node-4", "10.0.0.4:9101", "10.0.0.4:9201")
+    assert again.token != invitation.token
+    with pytest.raises(e.MemberExists):
+        await kms("add_member", "node-4", "10.0.0.5:9101", "10.0.0.5:9201")
+    with pytest.raises(e.InvalidField, match="host:port"):
+        await kms("add_member", "node-5", "10.0.0.5", "10.0.0.5:9201")
+    with pytest.raises(e.MemberNotReady):
+        await kms("promote_member", "node-4")
+    found = {m.id: m for m in await kms("list_members")}
+    assert found["memory-1"].acting_role is MemberRole.VOTER
+    assert (found["memory-1"].behind, found["memory-1"].connected) == (0, True)
+    assert "refused" in found["node-4"].trouble or not found["node-4"].trouble
+    request = uuid4()
+    assert not (await kms("remove_member", "node-4", request_id=request)).replayed
+    assert (await kms("remove_member", "node-4", request_id=request)).replayed
+    for error, call in (
+        (e.MemberNotFound, kms("remove_member", "node-4")),
+        (e.MemberNotFound, kms("transfer_leadership", "node-4")),
+        (e.LastVoter, kms("remove_member", "memory-1")),
+        (e.LastVoter, kms("transfer_leadership")),
+    ):
+        with pytest.raises(error):
+            await call

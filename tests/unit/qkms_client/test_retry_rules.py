@@ -12,9 +12,14 @@ NOT_APPLIED = {
     "NO_QUORUM",
     "NOT_COMMITTED",
     "ROOT_NOT_READY",
+    "SEALED",
     "TOO_STALE",
+    "NOT_FOUNDED",
     "RESOURCE_EXHAUSTED",
     "REVISION_NOT_REACHED",
+    "RATE_LIMITED",
+    "AUDIT_UNAVAILABLE",
+    "BATCH_FULL",
 }
 # A node that shuts down may have proposed the command before it let go of the call.
 UNKNOWN = {"OUTCOME_UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "SHUTTING_DOWN"}

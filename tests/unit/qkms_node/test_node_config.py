@@ -113,6 +113,6 @@ def test_the_documented_file_is_valid_and_documents_every_field_with_its_default
         values = value if isinstance(value, tuple) else (value,)
         for part in (*values, *documented.cluster.members, *documented.access.rules):
             for field in msgspec.structs.fields(type(part)):
-                assert re.search(rf"^(\[+[a-z.]*)?{field.name}\b", text, re.M), f"{section.name}.{field.name}"
-                if field.default is not msgspec.NODEFAULT and field.name != "rules":
+                assert re.search(rf"^(# )?(\[+[a-z.]*)?{field.name}\b", text, re.M), f"{section.name}.{field.name}"
+                if field.default not in (msgspec.NODEFAULT, None) and field.name != "rules":
                     assert getattr(part, field.name) == field.default, f"{section.name}.{field.name}"

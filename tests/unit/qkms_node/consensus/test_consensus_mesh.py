@@ -279,3 +279,14 @@ def closed(stranger: ssl.SSLSocket) -> bool:
     except OSError:
         return True
     return True
+
+
+def test_a_member_is_dialled_where_this_node_was_told_to(authority: Any, three_members: dict[str, str]) -> None:
+    """The address that the cluster knows leads nowhere from here."""
+    dial = {"node-2": three_members["node-2"]}
+    mesh = Mesh("node-1", "dev", authority.node("node-1"), TIMING, Limits(), lambda *_, **__: None, dial)
+    mesh.admit({**three_members, "node-2": "127.0.0.1:1"})
+    mesh.bind(three_members["node-1"])
+    one, two = Recorder(mesh), start(three_members, "node-2", authority.node("node-2"))[0]
+    with closing(one, two):
+        run([one, two], lambda: one.up == {"node-2"})

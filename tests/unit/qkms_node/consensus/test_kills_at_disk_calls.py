@@ -32,7 +32,7 @@ async def start(member: ToyMember) -> int:
     if random.random() < 0.25:
         member.disk.fail(f"any /data/ {random.randrange(12)} 1 {random.choice(('KILL', 'POWER'))}")
         if await member.try_start() == {}:
-            assert await member.died(DIES_WITHIN_S)
+            assert await member.died(within_s=10)
             member.disk.heal()
             await member.start()
             return 1

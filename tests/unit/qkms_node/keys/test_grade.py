@@ -18,6 +18,7 @@ def test_numbers_are_those_of_the_protocol() -> None:
         (Grade.PQC, {Grade.PQC}),
         (Grade.QKD, {Grade.QKD}),
         (Grade.QKD_PQC, {Grade.PQC, Grade.QKD, Grade.QKD_PQC}),
+        (Grade.IMPORTED, {Grade.IMPORTED}),
     ],
 )
 def test_a_grade_serves_what_it_contains(actual: Grade, serves: set[Grade]) -> None:

@@ -57,3 +57,10 @@ def test_event_history_is_bounded_and_says_where_it_begins() -> None:
         world.do(c.EnableVersion(request(), "payments", 1))
     assert len(world.state.events) == EVENT_HISTORY
     assert world.state.events[0].revision >= world.state.first_event > 1
+
+
+def test_a_schedule_of_another_kind_stops_the_node() -> None:
+    world = seeded()
+    world.state.schedule(world.time_ms, "novelty", "payments")
+    with pytest.raises(c.UnknownCommand, match="novelty"):
+        world.do(c.AdvanceTime())

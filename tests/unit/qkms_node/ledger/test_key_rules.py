@@ -7,7 +7,6 @@ from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.records import EventType, VersionState
 from qkms_node.ledger.snapshot import digest
-from qkms_node.ledger.transitions import DECRYPTS, ENCRYPTS, VERSION_TRANSITIONS, Step, next_state
 
 
 def states(world: World, key_id: str = "payments") -> list[VersionState]:
@@ -156,12 +155,3 @@ def test_refusals_change_nothing(command: c.AnyCommand, code: str) -> None:
     before = digest(world.state)
     assert world.do(command).code == code
     assert digest(world.state) == before
-
-
-def test_the_transition_table_is_closed() -> None:
-    for (state, step), target in VERSION_TRANSITIONS.items():
-        assert next_state(state, step) is target
-    assert all(s is not VersionState.DESTROYED for s, _ in VERSION_TRANSITIONS), "destroyed is final"
-    assert not ENCRYPTS & {VersionState.PRE_ACTIVATION, VersionState.DEACTIVATED}
-    assert ENCRYPTS < DECRYPTS
-    assert next_state(VersionState.COMPROMISED, Step.ENABLE) is None

@@ -355,6 +355,8 @@ async def test_a_stopping_node_ends_watches_at_once_and_drains(tmp_path: Path) -
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(local_node(tmp_path))
         channel = await stack.enter_async_context(node.channel())
+        # Else the root's activation may be what the watch tells next.
+        await created_once_the_root_is_there(channel)
         watch = key_pb2_grpc.KeyServiceStub(channel).WatchKeys(key_pb2.WatchKeysRequest())
         stream = aiter(watch)
         await anext(stream)

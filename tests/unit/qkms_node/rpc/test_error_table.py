@@ -11,14 +11,16 @@ import qkms_node
 from qkms_node.errors import InvalidField, QkmsError
 from qkms_node.rpc.errors import STATUS, rich_status, status_code
 
-# Only nodes see these: outcomes of root commands that the voter and the seeder read, and a
+# Only nodes see these: outcomes of commands that the voter, the witness and the seeder read, and a
 # stale proposal, which the service draws again.
 INSIDE = {
+    "EPOCH_IN_USE",
+    "NOT_RECOVERABLE",
     "SHARE_BELOW_GRADE",
     "EPOCH_ABORTED",
     "NOT_A_VOTER",
+    "EVIDENCE_REFUSED",
     "COMMITMENT_MISMATCH",
-    "EPOCH_NOT_FOUND",
     "NOT_CONFIRMED",
     "KEY_REPLAYED",
 }
@@ -33,7 +35,13 @@ def raised_codes() -> set[str]:
     direct = re.findall(r'(?:Refusal|QkmsError)\(\s*"([A-Z_]+)"', source)
     named = re.findall(r'code="([A-Z_]+)"', source)
     chosen = re.findall(r'"(VERSION_[A-Z]+)" if ', source) + re.findall(r'else "(VERSION_[A-Z]+)"', source)
-    return {*direct, *named, *chosen}
+    classes = ["CSR_REFUSED"] if "CsrRefused.code" in source else []
+    # access_rules makes a code of a collection's name and of what happened.
+    collections = re.findall(r'"(POLICY|ROLE|TENANT|GRANT)"', source)
+    made = [
+        f"{c}_{end}" for c in collections for end in re.findall(r'f"{_SINGULAR\[collection\]}_([A-Z_]+)"', source)
+    ]
+    return {*direct, *named, *chosen, *classes, *made}
 
 
 def test_the_table_and_the_code_agree() -> None:

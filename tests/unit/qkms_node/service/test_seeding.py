@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from qkms_node.access.guard import Guard
 from qkms_node.config import (
     AccessSection,
     ClusterSection,
@@ -16,6 +17,7 @@ from qkms_node.config import (
     RaftSection,
     RootSection,
     RpcSection,
+    Rule,
     SealSection,
     TlsSection,
 )
@@ -24,14 +26,19 @@ from qkms_node.keys.grade import Grade
 from qkms_node.ledger.records import EpochState, RootRecord
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
+from qkms_node.service.recovery import Recovery
+from qkms_node.service.rewrapping import Rewrapping
 from qkms_node.service.roots import RootStore, RootStoreError
+from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.seeding import Seeder
 from qkms_node.service.shares import Voter
+from qkms_node.service.sharing import Sharing
 from qkms_node.service.store import LedgerStore
 from qkms_qkd.admission import AdmissionRules
 from qkms_qkd.errors import LinkError
 from qkms_qkd.link import LinkStatus, QkdKey
 
+ANYTHING = Rule(principals=("*",), actions=("*",))
 NODES = ("node-1", "node-2", "node-3")
 
 
@@ -86,19 +93,29 @@ class Site:
     def __init__(self, cluster: "Cluster", node_id: str) -> None:
         config = cluster.config(node_id)
         links = {n: cluster.fibre.link(node_id, n) for n in NODES if n != node_id}
-        self.roots = RootStore(config.node.data_dir, config.seal.key_file, "test", node_id)
+        maker = SealMaker(config.seal, "test", node_id)
+        self.roots = RootStore(config.node.data_dir, maker, "test", node_id)
         self.links = Links(f"kme-of-{node_id}", links, AdmissionRules(), poll_s=60)
         proposer = Proposer(cluster.replica, 1.0)
         self.voter = Voter(config, cluster.store, self.roots, self.links, proposer)
-        self.seeder = Seeder(config, cluster.store, self.roots, self.links, proposer, lambda: cluster.now_ms)
+        self.sharing = Sharing("test", node_id, cluster.store, self.roots, self.links, proposer)
+        self.seeder = Seeder(
+            config, cluster.store, self.roots, self.links, self.sharing, proposer, lambda: cluster.now_ms
+        )
+        self.recovery = Recovery(config, Guard((ANYTHING,)), cluster.store, self.roots, proposer, self.sharing)
+        self.rewrapping = Rewrapping(cluster.store, self.roots, proposer, lambda: cluster.now_ms)
 
 
 class Cluster:
     """Three sites, one ledger, one clock."""
 
-    def __init__(self, folder: Path, policy: str = "require_qkd") -> None:
+    def __init__(
+        self, folder: Path, policy: str = "require_qkd", seal_mode: str = "keyfile", rotation_period_ms: int = 0
+    ) -> None:
         self.folder = folder
         self.policy = policy
+        self.seal_mode = seal_mode
+        self.rotation_period_ms = rotation_period_ms
         self.fibre = Fibre()
         self.now_ms = 1_000_000
         self.store = LedgerStore(asyncio.get_running_loop())
@@ -125,21 +142,47 @@ class Cluster:
             raft=RaftSection(listen="h:1"),
             rpc=RpcSection(listen="h:2"),
             tls=TlsSection(ca=data, certificate=data, private_key=data),
-            seal=SealSection(mode="keyfile", key_file=data / "seal.key"),
+            seal=self.seal(data),
             qkd=QkdSection(kme_id=f"kme-of-{node_id}", kme_url="https://h:3"),
-            root=RootSection(policy=self.policy),  # type: ignore[arg-type]
+            root=RootSection(policy=self.policy, rotation_period_ms=self.rotation_period_ms),  # type: ignore[arg-type]
             access=AccessSection(),
+        )
+
+    def seal(self, data: Path) -> SealSection:
+        secret = data / "passphrase"
+        if self.seal_mode == "passphrase":
+            secret.write_bytes(b"passphrase of " + data.name.encode())
+            secret.chmod(0o600)
+        return SealSection(
+            mode=self.seal_mode,  # type: ignore[arg-type]
+            key_file=data / "seal.key",
+            secret_file=secret,
+            argon2_memory_kib=8192,
+            argon2_passes=1,
         )
 
     async def turn(self, leader: str = "node-1", only: Sequence[str] = NODES, passing_ms: int = 2_000) -> None:
         """One pass of everybody's upkeep, with time passing."""
         for name in only:
             await self.sites[name].links.look()
+            self.sites[name].voter.erase_ended()
             await self.sites[name].voter.register()
             await self.sites[name].voter.catch_up()
         self.now_ms += passing_ms
+        for name in only:
+            site = self.sites[name]
+            with self.store.view() as state:
+                peers = site.seeder.peers(state)
+            await site.recovery.step(leader, frozenset(only))
+            await site.sharing.share_anew(leader, frozenset(only), peers)
         if leader in only:
             await self.sites[leader].seeder.step()
+            await self.sites[leader].rewrapping.step()
+
+    def restart(self, *nodes: str) -> None:
+        """What was in memory is gone."""
+        for name in nodes:
+            self.sites[name] = Site(self, name)
 
     def root(self, epoch: int) -> RootRecord:
         with self.store.view() as state:
@@ -272,16 +315,20 @@ async def test_roots_survive_a_restart_of_every_node(tmp_path: Path) -> None:
 
 
 async def test_the_root_store_refuses_a_readable_or_foreign_key_file(tmp_path: Path) -> None:
-    RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+    def store(node_id: str) -> RootStore:
+        section = SealSection(mode="keyfile", key_file=tmp_path / "seal.key")
+        return RootStore(tmp_path, SealMaker(section, "test", node_id), "test", node_id)
+
+    store("node-1")
     (tmp_path / "seal.key").chmod(0o644)
     with pytest.raises(RootStoreError, match="0644"):
-        RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+        store("node-1")
     (tmp_path / "seal.key").chmod(0o600)
     with pytest.raises(RootStoreError, match="cannot be opened"):
-        RootStore(tmp_path, tmp_path / "seal.key", "test", "node-2")
+        store("node-2")
     (tmp_path / "seal.key").write_bytes(b"short")
     with pytest.raises(RootStoreError, match="5 bytes"):
-        RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+        store("node-1")
 
 
 async def test_a_member_that_comes_late_is_given_the_root_without_a_new_epoch(tmp_path: Path) -> None:

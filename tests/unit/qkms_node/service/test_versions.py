@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from qkms_node.access.guard import Guard
-from qkms_node.config import Rule
+from qkms_node.config import Rule, SealSection
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.errors import QkmsError
 from qkms_node.keys.algorithms import ALGORITHMS, MACS, SIGNATURES
@@ -24,9 +24,11 @@ from qkms_node.ledger import commands as c
 from qkms_node.service import versions as module
 from qkms_node.service.drawing import Drawing
 from qkms_node.service.freshness import Freshness
-from qkms_node.service.keys import Keys
+from qkms_node.service.keys import Keys, KeySettings
+from qkms_node.service.material import Materials
 from qkms_node.service.proposing import Proposer, accepted
 from qkms_node.service.roots import RootStore
+from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.versions import Versions
 
@@ -48,18 +50,19 @@ class World:
 
     async def create(self, algorithm: str) -> str:
         key_id = f"key-{uuid4().hex[:8]}"
-        await self.keys.create(request(), key_id, algorithm, 0, 30_000, {})
+        await self.keys.create(request(), key_id, KeySettings(algorithm, 0, 30_000))
         return key_id
 
-    def open(self, key_id: str, number: int = 1) -> VersionSecret:
-        return self.versions.numbered(key_id, number, ALGORITHMS, "test").material
+    async def open(self, key_id: str, number: int = 1) -> VersionSecret:
+        return (await self.versions.numbered(key_id, number, ALGORITHMS, "test")).material
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     store = LedgerStore(asyncio.get_running_loop())
     replica = LocalReplica("node-1", store)
-    roots = RootStore(tmp_path, tmp_path / "seal.key", "test", "node-1")
+    section = SealSection(mode="keyfile", key_file=tmp_path / "seal.key")
+    roots = RootStore(tmp_path, SealMaker(section, "test", "node-1"), "test", "node-1")
     root = RootSecret(b"r" * 32)
     committed = commitment(root, "test", 1)
     roots.keep(1, committed, root)
@@ -72,7 +75,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         accepted(await proposer.submit(command))
     guard = Guard((Rule(principals=("*",), actions=("*",)),))
     drawing, versions = Drawing(store, roots), Versions(store, roots, freshness)
-    yield World(store, versions, drawing, Keys(guard, store, drawing, proposer, freshness))
+    materials = Materials(store, roots, drawing, proposer, freshness)
+    yield World(store, versions, drawing, Keys(guard, store, proposer, freshness, materials))
     versions.wipe()
 
 
@@ -80,10 +84,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def test_material_of_every_kind_is_wiped_when_it_may_not_be_used(world: World, algorithm: str) -> None:
     key_id = await world.create(algorithm)
     await world.keys.rotate(request(), key_id, 1)
-    old, new = world.open(key_id, 1), world.open(key_id, 2)
+    old, new = await world.open(key_id, 1), await world.open(key_id, 2)
     windows = [material.reveal() for material in (old, new)]
     assert all(any(window) for window in windows)
-    assert world.open(key_id, 1) is old, "opened once"
+    assert await world.open(key_id, 1) is old, "opened once"
 
     world.versions.sweep()
     assert all(any(window) for window in windows), "what may be used stays"
@@ -92,11 +96,11 @@ async def test_material_of_every_kind_is_wiped_when_it_may_not_be_used(world: Wo
     world.versions.sweep()
     assert not any(windows[0])
     with pytest.raises(QkmsError, match="SUSPENDED") as caught:
-        world.open(key_id, 1)
+        await world.open(key_id, 1)
     assert caught.value.code == "VERSION_DISABLED"
 
     await world.keys.change("keys.enable", request(), key_id, 1)
-    window = world.open(key_id, 1).reveal()
+    window = (await world.open(key_id, 1)).reveal()
     assert any(window)
     await world.keys.destroy(request(), key_id, 1, grace_ms=0)
     world.versions.sweep()
@@ -112,9 +116,9 @@ async def test_the_cache_is_bounded_and_what_is_crowded_out_is_wiped(
 ) -> None:
     monkeypatch.setattr(module, "CACHED_VERSIONS", 2)
     names = [await world.create(algorithm) for algorithm in ("AES_256_GCM", "ED25519", "HMAC_SHA512")]
-    first, second = (world.open(name).reveal() for name in names[:2])
-    world.open(names[0])
-    world.open(names[2])
+    first, second = [(await world.open(name)).reveal() for name in names[:2]]
+    await world.open(names[0])
+    await world.open(names[2])
     assert any(first), "used last, kept"
     assert not any(second)
 
@@ -126,10 +130,10 @@ async def test_a_public_half_put_in_place_of_the_true_one_is_not_given_out(world
         true = state.versions[mine, 1]
         state.versions[mine, 1] = replace(true, public_key=state.versions[other, 1].public_key)
     with pytest.raises(CheckValueMismatch):
-        world.open(mine)
+        await world.open(mine)
     with world.store.view() as state:
         state.versions[mine, 1] = true
-    world.open(mine)
+    await world.open(mine)
 
 
 async def test_a_destroyed_version_keeps_nothing_of_its_key(world: World) -> None:

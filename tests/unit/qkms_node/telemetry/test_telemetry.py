@@ -112,7 +112,7 @@ async def test_health_over_http_tells_reads_from_writes(tmp_path: Path, metrics:
         node.replica.cut()
         await healthy(metrics, "write", 503)
         status, body = await get(metrics, "/health/read")
-        assert (status, json.loads(body)) == (200, {"read": True, "write": False})
+        assert (status, json.loads(body)) == (200, {"read": True, "write": False, "certificate": True})
         assert (await get(metrics, "/health/live"))[0] == 200
         assert (await get(metrics, "/health/other"))[0] == 404
         assert (await get(metrics, "/metrics", "POST"))[0] == 405
@@ -213,3 +213,15 @@ private_key = "k.pem"
 mode = "keyfile"
 key_file = "seal.key"
 """
+
+
+async def test_the_audit_is_seen_to_grow(tmp_path: Path, metrics: MetricsSection) -> None:
+    async with local_node(tmp_path, metrics=metrics) as node:
+        await healthy(metrics, "write", 200)
+        before = await scrape(metrics)
+        assert before.value("qkms_audit_writable") == 1
+        await create(node, "7f1c6d52-2b43-4d5f-8a86-0b1f5a5d9f01")
+        after = await scrape(metrics)
+        for name in ("qkms_audit_call_records", "qkms_audit_mutation_records"):
+            assert after.value(name) > before.value(name)
+        assert after.value("qkms_audit_records_lost_total") == 0

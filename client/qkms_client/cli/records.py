@@ -1,0 +1,76 @@
+"""Keys, versions and events as the commands show them."""
+
+import click
+
+from qkms_client.cli.options import Settings
+from qkms_client.cli.output import print_json, table
+from qkms_client.types import Key, KeyEvent, KeyVersion, VersionState
+
+
+def show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> None:
+    """Keys as a table, or as JSON."""
+    if settings.json:
+        print_json(keys[0] if single else keys)
+        return
+    rows = [
+        (
+            k.key_id,
+            k.algorithm,
+            k.state.name,
+            k.primary_version or None,
+            k.version_count,
+            k.create_time,
+            k.next_rotation_time,
+            k.required_grade,
+            _labels(k),
+        )
+        for k in keys
+    ]
+    columns = (
+        "key",
+        "algorithm",
+        "state",
+        "primary",
+        "versions",
+        "created",
+        "next rotation",
+        "required grade",
+        "labels",
+    )
+    click.echo(table(columns, rows))
+
+
+def _labels(key: Key) -> str:
+    return ",".join(f"{name}={value}" for name, value in sorted(key.labels.items()))
+
+
+def show_versions(settings: Settings, versions: list[KeyVersion], *, single: bool = False) -> None:
+    """Versions as a table, or as JSON."""
+    if settings.json:
+        print_json(versions[0] if single else versions)
+        return
+    rows = [
+        (v.version, v.state.name, v.grade, v.root_epoch, v.create_time, v.destroy_time, _note(v)) for v in versions
+    ]
+    click.echo(table(("version", "state", "grade", "root epoch", "created", "destroyed", "note"), rows))
+
+
+def _note(version: KeyVersion) -> str:
+    """What a state does not say: who has opened a staged version, why one was given up."""
+    staging = version.staging
+    if staging is not None and version.state is VersionState.PRE_ACTIVATION:
+        opened = f"opened by {len(staging.confirmed)} of {len(staging.voters)}"
+        return f"{opened}, validated" if staging.validate_time is not None else opened
+    if staging is not None and staging.rejected:
+        return "; ".join(f"{node}: {why}" for node, why in staging.rejected.items())
+    return version.reason
+
+
+def show_event(settings: Settings, event: KeyEvent) -> None:
+    """One event on a line."""
+    if settings.json:
+        print_json(event)
+        return
+    time = event.time.isoformat(timespec="milliseconds") if event.time is not None else "-"
+    version = f" version {event.version} {event.state.name}" if event.version else ""
+    click.echo(f"{time} revision {event.revision} {event.type.name} {event.name}{version}")

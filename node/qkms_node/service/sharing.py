@@ -1,0 +1,101 @@
+"""Giving the root of an epoch in use to a node that lacks it.
+
+Needed by a member that comes late, by one that lost its store, and in seal
+mode `peers` by each one that restarts. The leader does it; where the leader
+itself lacks the root, the first of the others that the ledger knows to hold it
+does, or a leader that has just restarted would keep the root from itself. Two
+that do it at once do no harm: the second share is not wanted any more.
+"""
+
+import structlog
+
+from qkms.kem import HybridPublicKey
+from qkms_node.keys.grade import Grade
+from qkms_node.keys.secret import QkdSecret, RootSecret
+from qkms_node.keys.share import Binding, seal_share
+from qkms_node.ledger.commands import ReplaceShare
+from qkms_node.ledger.records import EpochState, NodeRecord, RootRecord, ShareRecord
+from qkms_node.ledger.state import State
+from qkms_node.service.links import Links
+from qkms_node.service.proposing import Proposer
+from qkms_node.service.roots import RootStore
+from qkms_node.service.store import LedgerStore
+from qkms_qkd.errors import LinkError
+
+log = structlog.get_logger(__name__)
+
+
+class Sharing:
+    """Seals shares; says in `waiting` who lacks a root and why."""
+
+    def __init__(
+        self, cluster_id: str, node_id: str, store: LedgerStore, roots: RootStore, links: Links, proposer: Proposer
+    ) -> None:
+        self._cluster_id = cluster_id
+        self._node_id = node_id
+        self._store = store
+        self._roots = roots
+        self._links = links
+        self._proposer = proposer
+        self.waiting = ""
+
+    def seal(
+        self, root: RootSecret, epoch: int, node: NodeRecord, psk: tuple[str, QkdSecret] | None
+    ) -> ShareRecord:
+        """The share of `node`, under a QKD key (its key_ID and the key) or without."""
+        bound = Binding(self._cluster_id, epoch, self._node_id, node.node_id, psk[0] if psk else "")
+        public = HybridPublicKey(node.mlkem_public, node.x25519_public)
+        share = seal_share(root, bound, public, psk[1] if psk else None)
+        return ShareRecord(
+            node_id=node.node_id,
+            leader_id=self._node_id,
+            qkd_key_id=bound.qkd_key_id,
+            mlkem_ciphertext=share.ciphertext.mlkem,
+            x25519_public=share.ciphertext.x25519,
+            sealed=share.sealed,
+        )
+
+    async def share_anew(self, leader_id: str, connected: frozenset[str], peers: dict[str, NodeRecord]) -> None:
+        """Gives every epoch in use that this node is to share to every peer that lacks it."""
+        self.waiting = ""
+        with self._store.view() as state:
+            epochs = [root for root in _in_use(state) if self.is_mine(root, leader_id, connected)]
+        for root in epochs:
+            for peer, node in peers.items():
+                if peer in root.rejected or (peer not in root.shares and peer not in root.confirmed):
+                    await self._share(root, peer, node)
+
+    def used(self, key_id: str) -> bool:
+        """Whether a QKD key entered a root epoch or sealed a share, ever."""
+        with self._store.view() as state:
+            return key_id in state.qkd_key_epochs
+
+    def is_mine(self, root: RootRecord, leader_id: str, connected: frozenset[str]) -> bool:
+        """Whether this node is the one to pass an epoch's root on."""
+        if not self._roots.holds(root):
+            return False
+        if leader_id == self._node_id or leader_id in root.confirmed:
+            return leader_id == self._node_id
+        present = [node for node in root.confirmed if node == self._node_id or node in connected]
+        return bool(present) and present[0] == self._node_id
+
+    async def _share(self, root: RootRecord, peer: str, node: NodeRecord) -> None:
+        psk = None
+        if root.grade is not Grade.PQC:
+            # The root of a QKD epoch leaves this node only under a QKD key again:
+            # otherwise one lost store would let a later break of ML-KEM reach it.
+            if not self._links.usable(peer):
+                self.waiting = f"{peer} needs root epoch {root.epoch}: {self._links.problem(peer)}"
+                return
+            try:
+                psk = await self._links.draw(peer, self.used)
+            except LinkError as error:
+                self.waiting = f"{peer} needs root epoch {root.epoch}: {error}"
+                return
+        share = self.seal(self._roots.root(root), root.epoch, node, psk)
+        outcome = await self._proposer.effect(ReplaceShare(root.epoch, share))
+        log.info("root.shared_anew", epoch=root.epoch, peer=peer, note=outcome.note)
+
+
+def _in_use(state: State) -> list[RootRecord]:
+    return [root for root in state.roots.values() if root.state in (EpochState.ACTIVE, EpochState.RETIRED)]
