@@ -144,8 +144,10 @@ class Raft(SyncObj):  # type: ignore[misc]  # the library is untyped
         """One round; returns the seconds until the next one is needed. Whatever it raises is fatal."""
         self.__check_disk()
         self.changes.step()
-        if self.core.role is not Role.LEADER and self.core.journal.awaits_flush:
-            # The leader waits for what a follower has taken; applying what is committed can wait for that.
+        counts_alone = self.core.role is Role.LEADER and self.core.members.is_alone
+        if (self.core.role is not Role.LEADER or counts_alone) and self.core.journal.awaits_flush:
+            # The leader waits for what a follower has taken; applying what is committed can wait for that. The
+            # only voter left by a change commits it in this very tick, so its own copy must be durable before.
             self.core.journal.flush()
             self.__outbox.release()
         self.elections.hold()

@@ -207,3 +207,20 @@ def test_the_removed_member_learns_of_it_and_is_let_go(tmp_path: Path) -> None:
     member.raft.leading.heartbeat()
     member.raft.tick()
     assert {to for to, m in member.sent[before:] if isinstance(m, Append)} == {"n2"}
+
+
+def test_the_last_voter_commits_the_change_that_made_it_so_only_when_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = Member(tmp_path, entries=1, names=("n1", "n2"))
+    member.stand()
+    member.raft.receive("n2", Vote(2, True))
+    acknowledge(member, "n2")
+    ask(member, Change("remove", "n2"))
+    journal = member.raft.core.journal
+    committed: list[bool] = []
+    monkeypatch.setattr(journal, "setRaftCommitIndex", lambda index: committed.append(journal.awaits_flush))
+    member.raft.tick()
+    member.raft.tick()
+    assert member.raft.core.commit_index == member.raft.core.last_index
+    assert committed == [False]
