@@ -30,8 +30,8 @@ from qkms_chaos.cluster.world import World
 from qkms_client import PendingSession
 from qkms_client.relayed import answer_message, offer_message
 from qkms_client.types import NodeStatus
+from qkms_node.assembly.faces import SERVICES
 from qkms_node.csr import make_csr
-from qkms_node.node import SERVICES
 from qkms_node.pki import Identity
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

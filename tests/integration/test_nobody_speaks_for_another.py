@@ -25,7 +25,7 @@ from qkms_chaos.cluster.world import World
 from qkms_chaos.refusal import NotRefused, refusal_of
 from qkms_client.errors import GrantNotFound, PermissionDenied, QkmsError
 from qkms_client.status import error_of_status
-from qkms_node.node import SERVICES
+from qkms_node.assembly.faces import SERVICES
 from qkms_node.pki import Identity
 
 pytestmark = pytest.mark.cluster

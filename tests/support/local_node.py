@@ -57,7 +57,7 @@ class LocalNode:
 
     def roots(self) -> RootStore:
         """The roots that the node holds."""
-        return self.node._roots
+        return self.node.base.roots
 
     def ledger(self) -> list[bytes]:
         """The state as a journal would bring it back."""

@@ -12,8 +12,8 @@ from qkms_node.errors import InvalidField
 from qkms_node.ledger.access_records import AnchorRecord, AuditKeyRecord
 from qkms_node.rpc import fields
 from qkms_node.rpc.header import Headers, mutation_request
+from qkms_node.rpc.interceptor import caller
 from qkms_node.rpc.messages import timestamp
-from qkms_node.rpc.server import caller
 from qkms_node.service.audit import Audit, signed
 from qkms_node.service.audit_reading import CALLS, Filter
 from qkms_node.service.freshness import LINEARIZABLE, STALE_OK

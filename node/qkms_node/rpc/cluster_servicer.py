@@ -9,8 +9,8 @@ from qkms.v1 import cluster_pb2_grpc, qkd_pb2, qkd_pb2_grpc
 from qkms_node.ledger.commands import AddMember
 from qkms_node.rpc import fields, member_messages, messages
 from qkms_node.rpc.header import Headers, mutation_request
+from qkms_node.rpc.interceptor import caller
 from qkms_node.rpc.root_servicer import BackupMethods, RecoveryMethods, SealMethods, seal_status
-from qkms_node.rpc.server import caller
 from qkms_node.service.backup import Backup
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.freshness import STALE_OK, Level, Wanted

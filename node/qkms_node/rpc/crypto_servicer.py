@@ -11,7 +11,7 @@ from qkms_node.keys.scheme import Manner
 from qkms_node.ledger.records import VersionRecord
 from qkms_node.rpc import fields
 from qkms_node.rpc.header import Headers
-from qkms_node.rpc.server import caller
+from qkms_node.rpc.interceptor import caller
 from qkms_node.service.crypto import Bound, Crypto
 from qkms_node.service.encapsulating import Encapsulating
 from qkms_node.service.freshness import STALE_OK, Wanted

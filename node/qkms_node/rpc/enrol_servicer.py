@@ -14,7 +14,7 @@ from qkms_node.csr import node_uri
 from qkms_node.errors import QkmsError
 from qkms_node.rpc import fields
 from qkms_node.rpc.header import Headers, mutation_request
-from qkms_node.rpc.server import ANONYMOUS, caller
+from qkms_node.rpc.interceptor import ANONYMOUS, caller
 from qkms_node.service.enrolment import Application, Enrolment
 from qkms_node.service.freshness import STALE_OK
 

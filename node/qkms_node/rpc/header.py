@@ -6,7 +6,7 @@ from qkms.v1 import common_pb2
 from qkms_node.consensus.replica import Replica
 from qkms_node.ledger.commands import Request
 from qkms_node.rpc import fields
-from qkms_node.rpc.server import caller
+from qkms_node.rpc.interceptor import caller
 from qkms_node.service.freshness import LINEARIZABLE, Wanted
 from qkms_node.service.proposing import request as make_request
 from qkms_node.service.store import LedgerStore

@@ -11,7 +11,7 @@ from qkms_node.errors import InvalidField
 from qkms_node.ledger.commands import Outcome
 from qkms_node.rpc import fields, key_fields, messages, paging
 from qkms_node.rpc.header import Headers, mutation_request
-from qkms_node.rpc.server import caller
+from qkms_node.rpc.interceptor import caller
 from qkms_node.rpc.staging_servicer import StagingMethods
 from qkms_node.rpc.watch_encoding import encoded
 from qkms_node.service.freshness import LINEARIZABLE

@@ -12,7 +12,7 @@ from qkms_node.rpc import access_fields as own
 from qkms_node.rpc import access_messages as messages
 from qkms_node.rpc import fields
 from qkms_node.rpc.header import Headers, mutation_request
-from qkms_node.rpc.server import caller
+from qkms_node.rpc.interceptor import caller
 from qkms_node.service.access import Access
 from qkms_node.service.freshness import LINEARIZABLE
 

@@ -14,7 +14,7 @@ from qkms_node.errors import InvalidField
 from qkms_node.ledger.commands import SetRecovery
 from qkms_node.rpc import fields, messages
 from qkms_node.rpc.header import Headers, mutation_request
-from qkms_node.rpc.server import caller
+from qkms_node.rpc.interceptor import caller
 from qkms_node.service.backup import Backup, BackupKey
 from qkms_node.service.cluster import Cluster
 from qkms_node.service.freshness import LINEARIZABLE, STALE_OK

@@ -12,7 +12,7 @@ from qkms_node.errors import InvalidField
 from qkms_node.ledger.records import AnswerRecord, OfferRecord
 from qkms_node.rpc import fields, messages
 from qkms_node.rpc.header import Headers, mutation_request
-from qkms_node.rpc.server import caller
+from qkms_node.rpc.interceptor import caller
 from qkms_node.service.freshness import LINEARIZABLE
 from qkms_node.service.sessions import Sessions
 

@@ -10,7 +10,7 @@ from qkms_node.errors import InvalidField
 from qkms_node.ledger.commands import Outcome
 from qkms_node.rpc import fields, key_fields, messages
 from qkms_node.rpc.header import Headers, mutation_request
-from qkms_node.rpc.server import caller
+from qkms_node.rpc.interceptor import caller
 from qkms_node.service.freshness import LINEARIZABLE
 from qkms_node.service.keys import Keys
 from qkms_node.service.staging import Staging
