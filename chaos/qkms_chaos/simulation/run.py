@@ -117,13 +117,16 @@ def _converge(world: World, clients: Clients) -> float:
     """Seconds until all members agree and each has written and read."""
     healed_at = world.agenda.now
     until = healed_at + CONVERGED_WITHIN_S
-    wanted: dict[str, int] = {}
+    asked: dict[str, tuple[int, int]] = {}  # member -> its process, the request
     while not world.is_over and world.agenda.now < until:
-        for name in sorted(world.members() - set(wanted)):
-            wanted[name] = clients.write(world.nodes[name], WRITE_TIMEOUT_S)
-            clients.read(world.nodes[name], WRITE_TIMEOUT_S)
+        for name in sorted(world.members()):
+            node = world.nodes[name]
+            # A process that died answers nothing: the next one is asked anew.
+            if name not in asked or asked[name][0] != node.run:
+                asked[name] = node.run, clients.write(node, WRITE_TIMEOUT_S)
+                clients.read(node, WRITE_TIMEOUT_S)
         world.run_until(world.agenda.now + 0.1)
-        done = all(wanted.get(name) in clients.acknowledged for name in world.members())
+        done = all(name in asked and asked[name][1] in clients.acknowledged for name in world.members())
         if done and _agree(world):
             clients.check_kept(world.members())
             return world.agenda.now - healed_at

@@ -44,6 +44,11 @@ def test_a_member_that_lost_its_disk_does_not_lead_before_it_has_caught_up() -> 
     assert run(Task("lost-disk", 3, 1235)).violation is None
 
 
+def test_a_write_after_healing_is_asked_anew_of_the_process_that_follows_a_dead_one() -> None:
+    """A background write had failed on the full disk; the node stopped for it only after the healing."""
+    assert run(Task("full-disk", 3, 992)).violation is None
+
+
 def test_the_same_seed_does_the_same_whatever_strings_hash_to() -> None:
     program = (
         "from hashlib import sha256; from qkms_chaos.simulation.run import *;"
