@@ -32,9 +32,10 @@ lint: .venv/.synced check-stubs ## ruff, mypy --strict, import layers
 	$(RUN) mypy $(CODE)
 	$(RUN) lint-imports
 
-soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five
+soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five; scenarios at full length
 	$(RUN) qkms-chaos simulate --profile all --nodes 3 --seeds 0:1540
 	$(RUN) qkms-chaos simulate --profile all --nodes 5 --seeds 0:385
+	$(RUN) pytest -m soak
 
 bench-consensus: .venv/.synced ## measure consensus on this disk, beside etcd when that is installed
 	@$(RUN) qkms-chaos bench-consensus

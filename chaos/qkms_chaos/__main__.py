@@ -1,4 +1,4 @@
-"""The command line: `qkms-chaos up`, `qkms-chaos demo`, `qkms-chaos simulate`, `qkms-chaos bench-...`."""
+"""The command line: `qkms-chaos up`, `qkms-chaos demo`, `... run`, `... simulate`, `... bench-...`."""
 
 import signal
 import sys
@@ -19,6 +19,7 @@ from qkms_chaos.simulation.command import simulate
 from qkms_chaos.tour.demo import demo as run_demo
 from qkms_chaos.tour.steps import DoesNotHold
 from qkms_chaos.up import up as run_up
+from qkms_chaos.workload.command import list_command, run_command
 from qkms_client.errors import QkmsError
 
 DEFAULT_FOLDER = Path("var/cluster")
@@ -32,6 +33,8 @@ def main() -> None:
 
 
 main.add_command(simulate)
+main.add_command(run_command)
+main.add_command(list_command)
 main.add_command(bench_consensus_command)
 main.add_command(bench_api_command)
 main.add_command(bench_keys_command)

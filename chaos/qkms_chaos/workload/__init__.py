@@ -1,0 +1,1 @@
+"""Loads on a cluster of real processes, what they recorded, and whether that keeps the promises."""

@@ -1,0 +1,33 @@
+"""Named scenarios on clusters of their own, shorter than by default; `make soak` runs them at full length."""
+
+from pathlib import Path
+
+import pytest
+
+from qkms_chaos.workload.command import Verdict, run_scenario
+
+SEED = 1
+SHORT_S = 8.0
+FULL_S = 60.0
+
+
+def run(folder: Path, name: str, seconds: float) -> Verdict:
+    verdict = run_scenario(folder / "cluster", name, seconds, SEED, lambda _: None)
+    assert verdict.breaches == []
+    return verdict
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("seconds", [SHORT_S, pytest.param(FULL_S, marks=pytest.mark.soak)])
+def test_rotation_under_load(tmp_path: Path, seconds: float) -> None:
+    figures = run(tmp_path, "rotation-under-load", seconds).figures
+    assert figures["root epochs"] == 2
+    assert figures["rotations"] >= 2 * seconds
+    assert figures["decrypt refused VERSION_DESTROYED"] >= 1
+
+
+@pytest.mark.cluster
+def test_revocation_under_partition(tmp_path: Path) -> None:
+    figures = run(tmp_path, "revocation-under-partition", SHORT_S).figures
+    assert figures["last use after the revocation, s"] > 0
+    assert figures["after healing"] == "VERSION_DISABLED"
