@@ -11,7 +11,7 @@ CODE := proto node qkd_adapter client chaos scripts tests
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint soak bench-consensus bench-snapshots stubs check-stubs compiler softhsm
+.PHONY: help demo up test lint soak bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -41,6 +41,9 @@ bench-consensus: .venv/.synced ## measure consensus on this disk, beside etcd wh
 
 bench-snapshots: .venv/.synced ## measure snapshots of a ledger of 1,000,000 records
 	@$(RUN) qkms-chaos bench-snapshots
+
+bench-keys: .venv/.synced ## measure a cluster with 100,000 keys of three versions each
+	@$(RUN) qkms-chaos bench-keys
 
 stubs: .venv/.synced ## generate the Python stubs of proto/
 	$(RUN) python scripts/generate_stubs.py
