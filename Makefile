@@ -42,7 +42,7 @@ bench-consensus: .venv/.synced ## measure consensus on this disk, beside etcd wh
 bench-snapshots: .venv/.synced ## measure snapshots of a ledger of 1,000,000 records
 	@$(RUN) qkms-chaos bench-snapshots
 
-bench-keys: .venv/.synced ## measure a cluster with 100,000 keys of three versions each
+bench-keys: .venv/.synced ## measure a cluster of 100,000 keys of three versions each, ten minutes and more
 	@$(RUN) qkms-chaos bench-keys
 
 stubs: .venv/.synced ## generate the Python stubs of proto/

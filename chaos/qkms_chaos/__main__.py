@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from qkms_chaos.bench.api import bench_api_command
-from qkms_chaos.bench.command import bench_consensus_command, bench_keys_command, bench_snapshots_command
+from qkms_chaos.bench.command import bench_consensus_command, bench_snapshots_command
+from qkms_chaos.bench.keys import bench_keys_command
 from qkms_chaos.cluster.layout import MAX_NODES, LayoutError
 from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
 from qkms_chaos.cluster.waits import WaitExpired
@@ -33,8 +34,8 @@ def main() -> None:
 main.add_command(simulate)
 main.add_command(bench_consensus_command)
 main.add_command(bench_api_command)
-main.add_command(bench_snapshots_command)
 main.add_command(bench_keys_command)
+main.add_command(bench_snapshots_command)
 
 
 @main.command()

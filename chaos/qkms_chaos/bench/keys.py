@@ -1,201 +1,256 @@
-"""`qkms-chaos bench-keys`: many keys with three versions each, at a cluster of three real nodes.
+"""A cluster of three real nodes with very many keys: start-up, listings, rotation, a new root epoch, memory.
 
-The ledger is filled by real calls. Then encrypts go on, one after another, while
-keys are listed, keys are rotated by hand, and every version moves under a new
-root epoch; each phase has the encrypts' latencies beside its own calls'. At the
-end one node is killed and started again on its disk. The caller competes with
-the nodes for the same processors: ratios say more than rates.
-
-Not measured: rotation by period, the stall of a snapshot (see snapshots), and
-both ways of starting in one run: a node decides itself when it takes a snapshot,
-and the result says what it started from.
+Keys are created and rotated through the API, as a service would, so that a
+node's ledger, journal and snapshots are its own. One caller encrypts all the
+while that something is measured: what its calls take says whether anything
+stands still.
 """
 
 import asyncio
-import os
-import shlex
+import json
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import click
 from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
-from qkms_chaos.bench import machine
-from qkms_chaos.bench.figures import latencies_of
-from qkms_chaos.bench.keys_report import KeysResult, Phase
+from qkms_chaos.bench.figures import Latencies, latencies_of
+from qkms_chaos.bench.machine import describe, memory
 from qkms_chaos.cluster.driver import Cluster
-from qkms_chaos.cluster.layout import open_layout
-from qkms_chaos.cluster.waits import NotYet, wait_for
+from qkms_chaos.cluster.layout import LayoutError, open_layout
+from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
+from qkms_chaos.cluster.waits import NotYet, WaitExpired, wait_for
 from qkms_chaos.cluster.world import World, world_of
-from qkms_chaos.tour.narrator import Narrator
-from qkms_client import AsyncClient, KeyState, load_profile
+from qkms_client import AsyncClient, QkmsError, load_profile
 
 VERSIONS = 3
-OUTSTANDING = 64
-CALLS = 200
-"""Rotations by hand, and listings of versions."""
-QUIET_S = 5.0
+OUTSTANDING = 128
+PROBE = "probe"
+PROBE_PERIOD_S = 0.01
+IDLE_S = 5.0
+ROTATIONS = 200
 PAGE = 100
-PATIENCE_S = 3600.0
-POLL_S = 0.05
-ENCRYPTING = "bench-00000000"
-PLAINTEXT = bytes(256)
+PAGES = 50
+RARE = 1_000
+"""One key in so many has the label that a filtered listing asks for."""
+REWRAP_TIMEOUT_S = 1_200.0
+START_TIMEOUT_S = 120.0
+ERRORS = (LayoutError, ProcessDied, ProcessHangs, WaitExpired, QkmsError, OSError)
 
 
-def bench_keys(console: Console, keys: int, folder: Path | None = None) -> KeysResult:
-    """Runs everything with `keys` keys below `folder` (default: the current one, for its disk).
+@dataclass(frozen=True)
+class Phase:
+    """`calls`: of what the phase does, each; `encrypts`: of the caller beside it, call by call."""
 
-    Raises QkmsError, WaitExpired, ProcessDied, OSError; nothing is left running or on disk.
+    what: str
+    seconds: float
+    calls: Latencies | None
+    encrypts: Latencies
+
+
+@dataclass
+class KeysResult:
+    """Sizes in bytes, durations in seconds. `bytes_per_key`: resident memory of a node over an empty one."""
+
+    keys: int
+    machine: dict[str, str] = field(default_factory=describe)
+    mutations_per_s: float = 0.0
+    bytes_per_key: float = 0.0
+    start_s: float = 0.0
+    rewrapped_per_s: float = 0.0
+    phases: list[Phase] = field(default_factory=list)
+
+
+@click.command("bench-keys")
+@click.option("--keys", type=click.IntRange(10), default=100_000, show_default=True, help="Each has 3 versions.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def bench_keys_command(keys: int, as_json: bool) -> None:
+    """Measure a cluster of three nodes that holds many keys of three versions each.
+
+    100,000 keys are 300,000 mutations first: some ten minutes.
+
+    \b
+    example:  qkms-chaos bench-keys --keys 5000
     """
-    result = KeysResult(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), machine.describe(), keys, VERSIONS)
-    processors = machine.Processors()
-    with tempfile.TemporaryDirectory(prefix=".bench-", dir=folder or Path.cwd()) as name:
-        layout = open_layout(Path(name) / "cluster")
-        with Cluster(layout, None, None) as cluster:
-            cluster.prepare()
-            cluster.start_members([*cluster.kmes, *cluster.nodes])
-            with world_of(cluster) as world:
-                world.observer.wait_root(1)
-                asyncio.run(_Run(result, world, Narrator(console, 5)).everything())
-    result.machine["others"] = (
-        f"{processors.used_by_others():.2f} of {os.cpu_count()} cores, averaged over the run"
-    )
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="qkms-bench-", dir=".") as folder,
+            Progress(console=Console(stderr=True)) as progress,
+        ):
+            result = bench_keys(Path(folder) / "cluster", keys, progress)
+    except ERRORS as error:
+        Console(stderr=True).print(f"error: {error}", style="bold red", soft_wrap=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(asdict(result), indent=2))
+    else:
+        _show(Console(), result)
+
+
+def bench_keys(folder: Path, keys: int, progress: Progress) -> KeysResult:
+    """Runs it in a new cluster in `folder`. Raises QkmsError, WaitExpired when something does not work."""
+    result = KeysResult(keys)
+    layout = open_layout(folder)
+    with Cluster(layout) as cluster:
+        cluster.start()
+        with world_of(cluster) as world:
+            world.observer.wait_root(1)
+            world.payments.create_key(PROBE)
+            empty = _resident(cluster)
+            asyncio.run(_measure(world, result, progress))
+            result.bytes_per_key = (_resident(cluster) - empty) / keys
+            result.start_s = _restart(world)
     return result
 
 
-class _Run:
-    def __init__(self, result: KeysResult, world: World, narrator: Narrator) -> None:
+async def _measure(world: World, result: KeysResult, progress: Progress) -> None:
+    profile = load_profile(world.cluster.layout.service_profile("payments"))
+    async with AsyncClient(profile) as client, AsyncClient(profile, streams=False) as prober:
+        phase = _Phases(prober, result)
+        async with phase("nothing else"):
+            await asyncio.sleep(IDLE_S)
+        begun = time.monotonic()
+        await _fill(client, result.keys, progress)
+        result.mutations_per_s = result.keys * VERSIONS / (time.monotonic() - begun)
+        async with phase("nothing else, all keys there"):
+            await asyncio.sleep(IDLE_S)
+        async with phase(f"pages of {PAGE} keys") as timed:
+            pages = client.list_keys(page_size=PAGE)
+            for _ in range(min(PAGES, result.keys // PAGE)):
+                await timed(lambda: _take(pages, PAGE))
+        async with phase(f"all keys with a label that one in {RARE} has") as timed:
+            await timed(lambda: _all(client.list_keys(labels={"rare": "yes"})))
+        async with phase("versions of a key") as timed:
+            for number in range(min(ROTATIONS, result.keys)):
+                await timed(lambda number=number: client.list_versions(_name(number)))  # type: ignore[misc]
+        async with phase("rotations") as timed:
+            for number in range(min(ROTATIONS, result.keys)):
+                await timed(lambda number=number: client.rotate_key(_name(number)))  # type: ignore[misc]
+        async with phase("a new root epoch, all versions rewrapped"):
+            seconds = await asyncio.to_thread(_new_epoch, world)
+        result.rewrapped_per_s = result.keys * VERSIONS / seconds
+
+
+Timed = Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]
+
+
+class _Phases:
+    """Measures what is done inside, and encrypts beside it."""
+
+    def __init__(self, prober: AsyncClient, result: KeysResult) -> None:
+        self._prober = prober
         self._result = result
-        self._world = world
-        self._narrator = narrator
-        self._names = [f"bench-{number:08d}" for number in range(result.keys)]
-
-    async def everything(self) -> None:
-        layout = self._world.cluster.layout
-        async with AsyncClient(load_profile(layout.service_profile("payments"))) as client:
-            with self._narrator.step(f"{self._result.keys:,} keys with {VERSIONS} versions each") as say:
-                await self._fill(client)
-                say(f"{self._result.bytes_per_key:.0f} bytes of memory for each key, at one node")
-            with self._narrator.step("keys are listed") as say:
-                await self._list(client)
-                say(f"{self._result.keys:,} keys in pages of {PAGE}")
-            with self._narrator.step("keys are rotated by hand") as say:
-                await self._each(client, "rotate by hand", client.rotate_key)
-                say(f"{min(CALLS, self._result.keys)} rotations")
-            with self._narrator.step("every version moves under a new root epoch") as say:
-                async with self._phase(client, "rewrap"):
-                    await asyncio.to_thread(self._rewrap)
-                say(f"{self._result.rewrap_s:.1f} s")
-        with self._narrator.step("a node is killed and starts again") as say:
-            self._restart()
-            say(f"ready in {self._result.start_s:.1f} s")
-
-    async def _fill(self, client: AsyncClient) -> None:
-        process = self._world.cluster.member(self._world.nodes[0])
-        before = machine.memory(process.pid).resident_bytes
-        begun = time.monotonic()
-        for start in range(0, len(self._names), OUTSTANDING):
-            await asyncio.gather(*(_make(client, name) for name in self._names[start : start + OUTSTANDING]))
-        self._result.fill_s = time.monotonic() - begun
-        await asyncio.to_thread(self._world.observer.wait_agreement)
-        grown = machine.memory(process.pid).resident_bytes - before
-        self._result.bytes_per_key = grown / self._result.keys
-
-    async def _list(self, client: AsyncClient) -> None:
-        async with self._phase(client, "nothing else"):
-            await asyncio.sleep(QUIET_S)
-        async with self._phase(client, "list, all pages") as calls:
-            await _pages(client, calls)
-        async with self._phase(client, "list, a filter that none passes") as calls:
-            await _timed(calls, lambda: _none(client))
-        await self._each(client, "list versions", client.list_versions)
-
-    async def _each(self, client: AsyncClient, what: str, call: Callable[[str], Awaitable[object]]) -> None:
-        async with self._phase(client, what) as calls:
-            for name in self._names[-CALLS:]:
-                await _timed(calls, partial(call, name))
-
-    def _rewrap(self) -> None:
-        epoch = self._world.observer.wait_agreement().root
-        assert epoch is not None
-        begun = time.monotonic()
-        self._world.operator.rotate_root()
-        self._world.observer.wait_root(epoch.epoch + 1)
-
-        def look() -> None:
-            for node, status in self._world.observer.statuses().items():
-                older = [use for use in status.epoch_uses if use.epoch <= epoch.epoch and use.version_count]
-                if older:
-                    raise NotYet(f"{node}: {older}")
-
-        wait_for("every version to be under the new epoch", look, PATIENCE_S, POLL_S)
-        self._result.rewrap_s = time.monotonic() - begun
-
-    def _restart(self) -> None:
-        node = self._world.nodes[-1]
-        self._world.cluster.member(node).kill()
-        snapshots = self._world.cluster.layout.home(node) / "snapshots"
-        self._result.started_from = "a snapshot and the journal" if _any(snapshots) else "the journal"
-        begun = time.monotonic()
-        self._world.cluster.start_members([node], PATIENCE_S)
-        self._result.start_s = time.monotonic() - begun
-        self._world.observer.wait_agreement(timeout_s=PATIENCE_S)
 
     @asynccontextmanager
-    async def _phase(self, client: AsyncClient, what: str) -> AsyncIterator[list[float]]:
-        """Encrypts go on during the block, which puts its own calls' lengths in the list it is given."""
+    async def __call__(self, what: str) -> AsyncIterator[Timed]:
         calls: list[float] = []
         encrypts: list[float] = []
-        ended = asyncio.Event()
 
-        async def keep_on() -> None:
-            while not ended.is_set() or not encrypts:
-                await _timed(encrypts, lambda: client.encrypt(ENCRYPTING, PLAINTEXT))
+        async def timed(work: Callable[[], Awaitable[object]]) -> None:
+            begun = time.perf_counter()
+            await work()
+            calls.append(time.perf_counter() - begun)
 
-        encrypting = asyncio.create_task(keep_on())
-        begun = time.monotonic()
-        try:
-            yield calls
-        finally:
-            ended.set()
-            await encrypting
+        async def probe() -> None:
+            while True:
+                begun = time.perf_counter()
+                await self._prober.encrypt(PROBE, b"beside it")
+                encrypts.append(time.perf_counter() - begun)
+                await asyncio.sleep(PROBE_PERIOD_S)
+
+        probing, begun = asyncio.create_task(probe()), time.monotonic()
+        yield timed
         seconds = time.monotonic() - begun
-        own = latencies_of(calls) if calls else None
-        self._result.phases.append(Phase(what, seconds, latencies_of(encrypts), own))
+        if probing.done():
+            probing.result()
+        probing.cancel()
+        summary = latencies_of(calls) if calls else None
+        self._result.phases.append(Phase(what, seconds, summary, latencies_of(encrypts or [seconds])))
 
 
-def _any(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+async def _fill(client: AsyncClient, keys: int, progress: Progress) -> None:
+    task = progress.add_task("creating and rotating keys", total=keys)
+    numbers = iter(range(keys))
+
+    async def work() -> None:
+        for number in numbers:
+            labels = {"rare": "yes"} if number % RARE == 0 else {"app": "bench"}
+            await client.create_key(_name(number), labels=labels, timeout=60)
+            for version in range(1, VERSIONS):
+                await client.rotate_key(_name(number), expected_primary_version=version, timeout=60)
+            progress.advance(task)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(OUTSTANDING):
+            group.create_task(work())
 
 
-async def _make(client: AsyncClient, name: str) -> None:
-    await client.create_key(name)
-    for _ in range(VERSIONS - 1):
-        await client.rotate_key(name)
+def _name(number: int) -> str:
+    return f"key-{number:07d}"
 
 
-async def _pages(client: AsyncClient, calls: list[float]) -> None:
-    """Every key; the first of each page waits for the page."""
-    listing, number = aiter(client.list_keys(page_size=PAGE)), 0
-    while True:
-        begun = time.monotonic()
-        if await anext(listing, None) is None:
-            return
-        if number % PAGE == 0:
-            calls.append(time.monotonic() - begun)
-        number += 1
+async def _take(pages: AsyncIterator[object], count: int) -> None:
+    for _ in range(count):
+        await anext(pages)
 
 
-async def _none(client: AsyncClient) -> None:
-    async for key in client.list_keys(labels={"nobody": "has"}, state=KeyState.ENABLED, page_size=PAGE):
-        raise AssertionError(key)
+async def _all(found: AsyncIterator[object]) -> int:
+    return len([key async for key in found])
 
 
-async def _timed(lengths: list[float], call: Callable[[], Awaitable[object]]) -> None:
+def _new_epoch(world: World) -> float:
+    """Seconds from the new epoch's activation until no version is under another."""
+    before = world.operator.status().root
+    assert before is not None
+    world.operator.rotate_root(expected_epoch=before.epoch)
+    world.observer.wait_root(before.epoch + 1)
     begun = time.monotonic()
-    await call()
-    lengths.append(time.monotonic() - begun)
+
+    def probe() -> None:
+        uses = world.operator.status(timeout=30).epoch_uses
+        left = sum(use.version_count for use in uses if use.epoch <= before.epoch)
+        if left:
+            raise NotYet(f"{left} versions are under epoch {before.epoch}")
+
+    wait_for("all versions to be rewrapped", probe, REWRAP_TIMEOUT_S)
+    return time.monotonic() - begun
+
+
+def _restart(world: World) -> float:
+    """Seconds from the start of a node's process until it agrees with the others."""
+    follower = world.others(world.observer.wait_leader())[0]
+    process = world.cluster.nodes[follower]
+    process.terminate()
+    begun = time.monotonic()
+    world.cluster.start_members([follower], START_TIMEOUT_S)
+    world.observer.wait_agreement(timeout_s=START_TIMEOUT_S)
+    return time.monotonic() - begun
+
+
+def _resident(cluster: Cluster) -> int:
+    return max(memory(process.pid).resident_bytes for process in cluster.nodes.values())
+
+
+def _show(console: Console, result: KeysResult) -> None:
+    console.print(
+        f"{result.keys:,} keys of {VERSIONS} versions; {result.mutations_per_s:,.0f} mutations/s; "
+        f"{result.bytes_per_key:,.0f} bytes of a node's memory for each key; "
+        f"a node starts in {result.start_s:.1f} s; {result.rewrapped_per_s:,.0f} versions rewrapped/s"
+    )
+    titles = ("while", "seconds", "calls", "p50 ms", "p99 ms", "max ms", "encrypt p50", "p99", "max")
+    table = Table(*titles)
+    for p in result.phases:
+        calls = (f"{p.calls.count}", *_ms(p.calls)) if p.calls else ("", "", "", "")
+        table.add_row(p.what, f"{p.seconds:.1f}", *calls, *_ms(p.encrypts))
+    console.print(table)
+
+
+def _ms(found: Latencies) -> tuple[str, str, str]:
+    return f"{found.p50_ms:.1f}", f"{found.p99_ms:.1f}", f"{found.max_ms:.0f}"

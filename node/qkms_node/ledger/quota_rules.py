@@ -29,9 +29,9 @@ def check_quota(state: State, command: AnyCommand) -> None:
     if owner is None:
         return
     if key_id not in state.keys:
-        _check(owner, "keys", state.keys.live[owner.tenant_id], owner.max_keys)
+        _check(owner, "keys", state.keys.counts["tenant"][owner.tenant_id], owner.max_keys)
     if new is not None:
-        _check(owner, "versions", state.versions.live[owner.tenant_id], owner.max_versions)
+        _check(owner, "versions", state.versions.counts["tenant"][owner.tenant_id], owner.max_versions)
 
 
 def belongs(tenant: TenantRecord, principal: str) -> bool:
@@ -41,7 +41,8 @@ def belongs(tenant: TenantRecord, principal: str) -> bool:
 
 def sessions_of(state: State, tenant: TenantRecord) -> int:
     """Open sessions whose initiator belongs to the tenant."""
-    return sum(count for initiator, count in state.sessions.live.items() if belongs(tenant, initiator))
+    sessions = state.sessions.counts["initiator"]
+    return sum(count for initiator, count in sessions.items() if belongs(tenant, initiator))
 
 
 def _check(tenant: TenantRecord, what: str, used: int, limit: int) -> None:

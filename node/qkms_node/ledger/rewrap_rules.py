@@ -6,18 +6,12 @@ and the other's entry changes nothing. A version never moves under an epoch of
 lower grade: its wrapped form would then be as weak as that epoch.
 """
 
-from collections import Counter
-from collections.abc import Iterable
-
 from msgspec.structs import replace
 
 from qkms_node.keys.grade import Grade, satisfies
 from qkms_node.ledger.commands import DestroyRoot, Outcome, RewrapVersions
-from qkms_node.ledger.records import EpochState, RootRecord, SessionRecord, SessionState, VersionRecord
+from qkms_node.ledger.records import EpochState, RootRecord, VersionRecord
 from qkms_node.ledger.state import Refusal, State
-
-# States in which a session's ends may still fetch the psk, which comes from the epoch's root.
-_OPEN = frozenset({SessionState.OFFERED, SessionState.ANSWERED, SessionState.CONFIRMED})
 
 
 def movable(version: VersionRecord, active: RootRecord) -> bool:
@@ -27,22 +21,12 @@ def movable(version: VersionRecord, active: RootRecord) -> bool:
     return behind and (version.grade is Grade.IMPORTED or satisfies(active.grade, version.grade))
 
 
-def versions_by_epoch(versions: Iterable[VersionRecord]) -> Counter[int]:
-    """How many key versions are wrapped under each epoch."""
-    return Counter(version.epoch for version in versions if version.wrapped)
-
-
-def sessions_by_epoch(sessions: Iterable[SessionRecord]) -> Counter[int]:
-    """How many sessions that have not ended are bound to each epoch."""
-    return Counter(session.epoch for session in sessions if session.state in _OPEN)
-
-
 def uses(state: State, epoch: int) -> str:
     """What still needs the root of an epoch, in words; empty: nothing does."""
     found = []
-    if number := versions_by_epoch(state.versions.values())[epoch]:
+    if number := state.versions.counts["epoch"][epoch]:
         found.append(f"{number} key versions are wrapped under it")
-    if number := sessions_by_epoch(state.sessions.values())[epoch]:
+    if number := state.sessions.counts["epoch"][epoch]:
         found.append(f"{number} open sessions are bound to it")
     if number := sum(wrapping.epoch == epoch for wrapping in state.wrappings.values()):
         found.append(f"{number} import keys are sealed under it")

@@ -37,7 +37,7 @@ from qkms_node.ledger.records import (
     WrappingRecord,
 )
 from qkms_node.ledger.tables import Queue, Sum, Table, prefix_of
-from qkms_node.ledger.tallies import Tally, key_tally, session_tally, version_tally
+from qkms_node.ledger.tallies import Names, Tally, key_tally, session_tally, version_tally
 
 Due = tuple[int, str, str, int]  # (time_ms, kind, name, number)
 
@@ -70,7 +70,7 @@ class State:
     last_epoch: int = 0
     root_requested: bool = False
     first_event: int = 1
-    keys: Tally[str, KeyRecord] = field(default_factory=key_tally)
+    keys: Names[KeyRecord] = field(default_factory=key_tally)
     versions: Tally[tuple[str, int], VersionRecord] = field(default_factory=version_tally)
     roots: Table[int, RootRecord] = field(default_factory=Table)
     nodes: Table[str, NodeRecord] = field(default_factory=Table)
@@ -94,7 +94,7 @@ class State:
     events: deque[EventRecord] = field(default_factory=deque)
     due: list[Due] = field(default_factory=list)
     # Keys that were deleted: their names are never used again.
-    tombstones: Table[str, KeyRecord] = field(default_factory=Table)
+    tombstones: Names[KeyRecord] = field(default_factory=Names)
     # Staged versions, with the revision of their staging, of which a voter has not spoken yet.
     unconfirmed: Table[tuple[str, int], int] = field(default_factory=Table)
     # Keys whose rotation is due, with the time it fell due at.

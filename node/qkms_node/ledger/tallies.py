@@ -1,16 +1,20 @@
-"""Tables that count their live records by group, so that a quota is one look-up.
+"""Tables that count their records by group, and one that knows its names in order.
 
-Every change of a table keeps the count. The groups are the tenant of a key_id (what stands before its first dot)
-and the initiator of a session. What counts as live: a key always, a version
-until it is destroyed, a session until it is closed or has expired.
+Every change of a table keeps its counts, so that a quota, or what is under a
+root epoch, is one look-up in a ledger of any size. What counts: a key always; a
+version for its tenant until it is destroyed, for its epoch while it has
+material; a session until it is closed or has expired.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from qkms_node.ledger.records import KeyRecord, SessionRecord, SessionState, VersionRecord, VersionState
-from qkms_node.ledger.tables import Table
+from qkms_node.ledger.tables import BLOCK, Table
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -19,14 +23,14 @@ ENDED = frozenset({SessionState.CLOSED, SessionState.EXPIRED})
 
 
 class Tally(Table[K, V]):
-    """A table with `live`: how many live records each group has."""
+    """A table with `counts`: by grouping, how many records each group has; of group None, none is counted."""
 
-    __slots__ = ("_group", "live")
+    __slots__ = ("_groupings", "counts")
 
-    def __init__(self, group: Callable[[K, V], str | None]) -> None:
+    def __init__(self, **groupings: Callable[[K, V], Any]) -> None:
         super().__init__()
-        self._group = group
-        self.live: Counter[str] = Counter()
+        self._groupings = groupings
+        self.counts: dict[str, Counter[Any]] = {name: Counter() for name in groupings}
 
     def fill(self, rows: Iterable[tuple[K, V]]) -> None:
         """As Table.fill, counted."""
@@ -47,17 +51,67 @@ class Tally(Table[K, V]):
             yield key, value
 
     def _count_in(self, key: K, value: V) -> None:
-        group = self._group(key, value)
-        if group is not None:
-            self.live[group] += 1
+        for name, group_of in self._groupings.items():
+            group = group_of(key, value)
+            if group is not None:
+                self.counts[name][group] += 1
 
     def _forget(self, key: K) -> None:
         old = self.get(key)
-        group = None if old is None else self._group(key, old)
-        if group is not None:
-            self.live[group] -= 1
-            if not self.live[group]:
-                del self.live[group]
+        if old is None:
+            return
+        for name, group_of in self._groupings.items():
+            group = group_of(key, old)
+            if group is None:
+                continue
+            counter = self.counts[name]
+            counter[group] -= 1
+            if not counter[group]:
+                del counter[group]
+
+
+class Names(Tally[str, V]):
+    """A tally whose keys are names, put in order when they are asked for."""
+
+    __slots__ = ("_new", "_ordered")
+
+    def __init__(self, **groupings: Callable[[str, V], Any]) -> None:
+        super().__init__(**groupings)
+        self._ordered: list[str] = []
+        self._new: list[bytes] = []  # as they are encoded
+
+    def ordered(self) -> list[str]:
+        """All names, ascending. Not to be changed, nor kept: the next change of the table changes it."""
+        if self._new:
+            self._ordered += [msgspec.msgpack.decode(stored) for stored in self._new]
+            self._ordered.sort()  # of one long run and a few names: no more than a pass
+            self._new.clear()
+        return self._ordered
+
+    def after(self, name: str, prefix: str = "") -> Iterator[str]:
+        """The names after `name` that begin with `prefix`, ascending."""
+        names = self.ordered()
+        start = bisect_left(names, max(prefix, name + "\0" if name else ""))
+        for place in range(start, len(names)):
+            if not names[place].startswith(prefix):
+                return
+            yield names[place]
+
+    def dismantle(self) -> Iterator[None]:
+        """As Table.dismantle."""
+        while self._ordered or self._new:
+            del self._ordered[-BLOCK:], self._new[-BLOCK:]
+            yield
+        yield from super().dismantle()
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        names = self.ordered()
+        del names[bisect_left(names, key)]
+
+    def _insert(self, stored: bytes, value: V, shard: dict[bytes, V]) -> None:
+        super()._insert(stored, value, shard)
+        self._new.append(stored)
 
 
 def tenant_of(key_id: str) -> str:
@@ -66,16 +120,22 @@ def tenant_of(key_id: str) -> str:
     return tenant if dot else ""
 
 
-def key_tally() -> Tally[str, KeyRecord]:
+def key_tally() -> Names[KeyRecord]:
     """Keys by tenant."""
-    return Tally(lambda key_id, _: tenant_of(key_id))
+    return Names(tenant=lambda key_id, _: tenant_of(key_id))
 
 
 def version_tally() -> Tally[tuple[str, int], VersionRecord]:
-    """Versions that are not destroyed, by tenant."""
-    return Tally(lambda key, v: None if v.state is VersionState.DESTROYED else tenant_of(key[0]))
+    """Versions by tenant and by the epoch that they are wrapped under."""
+    return Tally(
+        tenant=lambda key, v: None if v.state is VersionState.DESTROYED else tenant_of(key[0]),
+        epoch=lambda _, v: v.epoch if v.wrapped else None,
+    )
 
 
 def session_tally() -> Tally[str, SessionRecord]:
-    """Sessions that are open, by initiator."""
-    return Tally(lambda _, s: None if s.state in ENDED else s.initiator)
+    """Sessions that have not ended, by initiator and by epoch."""
+    return Tally(
+        initiator=lambda _, s: None if s.state in ENDED else s.initiator,
+        epoch=lambda _, s: None if s.state in ENDED else s.epoch,
+    )

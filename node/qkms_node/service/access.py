@@ -146,4 +146,9 @@ def _page(table: Mapping[str, T], after: str, limit: int) -> list[T]:
 
 def _with_usage(state: State, record: TenantRecord) -> TenantView:
     tenant = record.tenant_id
-    return TenantView(record, state.keys.live[tenant], state.versions.live[tenant], sessions_of(state, record))
+    return TenantView(
+        record,
+        state.keys.counts["tenant"][tenant],
+        state.versions.counts["tenant"][tenant],
+        sessions_of(state, record),
+    )

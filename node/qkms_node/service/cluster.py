@@ -11,7 +11,6 @@ from qkms_node.consensus.replica import Replica, ReplicaStatus
 from qkms_node.ledger.commands import Outcome, Request, RequestRoot
 from qkms_node.ledger.records import EpochState, RootRecord
 from qkms_node.ledger.recovery_rules import present_set
-from qkms_node.ledger.rewrap_rules import sessions_by_epoch, versions_by_epoch
 from qkms_node.service.certificates import Certificates
 from qkms_node.service.links import Links, Observation
 from qkms_node.service.members import Members
@@ -82,7 +81,6 @@ class Cluster:
         self._certificates = certificates
         self._audit_failure = audit_failure
         self._start_s = time.time()
-        self._counted: tuple[int, list[EpochUse]] | None = None
 
     def status(self, principal: str) -> NodeView:
         """This node's view; needs no quorum."""
@@ -114,21 +112,13 @@ class Cluster:
 
     def _epoch_uses(self) -> list[EpochUse]:
         with self._store.view() as state:
-            revision, present = state.revision, present_set(state)
-            if self._counted is not None and self._counted[0] == revision:
-                return self._counted[1]
-            in_use = [
-                r for _, r in sorted(state.roots.items()) if r.state in (EpochState.ACTIVE, EpochState.RETIRED)
+            present = present_set(state)
+            by_version, by_session = state.versions.counts["epoch"], state.sessions.counts["epoch"]
+            return [
+                EpochUse(r, by_version[r.epoch], by_session[r.epoch], bool(present) and r.recovery_set == present)
+                for _, r in sorted(state.roots.items())
+                if r.state in (EpochState.ACTIVE, EpochState.RETIRED)
             ]
-            versions, sessions = list(state.versions.values()), list(state.sessions.values())
-        # Counted outside: the ledger stands still while it is looked at.
-        by_version, by_session = versions_by_epoch(versions), sessions_by_epoch(sessions)
-        uses = [
-            EpochUse(r, by_version[r.epoch], by_session[r.epoch], bool(present) and r.recovery_set == present)
-            for r in in_use
-        ]
-        self._counted = revision, uses
-        return uses
 
     async def rotate_root(self, request: Request, expected_epoch: int) -> Outcome:
         """Asks for a new root epoch in place of `expected_epoch`."""

@@ -4,6 +4,7 @@ Staged versions are in `staging`, material that comes in or goes out in
 `transport`.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 from qkms_node.access.guard import Guard
@@ -26,7 +27,7 @@ from qkms_node.ledger.commands import (
 from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
 from qkms_node.ledger.state import State
 from qkms_node.service.freshness import Freshness, Wanted
-from qkms_node.service.listing import KeyFilter, KeyNames
+from qkms_node.service.listing import KeyFilter, look
 from qkms_node.service.material import Materials
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.store import LedgerStore
@@ -68,7 +69,6 @@ class Keys:
         self._proposer = proposer
         self._freshness = freshness
         self._materials = materials
-        self._names = KeyNames()
 
     async def create(self, request: Request, key_id: str, settings: KeySettings) -> Outcome:
         """Creates a key with version 1, or without a version. Raises QkmsError."""
@@ -150,15 +150,15 @@ class Keys:
         self._guard.require(principal, "keys.list")
         await self._freshness.ensure(wanted)
         visible: list[KeyRecord] = []
-        while len(visible) < limit:
+        while True:
             with self._store.view() as state:
-                found = self._names.page(state, passing, after, limit)
+                seen = look(state, passing, after, limit)
             # Outside the view: the guard looks at the ledger itself.
-            visible += (key for key in found if self._guard.allows(principal, "keys.list", key.key_id))
-            if len(found) < limit:
-                break
-            after = found[-1].key_id
-        return visible[:limit]
+            visible += (key for key in seen.keys if self._guard.allows(principal, "keys.list", key.key_id))
+            if len(visible) >= limit or not seen.after:
+                return visible[:limit]
+            after = seen.after
+            await asyncio.sleep(0)
 
     async def versions(
         self,

@@ -1,11 +1,12 @@
 """Listings of keys: what a filter lets through, in order of name, from a name on."""
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from qkms_node.ledger.records import KeyRecord
 from qkms_node.ledger.state import State
+
+LOOKED_AT = 2_000
+"""How many keys one look at the ledger may pass over: a filter that few pass must hold nobody up."""
 
 
 @dataclass(frozen=True)
@@ -27,37 +28,22 @@ class KeyFilter:
         )
 
 
-class KeyNames:
-    """Key names in order, sorted again only after one was added or removed."""
+@dataclass(frozen=True)
+class Look:
+    """What one look at the ledger found. `after`: the name to go on from; empty at the end of the listing."""
 
-    def __init__(self) -> None:
-        self._state: State | None = None
-        self._counts = (0, 0)
-        self._sorted: list[str] = []
-
-    def page(self, state: State, wanted: KeyFilter, after: str, limit: int) -> list[KeyRecord]:
-        """Up to `limit` keys after the name `after`."""
-        table = state.tombstones if wanted.deleted else state.keys
-        names = sorted(table) if wanted.deleted else self._names(state)
-        found: list[KeyRecord] = []
-        for name in _range(names, wanted.prefix, after):
-            if wanted.matches(table[name]):
-                found.append(table[name])
-                if len(found) == limit:
-                    break
-        return found
-
-    def _names(self, state: State) -> list[str]:
-        # Names come by creation and go into tombstones, which only grow: equal counts, equal names.
-        counts = (len(state.keys), len(state.tombstones))
-        if self._state is not state or self._counts != counts:
-            self._state, self._counts, self._sorted = state, counts, sorted(state.keys)
-        return self._sorted
+    keys: list[KeyRecord]
+    after: str
 
 
-def _range(names: list[str], prefix: str, after: str) -> Iterator[str]:
-    start = max(bisect_left(names, prefix), bisect_right(names, after) if after else 0)
-    for position in range(start, len(names)):
-        if not names[position].startswith(prefix):
-            return
-        yield names[position]
+def look(state: State, wanted: KeyFilter, after: str, limit: int) -> Look:
+    """Up to `limit` keys after the name `after`, from at most LOOKED_AT: the ledger stands still meanwhile."""
+    table = state.tombstones if wanted.deleted else state.keys
+    found: list[KeyRecord] = []
+    for number, name in enumerate(table.after(after, wanted.prefix), start=1):
+        key = table[name]
+        if wanted.matches(key):
+            found.append(key)
+        if len(found) == limit or number == LOOKED_AT:
+            return Look(found, name)
+    return Look(found, "")

@@ -8,16 +8,19 @@ higher grade than the active epoch's stay where they are until one comes that
 is good enough for them.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
 
+import msgspec
 import structlog
 
 from qkms_node.keys.errors import WrapRejected
 from qkms_node.keys.version import VersionBinding, unwrap_version, wrap_version
 from qkms_node.ledger.commands import DestroyRoot, Rewrapped, RewrapVersions
 from qkms_node.ledger.records import EpochState, RootRecord, VersionRecord
-from qkms_node.ledger.rewrap_rules import movable, sessions_by_epoch, versions_by_epoch
+from qkms_node.ledger.rewrap_rules import movable
+from qkms_node.ledger.tables import Captured
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
@@ -67,7 +70,7 @@ class Rewrapping:
         if not self._queue:
             if self._now_ms() < self._look_ms:
                 return
-            self._queue = self._behind(active)
+            self._queue = await self._behind(active)
         if self._queue:
             await self._move_batch(active)
         else:
@@ -80,10 +83,14 @@ class Rewrapping:
         names = ", ".join(f"keys/{key_id}/versions/{number}" for key_id, number in sorted(self._damaged)[:3])
         return f"{len(self._damaged)} versions do not open and were not rewrapped: {names}"
 
-    def _behind(self, active: RootRecord) -> list[VersionId]:
+    async def _behind(self, active: RootRecord) -> list[VersionId]:
         with self._store.view() as state:
-            versions = list(state.versions.items())
-        return [i for i, version in versions if movable(version, active) and i not in self._damaged]
+            if set(state.versions.counts["epoch"]) <= {active.epoch}:
+                return []
+            captured = state.versions.capture()
+        # On a thread: a large ledger is looked through while calls are served.
+        found = await asyncio.to_thread(_movable, captured, active)
+        return [i for i in found if i not in self._damaged]
 
     async def _move_batch(self, active: RootRecord) -> None:
         moved: list[Rewrapped] = []
@@ -128,12 +135,15 @@ class Rewrapping:
 
     async def _end(self, retired: list[RootRecord]) -> None:
         with self._store.view() as state:
-            versions, sessions = list(state.versions.values()), list(state.sessions.values())
+            used = state.versions.counts["epoch"] + state.sessions.counts["epoch"]
             imports = {wrapping.epoch for wrapping in state.wrappings.values()}
-        # Counted outside: the ledger stands still while it is looked at.
-        used = versions_by_epoch(versions) + sessions_by_epoch(sessions)
         for root in retired:
             if used[root.epoch] or root.epoch in imports:
                 continue
             outcome = await self._proposer.submit(DestroyRoot(root.epoch))
             log.info("root.destroyed", epoch=root.epoch, note=outcome.note, refused=outcome.code)
+
+
+def _movable(versions: Captured[VersionRecord], active: RootRecord) -> list[VersionId]:
+    """Ids of those that are to be moved under the active epoch."""
+    return [msgspec.msgpack.decode(key, type=VersionId) for key, version in versions if movable(version, active)]

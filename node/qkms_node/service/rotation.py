@@ -9,6 +9,7 @@ grade, a version staged, the key disabled) stays due and is tried again.
 import asyncio
 import uuid
 from collections.abc import Callable
+from itertools import islice
 
 import structlog
 
@@ -72,11 +73,12 @@ class Rotator:
             if not state.rotation_due:
                 self._retry_ms.clear()
                 return
-            due = [
+            possible = (
                 (state.keys[key_id], due_ms)
                 for key_id, due_ms in state.rotation_due.items()
                 if self._retry_ms.get(key_id, 0) <= now_ms and _possible(state, state.keys[key_id])
-            ][:PER_PASS]
+            )
+            due = list(islice(possible, PER_PASS))
         for start in range(0, len(due), TOGETHER):
             await asyncio.gather(*(self._rotate(key, due_ms) for key, due_ms in due[start : start + TOGETHER]))
 

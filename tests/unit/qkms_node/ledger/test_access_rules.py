@@ -181,14 +181,14 @@ def test_counts_are_those_of_the_tables_after_a_snapshot_too() -> None:
     again = restore(list(snapshot(world.state)))
     assert digest(again) == digest(world.state)
     for state in (world.state, again):
-        assert state.keys.live == Counter({"acme": 2, "other": 1, "": 1})
-        assert state.versions.live == Counter({"acme": 2, "other": 1, "": 1})
-        assert state.sessions.live == Counter({"alice": 1})
+        assert state.keys.counts["tenant"] == Counter({"acme": 2, "other": 1, "": 1})
+        assert state.versions.counts["tenant"] == Counter({"acme": 2, "other": 1, "": 1})
+        assert state.sessions.counts["initiator"] == Counter({"alice": 1})
 
 
 @given(st.lists(st.tuples(st.sampled_from("spd"), st.sampled_from("ab"), st.sampled_from(["x", "y", None]))))
 def test_a_tally_counts_what_is_there(steps: list[tuple[str, str, str | None]]) -> None:
-    table: Tally[str, str | None] = Tally(lambda _, value: value)
+    table: Tally[str, str | None] = Tally(value=lambda _, value: value)
     for step, key, value in steps:
         if step == "s":
             table[key] = value
@@ -196,7 +196,7 @@ def test_a_tally_counts_what_is_there(steps: list[tuple[str, str, str | None]]) 
             table.pop(key, None)
         elif key in table:
             del table[key]
-    assert table.live == Counter(value for value in table.values() if value is not None)
+    assert table.counts["value"] == Counter(value for value in table.values() if value is not None)
 
 
 def test_every_command_that_brings_material_is_counted_against_quotas() -> None:

@@ -1,5 +1,6 @@
 """Tables against a plain dict: contents, captures, order, and the sum over what they hold."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from qkms_node.ledger import tables
 from qkms_node.ledger.records import NodeRecord
 from qkms_node.ledger.state import State
 from qkms_node.ledger.tables import Queue, Sum, Table, encode, prefix_of
+from qkms_node.ledger.tallies import Names
 
 KEYS = st.one_of(st.integers(0, 5), st.sampled_from("abcdef"), st.tuples(st.sampled_from("ab"), st.integers(0, 3)))
 STEPS = st.lists(
@@ -109,6 +111,30 @@ def test_a_queue_keeps_the_order_of_insertion_and_so_do_its_captures(steps: list
     for capture in captures:
         capture.read(1000)
         assert capture.given == capture.wanted
+
+
+NAMES = st.sampled_from(["a", "a.b", "a.c", "ab", "b", "c"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["set", "del", "look"]), NAMES)))
+def test_names_are_in_order_and_counted_whatever_comes_and_goes(steps: list[tuple[str, str]]) -> None:
+    names: Names[int] = Names(tenant=lambda name, _: name[0], value=lambda _, value: value)
+    attached(names)
+    model: dict[str, int] = {}
+    for number, (step, name) in enumerate(steps):
+        if step == "set":
+            names[name] = model[name] = number % 3
+        elif step == "del" and name in model:
+            del names[name], model[name]
+        else:
+            assert names.ordered() == sorted(model)
+            later = [other for other in sorted(model) if other > name and other.startswith("a")]
+            assert list(names.after(name, "a")) == later
+    assert list(names.after("", "a.")) == [name for name in sorted(model) if name.startswith("a.")]
+    assert names.counts["tenant"] == Counter(name[0] for name in model)
+    assert names.counts["value"] == Counter(model.values())
+    assert sum(1 for _ in names.dismantle()) >= bool(model)
+    assert names.ordered() == []
 
 
 def test_a_queue_gives_up_nothing_but_its_oldest() -> None:
