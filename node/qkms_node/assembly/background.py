@@ -23,6 +23,7 @@ from qkms_node.service.shares import Voter
 from qkms_node.service.sharing import Sharing
 from qkms_node.service.upkeep import Upkeep
 from qkms_node.service.versions import Versions
+from qkms_node.telemetry.state import CacheState
 
 
 class Background:
@@ -43,6 +44,7 @@ class Background:
         seeder = Seeder(config, store, roots, links, sharing, proposer, now_ms)
         self.recovery = Recovery(config, base.guard, store, roots, proposer, sharing)
         self.versions = Versions(store, roots, freshness)
+        base.metrics.collect_from(CacheState(self.versions.cache_use))
         self._drawing = Drawing(store, roots)
         self.materials = Materials(store, roots, self._drawing, proposer, freshness)
         self._rotator = Rotator(replica, store, self.materials, proposer, now_ms)

@@ -46,10 +46,19 @@ class Foundation:
         self.metrics = Metrics()
         self.spans = make_spans(config)
         self.replica = MeasuredReplica(make_replica(self.store), self.metrics, self.spans)
-        self.metrics.collect_from(NodeState(config.node.id, version("qkms-node"), self.replica, self.store.view))
         self.metrics.collect_from(AuditState(self.calls, self.spool, self.store.view))
         maker = SealMaker(config.seal, config.cluster.id, config.node.id)
         self.roots = RootStore(config.node.data_dir, maker, config.cluster.id, config.node.id)
+        self.metrics.collect_from(
+            NodeState(
+                config.node.id,
+                version("qkms-node"),
+                self.replica,
+                self.store.view,
+                self.roots.mode,
+                lambda: self.roots.sealed,
+            )
+        )
         self.guard = Guard(config.access.rules, config.access.admin, self.store.view)
         max_staleness_s = config.limits.default_max_staleness_ms / 1000
         self.proposer = Proposer(self.replica, config.raft.propose_timeout_ms / 1000, max_staleness_s)

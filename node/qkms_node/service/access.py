@@ -20,6 +20,7 @@ from qkms_node.ledger.quota_rules import sessions_of
 from qkms_node.ledger.state import State
 from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
 from qkms_node.service.proposing import Proposer
+from qkms_node.service.reading import admit
 from qkms_node.service.store import LedgerStore
 
 T = TypeVar("T")
@@ -81,50 +82,44 @@ class Access:
 
     async def policy(self, principal: str, policy_id: str, wanted: Wanted) -> PolicyRecord:
         """One policy."""
-        self._guard.require(principal, "policies.get")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "policies.get")
         with self._store.view() as state:
             return found("policies", state.policies, policy_id)
 
     async def policies(self, principal: str, after: str, limit: int, wanted: Wanted) -> list[PolicyRecord]:
         """Up to `limit` policies by id, after `after`."""
-        self._guard.require(principal, "policies.list")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "policies.list")
         with self._store.view() as state:
             return _page(state.policies, after, limit)
 
     async def role(self, principal: str, role_id: str, wanted: Wanted) -> RoleRecord:
         """One role."""
-        self._guard.require(principal, "roles.get")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "roles.get")
         with self._store.view() as state:
             return found("roles", state.roles, role_id)
 
     async def roles(self, principal: str, after: str, limit: int, wanted: Wanted) -> list[RoleRecord]:
         """Up to `limit` roles by id, after `after`."""
-        self._guard.require(principal, "roles.list")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "roles.list")
         with self._store.view() as state:
             return _page(state.roles, after, limit)
 
     async def tenant(self, principal: str, tenant_id: str, wanted: Wanted) -> TenantView:
         """One tenant with what it has."""
-        self._guard.require(principal, "tenants.get")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "tenants.get")
         with self._store.view() as state:
             return _with_usage(state, found("tenants", state.tenants, tenant_id))
 
     async def tenants(self, principal: str, after: str, limit: int, wanted: Wanted) -> list[TenantView]:
         """Up to `limit` tenants by id, after `after`, with what they have."""
-        self._guard.require(principal, "tenants.list")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "tenants.list")
         with self._store.view() as state:
             return [_with_usage(state, record) for record in _page(state.tenants, after, limit)]
 
     async def grants(self, principal: str, after: str, limit: int, wanted: Wanted) -> list[GrantRecord]:
         """Up to `limit` grants by id, after `after`: those of the caller, or all where policy allows it."""
-        every = self._guard.allows(principal, "grants.list")
         await self._freshness.ensure(wanted)
+        every = self._guard.allows(principal, "grants.list")
         with self._store.view() as state:
             mine = {
                 grant_id: grant
@@ -135,8 +130,7 @@ class Access:
 
     async def explain(self, principal: str, call: Call, wanted: Wanted) -> Explanation:
         """Which rule decides a call, and why."""
-        self._guard.require(principal, "policies.explain")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "policies.explain")
         return self._guard.explain(call)
 
 

@@ -37,6 +37,7 @@ from qkms_node.service.audit_reading import (
 from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.proposing import request as make_request
+from qkms_node.service.reading import admit
 from qkms_node.service.roots import RootStore
 from qkms_node.service.seals.seal import SealError
 from qkms_node.service.store import LedgerStore
@@ -112,8 +113,7 @@ class Audit:
         self, principal: str, node_id: str, after: tuple[str, int], limit: int, wanted: Wanted
     ) -> tuple[list[AnchorRecord], list[AuditKeyRecord]]:
         """Up to `limit` anchors (of one node or all) after (key_id, length), and every audit key."""
-        self._guard.require(principal, "audit.query")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "audit.query")
         with self._store.view() as state:
             places = sorted(place for place in state.anchors if place > after)
             found = [state.anchors[place] for place in places]

@@ -22,6 +22,7 @@ from qkms_node.errors import InvalidField, QkmsError
 from qkms_node.ledger.records import EpochState, RootRecord
 from qkms_node.ledger.snapshot import snapshot
 from qkms_node.service.freshness import LINEARIZABLE, Freshness
+from qkms_node.service.reading import admit
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
 
@@ -80,8 +81,7 @@ class Backup:
 
         Raises QkmsError before the first piece, or not at all: NO_QUORUM, SEALED, ROOT_NOT_READY.
         """
-        self._guard.require(principal, "backup.save")
-        await self._freshness.ensure(LINEARIZABLE)
+        await admit(self._guard, self._freshness, LINEARIZABLE, principal, "backup.save")
         with self._store.view() as state:
             state.active_root()
             rows = snapshot(state)

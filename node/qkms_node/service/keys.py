@@ -30,6 +30,7 @@ from qkms_node.service.freshness import Freshness, Wanted
 from qkms_node.service.listing import KeyFilter, look
 from qkms_node.service.material import Materials
 from qkms_node.service.proposing import Proposer
+from qkms_node.service.reading import admit
 from qkms_node.service.store import LedgerStore
 
 # The state changes of a version: command type by the action that allows it.
@@ -138,8 +139,7 @@ class Keys:
 
     async def get(self, principal: str, key_id: str, wanted: Wanted) -> KeyRecord:
         """One key."""
-        self._guard.require(principal, "keys.get", key_id)
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "keys.get", key_id)
         with self._store.view() as state:
             return state.key(key_id)
 
@@ -147,8 +147,7 @@ class Keys:
         self, principal: str, passing: KeyFilter, after: str, limit: int, wanted: Wanted
     ) -> list[KeyRecord]:
         """Up to `limit` keys the principal may see, by key_id, after `after`."""
-        self._guard.require(principal, "keys.list")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "keys.list")
         visible: list[KeyRecord] = []
         while True:
             with self._store.view() as state:
@@ -170,8 +169,7 @@ class Keys:
         wanted: Wanted,
     ) -> list[tuple[VersionRecord, tuple[str, ...]]]:
         """Up to `limit` versions after number `after` in one of `states` (none: any), with their QKD key ids."""
-        self._guard.require(principal, "keys.get", key_id)
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "keys.get", key_id)
         with self._store.view() as state:
             numbers = range(after + 1, state.key(key_id).version_count + 1)
             passing = (v for n in numbers if (v := state.versions[key_id, n]).state in states or not states)

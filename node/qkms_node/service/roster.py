@@ -24,6 +24,7 @@ from qkms_node.service.freshness import Freshness, Wanted
 from qkms_node.service.members import Members
 from qkms_node.service.membership import Membership
 from qkms_node.service.proposing import RETRY_AFTER_S, Proposer
+from qkms_node.service.reading import admit
 from qkms_node.service.store import LedgerStore
 
 
@@ -67,8 +68,7 @@ class Roster:
 
     async def list(self, principal: str, wanted: Wanted) -> Sequence[MemberView]:
         """Everybody who is recorded or takes part, by id."""
-        self._guard.require(principal, "cluster.members")
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "cluster.members")
         return self.seen()
 
     def seen(self) -> Sequence[MemberView]:

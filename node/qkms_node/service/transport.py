@@ -14,6 +14,7 @@ from qkms_node.ledger.records import VersionRecord, WrappingRecord
 from qkms_node.ledger.usage import Use, version_for
 from qkms_node.service.freshness import Freshness, Wanted
 from qkms_node.service.material import Materials
+from qkms_node.service.reading import admit
 from qkms_node.service.roots import RootStore
 from qkms_node.service.staging import voters
 from qkms_node.service.store import LedgerStore
@@ -74,8 +75,7 @@ class Transport:
         self, principal: str, key_id: str, number: int, method: Method, public: bytes, wanted: Wanted
     ) -> tuple[bytes, VersionRecord]:
         """The material of a version of an exportable key, wrapped to `public`. Raises QkmsError."""
-        self._guard.require(principal, "keys.export", key_id)
-        await self._freshness.ensure(wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "keys.export", key_id)
         with self._store.view() as state:
             key, version = version_for(state, key_id, number, Use.PROCESS)
             root = state.roots[version.epoch]

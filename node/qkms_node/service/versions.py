@@ -22,6 +22,7 @@ from qkms_node.ledger.usage import Use, version_for
 from qkms_node.service.freshness import LINEARIZABLE, Freshness, Level, Wanted
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
+from qkms_node.telemetry.state import CacheUse
 
 CACHED_VERSIONS = 1_024
 
@@ -47,6 +48,11 @@ class Versions:
         self._roots = roots
         self._freshness = freshness
         self._opened: OrderedDict[tuple[str, int, bytes], VersionSecret] = OrderedDict()
+        self._hits = self._misses = 0
+
+    def cache_use(self) -> CacheUse:
+        """Since the start."""
+        return CacheUse(self._hits, self._misses, len(self._opened))
 
     async def fresh(self, key_id: str, wanted: Wanted | None) -> Wanted:
         """Waits until the ledger is as fresh as asked for; says the level that holds.
@@ -136,7 +142,10 @@ class Versions:
             root = state.roots.get(version.epoch)
         cached = (key_id, version.version, version.wrapped)
         material = self._opened.get(cached)
-        if material is None:
+        if material is not None:
+            self._hits += 1
+        else:
+            self._misses += 1
             assert root is not None
             bound = VersionBinding(key_id, version.version, key.algorithm, version.epoch)
             material = unwrap_version(self._roots.kek(root), version.wrapped, bound)

@@ -7,8 +7,9 @@ taken; counting happens outside, so that a scrape never stalls a commit.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from qkms_node.consensus.replica import Replica, Role
@@ -24,19 +25,58 @@ def gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, what, value=value)
 
 
+@dataclass(frozen=True)
+class CacheUse:
+    """Of the cache of opened key versions: uses answered from it, uses that had to unwrap, versions in it."""
+
+    hits: int
+    misses: int
+    size: int
+
+
+class CacheState(Collector):
+    """How well the cache of opened key versions serves."""
+
+    def __init__(self, look: Callable[[], CacheUse]) -> None:
+        self._look = look
+
+    def collect(self) -> Iterator[Metric]:
+        """The samples of one scrape."""
+        seen = self._look()
+        uses = CounterMetricFamily(
+            "qkms_version_cache_uses", "Uses of key versions, by outcome.", labels=("outcome",)
+        )
+        uses.add_metric(("hit",), seen.hits)
+        uses.add_metric(("miss",), seen.misses)
+        yield uses
+        yield gauge("qkms_version_cache_size", "Opened key versions in memory.", seen.size)
+
+
 class NodeState(Collector):
     """Everything that has a value now rather than a history."""
 
-    def __init__(self, node_id: str, version: str, replica: Replica, view: View) -> None:
+    def __init__(
+        self, node_id: str, version: str, replica: Replica, view: View, seal_mode: str, sealed: Callable[[], bool]
+    ) -> None:
         self._identity = {"node": node_id, "version": version}
+        self._seal_mode = seal_mode
+        self._sealed = sealed
         self._replica = replica
         self._view = view
 
     def collect(self) -> Iterator[Metric]:
         """The samples of one scrape."""
         yield InfoMetricFamily("qkms_node", "Which node, and of which version.", value=self._identity)
+        yield from self._seal()
         yield from self._consensus()
         yield from self._holdings()
+
+    def _seal(self) -> Samples:
+        sealed = GaugeMetricFamily(
+            "qkms_sealed", "1 while the node is sealed and holds no root.", labels=("mode",)
+        )
+        sealed.add_metric((self._seal_mode,), float(self._sealed()))
+        yield sealed
 
     def _consensus(self) -> Samples:
         status = self._replica.status()
@@ -45,7 +85,7 @@ class NodeState(Collector):
             roles.add_metric((role.name.lower(),), float(status.role is role))
         yield roles
         yield gauge("qkms_raft_term", "Current term.", status.term)
-        yield gauge("qkms_raft_leader_known", "1 when the node knows a leader.", status.leader_id is not None)
+        yield gauge("qkms_raft_leader_known", "1 when it knows a leader.", status.leader_id is not None)
         yield gauge("qkms_raft_commit_index", "Highest committed log index known.", status.commit_index)
         yield gauge("qkms_raft_applied_index", "Highest log index applied.", status.applied_index)
         lag = status.commit_index - status.applied_index

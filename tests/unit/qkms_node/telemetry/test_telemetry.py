@@ -106,6 +106,16 @@ async def test_calls_are_counted_by_method_code_and_level(tmp_path: Path, metric
     assert after.value("qkms_rpc_in_flight") == 0
 
 
+async def test_a_scrape_says_that_the_node_is_sealed(tmp_path: Path, metrics: MetricsSection) -> None:
+    async with local_node(tmp_path, metrics=metrics) as node:
+        await healthy(metrics, "write", 200)
+        assert (await scrape(metrics)).value("qkms_sealed", mode="keyfile") == 0
+        node.roots().seal()
+        assert (await scrape(metrics)).value("qkms_sealed", mode="keyfile") == 1
+        node.roots().unseal(b"")
+        assert (await scrape(metrics)).value("qkms_sealed", mode="keyfile") == 0
+
+
 async def test_health_over_http_tells_reads_from_writes(tmp_path: Path, metrics: MetricsSection) -> None:
     async with local_node(tmp_path, metrics=metrics) as node:
         await healthy(metrics, "write", 200)
