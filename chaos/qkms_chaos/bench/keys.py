@@ -158,21 +158,26 @@ class _Phases:
             await work()
             calls.append(time.perf_counter() - begun)
 
+        ended = asyncio.Event()
+
         async def probe() -> None:
-            while True:
+            # The encrypt under way at the end is waited for: it may be the one that was held up.
+            while not ended.is_set():
                 begun = time.perf_counter()
                 await self._prober.encrypt(PROBE, b"beside it")
                 encrypts.append(time.perf_counter() - begun)
                 await asyncio.sleep(PROBE_PERIOD_S)
 
         probing, begun = asyncio.create_task(probe()), time.monotonic()
-        yield timed
-        seconds = time.monotonic() - begun
-        if probing.done():
-            probing.result()
-        probing.cancel()
+        await asyncio.sleep(0)
+        try:
+            yield timed
+        finally:
+            seconds = time.monotonic() - begun
+            ended.set()
+            await probing
         summary = latencies_of(calls) if calls else None
-        self._result.phases.append(Phase(what, seconds, summary, latencies_of(encrypts or [seconds])))
+        self._result.phases.append(Phase(what, seconds, summary, latencies_of(encrypts)))
 
 
 async def _fill(client: AsyncClient, keys: int, progress: Progress) -> None:

@@ -148,6 +148,8 @@ def restore(chunks: Iterable[bytes]) -> State:
         raise SnapshotRejected(f"snapshot cannot be read: {type(error).__name__}: {error}") from error
     if state.total.to_bytes() != header["sum"] or len(state.audit) != header["audit_lines"]:
         raise SnapshotRejected("the records of the snapshot are not those that its header counts")
+    for names in (state.keys, state.tombstones):
+        names.ordered()  # here, and not while the first listing holds everybody up
     return state
 
 

@@ -6,7 +6,7 @@ version for its tenant until it is destroyed, for its epoch while it has
 material; a session until it is closed or has expired.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -18,6 +18,9 @@ from qkms_node.ledger.tables import BLOCK, Table
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+FEW = 64
+"""Names put in their places one by one, each a search and a move of memory; more are sorted with the rest."""
 
 ENDED = frozenset({SessionState.CLOSED, SessionState.EXPIRED})
 
@@ -82,10 +85,14 @@ class Names(Tally[str, V]):
 
     def ordered(self) -> list[str]:
         """All names, ascending. Not to be changed, nor kept: the next change of the table changes it."""
-        if self._new:
-            self._ordered += [msgspec.msgpack.decode(stored) for stored in self._new]
-            self._ordered.sort()  # of one long run and a few names: no more than a pass
-            self._new.clear()
+        new = [msgspec.msgpack.decode(stored) for stored in self._new]
+        self._new.clear()
+        if len(new) <= FEW:
+            for name in new:
+                insort(self._ordered, name)
+        else:
+            self._ordered += new
+            self._ordered.sort()
         return self._ordered
 
     def after(self, name: str, prefix: str = "") -> Iterator[str]:
@@ -121,15 +128,16 @@ def tenant_of(key_id: str) -> str:
 
 
 def key_tally() -> Names[KeyRecord]:
-    """Keys by tenant."""
-    return Names(tenant=lambda key_id, _: tenant_of(key_id))
+    """Keys by tenant and by algorithm."""
+    return Names(tenant=lambda key_id, _: tenant_of(key_id), algorithm=lambda _, key: key.algorithm)
 
 
 def version_tally() -> Tally[tuple[str, int], VersionRecord]:
-    """Versions by tenant and by the epoch that they are wrapped under."""
+    """Versions by tenant, by the epoch that they are wrapped under, and by state."""
     return Tally(
         tenant=lambda key, v: None if v.state is VersionState.DESTROYED else tenant_of(key[0]),
         epoch=lambda _, v: v.epoch if v.wrapped else None,
+        state=lambda _, v: v.state,
     )
 
 

@@ -1,10 +1,9 @@
 """Gauges read at the moment of a scrape: consensus as this node sees it, and what the ledger holds.
 
-Runs on the endpoint's thread. The ledger is locked only while references are
-taken; counting happens outside, so that a scrape never stalls a commit.
+Runs on the endpoint's thread. The ledger keeps the counts itself: a scrape looks
+at no record, whatever the ledger's size.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -100,17 +99,17 @@ class NodeState(Collector):
     def _holdings(self) -> Samples:
         with self._view() as state:
             revision, epoch = state.revision, state.active_epoch
-            keys, versions = state.keys.capture(), state.versions.capture()
+            by_algorithm = state.keys.counts["algorithm"].copy()
+            by_state = state.versions.counts["state"].copy()
             sessions, requests = len(state.sessions), len(state.requests)
         yield gauge("qkms_ledger_revision", "Revision of the ledger here.", revision)
         yield gauge("qkms_root_epoch", "Active root epoch, 0 without one.", epoch)
         yield gauge("qkms_sessions", "Sessions remembered.", sessions)
         yield gauge("qkms_requests_remembered", "Mutations whose repetition is answered from memory.", requests)
         algorithms = GaugeMetricFamily("qkms_keys", "Keys by algorithm.", labels=("algorithm",))
-        for algorithm, count in sorted(Counter(key.algorithm for _, key in keys).items()):
+        for algorithm, count in sorted(by_algorithm.items()):
             algorithms.add_metric((algorithm,), count)
         yield algorithms
-        by_state = Counter(version.state for _, version in versions)
         states = GaugeMetricFamily("qkms_key_versions", "Key versions by state.", labels=("state",))
         for state_of in VersionState:
             states.add_metric((state_of.name,), by_state[state_of])

@@ -184,6 +184,8 @@ def test_counts_are_those_of_the_tables_after_a_snapshot_too() -> None:
         assert state.keys.counts["tenant"] == Counter({"acme": 2, "other": 1, "": 1})
         assert state.versions.counts["tenant"] == Counter({"acme": 2, "other": 1, "": 1})
         assert state.sessions.counts["initiator"] == Counter({"alice": 1})
+        assert state.keys.counts["algorithm"] == Counter(key.algorithm for key in state.keys.values())
+        assert state.versions.counts["state"] == Counter(version.state for version in state.versions.values())
 
 
 @given(st.lists(st.tuples(st.sampled_from("spd"), st.sampled_from("ab"), st.sampled_from(["x", "y", None]))))

@@ -137,6 +137,22 @@ def test_names_are_in_order_and_counted_whatever_comes_and_goes(steps: list[tupl
     assert names.ordered() == []
 
 
+class _NeverSorted(list[str]):
+    def sort(self, **_: object) -> None:
+        raise AssertionError("all names were looked at")
+
+
+def test_a_few_new_names_are_put_in_their_places_without_a_look_at_all_others() -> None:
+    names: Names[int] = Names()
+    attached(names)
+    for number in range(0, 200, 2):
+        names[f"{number:03d}"] = number
+    names._ordered = _NeverSorted(names.ordered())
+    for number in (151, 1, 77):
+        names[f"{number:03d}"] = number
+    assert list(names.ordered()) == sorted(names)
+
+
 def test_a_queue_gives_up_nothing_but_its_oldest() -> None:
     queue: Queue[str, int] = Queue()
     queue["a"], queue["b"] = 1, 2
