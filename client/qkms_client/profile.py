@@ -128,6 +128,8 @@ def load_profile(path: str | Path | None = None) -> Profile:
         return _parse(tomllib.loads(text), chosen.parent)
     except tomllib.TOMLDecodeError as error:
         raise ProfileInvalid(f"{chosen}: not TOML: {error}") from None
+    except RecursionError:
+        raise ProfileInvalid(f"{chosen}: nested too deeply for a profile") from None
     except ProfileInvalid as error:
         raise ProfileInvalid(f"{chosen}: {error.message}") from None
 

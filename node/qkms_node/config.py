@@ -242,6 +242,10 @@ def load(path: Path) -> Config:
         config = msgspec.toml.decode(text, type=Config, dec_hook=lambda kind, value: kind(base / value))
     except msgspec.MsgspecError as error:
         raise ConfigError(f"{path}: {_field_first(str(error))}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply for a configuration") from None
     _check(path, config)
     return config
 
@@ -267,7 +271,10 @@ def _check(path: Path, config: Config) -> None:
             "without authentication; let a collector on this machine pass them on"
         )
     if config.tracing is not None:
-        url = urlsplit(config.tracing.endpoint)
+        try:
+            url = urlsplit(config.tracing.endpoint)
+        except ValueError as error:
+            raise ConfigError(f"{path}: tracing.endpoint: {config.tracing.endpoint!r} is no URL: {error}") from None
         if url.scheme == "http" and not _is_loopback(url.hostname or ""):
             raise ConfigError(f"{path}: tracing.endpoint: {config.tracing.endpoint} must be https, or on loopback")
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):

@@ -121,6 +121,8 @@ def parse_settings(text: bytes) -> Settings:
         raise _named(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingsError("file", f"is not TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError("file", "is nested too deeply") from None
     for field, problem in _problems(settings):
         raise SettingsError(field, problem)
     return settings
