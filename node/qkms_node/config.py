@@ -274,7 +274,7 @@ def _check(path: Path, config: Config) -> None:
         try:
             url = urlsplit(config.tracing.endpoint)
         except ValueError as error:
-            raise ConfigError(f"{path}: tracing.endpoint: {config.tracing.endpoint!r} is no URL: {error}") from None
+            raise ConfigError(f"{path}: tracing.endpoint: {config.tracing.endpoint!r}: {error}") from None
         if url.scheme == "http" and not _is_loopback(url.hostname or ""):
             raise ConfigError(f"{path}: tracing.endpoint: {config.tracing.endpoint} must be https, or on loopback")
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
