@@ -24,13 +24,15 @@ class Observer:
     def __init__(self, client: Client, nodes: Iterable[str], told: Callable[[str], None] = lambda _: None) -> None:
         self._client = client
         self._told = told
+        self._refusals: dict[str, str] = {}
         self.nodes = tuple(nodes)
 
     def status(self, node: str) -> NodeStatus | None:
         """A node's own view, or None when it does not answer."""
         try:
             return self._client.status(node=node, timeout=ASK_TIMEOUT_S)
-        except QkmsError:
+        except QkmsError as error:
+            self._refusals[node] = str(error)
             return None
 
     def links(self, node: str) -> list[Link]:
@@ -78,7 +80,7 @@ class Observer:
             for node in chosen:
                 status = seen.get(node)
                 if status is None:
-                    raise NotYet(f"{node} does not answer")
+                    raise NotYet(f"{node} does not answer: {self._refusals[node]}")
                 root = status.root
                 if root is None or root.state is not EpochState.ACTIVE or root.epoch < epoch or root.grade < grade:
                     raise NotYet(f"{node}: {describe_root(status)}")
