@@ -82,7 +82,7 @@ def client_of(folder: Path) -> Client:
 
 
 def state_of(folder: Path) -> tuple[int, int]:
-    """Revision and number of keys on which all nodes agree. Not the digest: nodes write unasked, as for the audit."""
+    """Revision and keys on which all nodes agree. Not the digest: nodes write unasked, as for the audit."""
     layout = open_layout(folder)
     with Client.from_profile(layout.profile) as operator:
         observer = Observer(operator, layout.nodes)
