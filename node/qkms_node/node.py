@@ -8,7 +8,6 @@ are wiped.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
@@ -24,6 +23,9 @@ from qkms_node.telemetry.endpoint import Endpoint
 log = structlog.get_logger(__name__)
 
 ROOT_PERIOD_S = 0.5
+
+# A library may lose a cancellation, as asyncio.wait_for of Python 3.11 does when its result comes with it.
+CANCEL_AGAIN_S = 0.2
 
 
 class Node:
@@ -76,13 +78,21 @@ class Node:
         log.info("node.stopping", node=self._config.node.id)
         await self._health.servicer.enter_graceful_shutdown()
         await self._faces.stop(self._config.rpc.drain_ms / 1000)
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+        await self._end_loops()
         await self.base.links.close()
         await self.base.replica.stop()
         if self._endpoint is not None:
             self._endpoint.stop()
         self.base.close()
         log.info("node.stopped", node=self._config.node.id)
+
+    async def _end_loops(self) -> None:
+        """Cancels the background loops until each has ended."""
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            ended, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+            for task in ended:
+                if not task.cancelled() and task.exception() is not None:
+                    log.warning("node.loop_failed", loop=task.get_name(), kind=type(task.exception()).__name__)

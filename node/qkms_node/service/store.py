@@ -108,7 +108,9 @@ class LedgerStore:
             if remaining <= 0:
                 return False
             try:
-                await asyncio.wait_for(event.wait(), remaining)
+                # Not asyncio.wait_for, which in Python 3.11 loses a cancellation that comes with the wake-up.
+                async with asyncio.timeout(remaining):
+                    await event.wait()
             except TimeoutError:
                 continue
 

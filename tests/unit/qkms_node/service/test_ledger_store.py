@@ -113,3 +113,20 @@ async def test_those_who_wait_look_again_when_a_snapshot_is_installed() -> None:
     install: Callable[[], object] = follower.restore(leader.snapshot())
     await asyncio.to_thread(install)
     assert await waiting
+
+
+async def test_a_cancellation_that_comes_with_a_wake_up_is_not_lost() -> None:
+    """A loop of the node would otherwise go on, and the node's stop would wait for it."""
+    store = LedgerStore(asyncio.get_running_loop())
+
+    async def look_again_and_again() -> None:
+        while True:
+            await store.wait_for(lambda _: False, 60)
+
+    loop = asyncio.create_task(look_again_and_again())
+    await asyncio.sleep(0)
+    store.wake()
+    asyncio.get_running_loop().call_soon(loop.cancel)
+    ended, _ = await asyncio.wait([loop], timeout=2)
+    assert ended == {loop}
+    assert loop.cancelled()
