@@ -62,12 +62,16 @@ async def rotation_under_load(world: World, seconds: float, told: Callable[[str]
         old = await _prepare(operator, run)
         until = time.monotonic() + seconds
         told(f"{CLIENTS} clients for {seconds:g} s")
-        async with asyncio.TaskGroup() as group:
-            for number in range(CLIENTS):
-                group.create_task(_client(profile, run, until, random.Random(rng.random()), number, old))  # noqa: S311
-            for key in KEYS:
-                group.create_task(_rotate(operator, run, key, until))
-            group.create_task(asyncio.to_thread(_disturb, world, run, seconds, told))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(CLIENTS):
+                    chooses = random.Random(rng.random())  # noqa: S311
+                    group.create_task(_client(profile, run, until, chooses, number, old))
+                for key in KEYS:
+                    group.create_task(_rotate(operator, run, key, until))
+                group.create_task(asyncio.to_thread(_disturb, world, run, seconds, told))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
     await asyncio.to_thread(world.observer.wait_agreement)
     for node in world.nodes:
         told(f"opening {len(run.sealed):,} ciphertexts at {node}")

@@ -18,7 +18,8 @@ COMPACTION = {"snapshot_after_bytes": 30 * MB, "keep_entries": 10}
 CATCH_UP_S = 60.0
 # The sender's windows and buffers (2 and 8 MiB), or one chunk of a snapshot: whatever the backlog is.
 SENDER_BYTES = 16 * MB
-# Who catches up holds the backlog once, as log or as state, and what is under way.
+# Who catches up holds the backlog once, as log or as state, and what is under way. By a snapshot of
+# 100 MB its peak grew by 134 to 154 MB in six runs of one machine: a bound of 1.2 and 32 MB is met in five.
 RECEIVER_BYTES = 32 * MB
 
 
