@@ -24,9 +24,9 @@ from qkms_node.errors import QkmsError
 from qkms_node.keys import data, errors, local, secret
 from qkms_node.rpc import key_fields, paging
 from qkms_node.service import watching
+from qkms_qkd.answers import HttpAnswer
 from qkms_qkd.errors import LinkError
 from qkms_qkd.etsi014 import reading
-from qkms_qkd.etsi014.reading import HttpAnswer
 from qkms_qkd.kme import settings as kme_settings
 
 KEY = bytes(range(32))

@@ -18,7 +18,7 @@ from qkms_qkd.kme.settings import Settings, SettingsError, read_settings
 from qkms_qkd.tls import TlsFilesError
 
 _DESCRIPTION = """\
-A simulated KME: hands out keys over ETSI GS QKD 014 (HTTPS, mutual TLS) from simulated
+A simulated KME: hands out keys over ETSI GS QKD 014, and SKIP if told to (HTTPS, mutual TLS), from simulated
 decoy-state BB84 links to other KMEs. Keys are random bytes; how many come, and with what QBER,
 follows the published figures for the length of the link. For development and tests."""
 
@@ -47,6 +47,9 @@ A configuration file:
   max_qber = 0.11                  # blocks above are discarded; 11% at most
   max_uncollected_s = 86400        # a drawn key not collected by then is deleted
 
+  [skip]                           # left out: no SKIP
+  listen = "127.0.0.1:9501"        # for SAEs: /capabilities, /key, /entropy at the root
+
   [[saes]]                         # every SAE of the network and its KME
   id = "node-1"
   kme = "kme-1"
@@ -65,7 +68,7 @@ Faults, with an administrator's certificate (a field left out is off):
     -d '{"cut": true}' https://127.0.0.1:9301/admin/v1/links/kme-2/faults
   fields: cut (true/false), intercept_resend (0 to 1), extra_misalignment (0 to 0.467)
 
-The log goes to stderr, one JSON object per line; event "kme.ready" when both listeners accept.
+The log goes to stderr, one JSON object per line; event "kme.ready" when all listeners accept.
 SIGTERM or Ctrl-C stops it."""
 
 
