@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from qkms_qkd.conformance.command import add_arguments, conformance
 from qkms_qkd.kme.database import DATABASE_NAME
 from qkms_qkd.kme.process import ListenError, serve
 from qkms_qkd.kme.seal import SealError
@@ -73,7 +74,7 @@ SIGTERM or Ctrl-C stops it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; 0 when it stopped as told, 2 for wrong settings, 1 for anything else."""
+    """Runs the command; 0 when it stopped as told or nothing deviates, 2 for wrong settings, else 1."""
     parser = argparse.ArgumentParser(
         prog="qkms-kme", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -87,8 +88,15 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serving.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML file, see below")
+    judging = commands.add_parser("conformance", help="judge any KME by its protocol")
+    add_arguments(judging)
     options = parser.parse_args(arguments)
+    if options.command == "conformance":
+        return conformance(options)
+    return _serve(options)
 
+
+def _serve(options: argparse.Namespace) -> int:
     _log_as_json()
     try:
         settings = read_settings(options.config)
