@@ -7,6 +7,7 @@ decision. What an answer means is judged elsewhere (see `answers`).
 import asyncio
 import ssl
 from collections.abc import Mapping
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -54,11 +55,14 @@ class Exchange:
         unless that is given. The path is percent-encoded already, the query not. Raises LinkError.
         """
         url = f"{self._base}/{path or operation}"
+        if query:
+            # Not as HTML forms do it: a space as "+" is read as a plus by servers that go by RFC 3986.
+            url += f"?{urlencode(query, quote_via=quote, safe='')}"
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._http.stream(method, url, params=query, content=body, headers=headers) as response,
+                self._http.stream(method, url, content=body, headers=headers) as response,
             ):
                 return await self._bounded(response)
         except (TimeoutError, httpx.TimeoutException):

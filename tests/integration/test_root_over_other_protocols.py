@@ -81,4 +81,4 @@ def test_a_root_epoch_is_seeded_from_files_with_no_kme_at_all(
         # Both ends have consumed it, and no third has it.
         spent = [file for file in tmp_path.glob("*/*/spent") if key_id in file.read_text().split()]
         assert len(spent) == 2
-        assert list(tmp_path.glob(f"*/*/{key_id}*")) == []
+        assert list(tmp_path.glob(f"*/*/{key_id}.*")) == []
