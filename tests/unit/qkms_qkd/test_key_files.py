@@ -1,6 +1,8 @@
 """Keys that come as files: both ends by key_ID, each once, whatever is wrong with a file or is killed."""
 
+import asyncio
 import base64
+import fcntl
 import json
 import os
 import signal
@@ -265,3 +267,41 @@ async def test_a_torn_last_line_of_spent_joins_no_other(tmp_path: Path) -> None:
         spent.write(b"half-an-i")
     await link.draw()
     assert (folder / "spent").read_text().split() == [OURS[0], "half-an-i", OURS[1]]
+
+
+async def test_a_used_file_is_overwritten_before_its_name_goes(tmp_path: Path) -> None:
+    link, folder = site(tmp_path, "node-1", THEIRS[0])
+    other_name = tmp_path / "still-there"
+    other_name.hardlink_to(folder / f"{THEIRS[0]}.json")
+    await link.collect([THEIRS[0]])
+    assert set(other_name.read_bytes()) == {0}
+
+
+async def test_one_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
+    link, folder = site(tmp_path, "node-1", OURS[0])
+    assert (await link.status()).stored_key_count == 1
+    with (folder / "spent").open("ab") as spent:
+        fcntl.flock(spent, fcntl.LOCK_EX)
+        drawing = asyncio.create_task(link.draw())
+        done, _ = await asyncio.wait([drawing], timeout=0.3)
+        assert not done
+        fcntl.flock(spent, fcntl.LOCK_UN)
+        assert (await drawing)[0].key_id == OURS[0]
+
+
+async def test_a_file_exchanged_while_it_is_read_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, folder = site(tmp_path, "node-1", OURS[0])
+    rename = os.rename
+
+    def exchanged(source: str, target: str, **places: int) -> None:
+        fresh = put(tmp_path, OURS[0])
+        fresh.replace(folder / fresh.name)
+        rename(source, target, **places)
+
+    monkeypatch.setattr(os, "rename", exchanged)
+    error = await refused(link.draw())
+    assert (error.code, "was exchanged" in error.message) == ("KEY_FILE_REFUSED", True)
+    monkeypatch.undo()
+    assert (await refused(link.draw())).code == "STORE_EXHAUSTED"
