@@ -3,27 +3,22 @@
 import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from qkms_chaos.bench.api import bench_api_command
 from qkms_chaos.bench.command import bench_consensus_command, bench_snapshots_command
 from qkms_chaos.bench.keys import bench_keys_command
-from qkms_chaos.cluster.layout import MAX_NODES, LayoutError
-from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
-from qkms_chaos.cluster.waits import WaitExpired
+from qkms_chaos.cluster.failures import FAILURES, end_with
+from qkms_chaos.cluster.layout import MAX_NODES
 from qkms_chaos.simulation.command import simulate
 from qkms_chaos.tour.demo import demo as run_demo
 from qkms_chaos.tour.steps import DoesNotHold
 from qkms_chaos.up import up as run_up
 from qkms_chaos.workload.command import list_command, run_command
-from qkms_client.errors import QkmsError
 
 DEFAULT_FOLDER = Path("var/cluster")
-FAILURES = (LayoutError, ProcessDied, ProcessHangs, WaitExpired, DoesNotHold, QkmsError, OSError)
 EXIT_INTERRUPTED = 130
 
 
@@ -62,7 +57,7 @@ def up(folder: Path, nodes: int | None) -> None:
     try:
         run_up(console, folder, nodes)
     except FAILURES as error:
-        _end_with(console, error)
+        end_with(console, error)
 
 
 @main.command()
@@ -72,15 +67,10 @@ def demo() -> None:
     console = Console()
     try:
         run_demo(console)
-    except FAILURES as error:
-        _end_with(console, error)
+    except (*FAILURES, DoesNotHold) as error:
+        end_with(console, error)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-
-
-def _end_with(console: Console, error: Exception) -> NoReturn:
-    console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-    sys.exit(1)
 
 
 if __name__ == "__main__":

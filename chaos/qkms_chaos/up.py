@@ -6,10 +6,9 @@ is where one looks at a cluster, kills one of it by hand and watches.
 
 import signal
 import sys
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 from rich.live import Live
@@ -24,7 +23,7 @@ LOOK_EVERY_S = 1.0
 
 
 def up(console: Console, folder: Path, nodes: int | None) -> None:
-    """Runs until KeyboardInterrupt, then stops every process. Raises LayoutError, ProcessDied, WaitExpired."""
+    """Runs until SIGINT or SIGTERM, then stops every process. Raises LayoutError, ProcessDied, WaitExpired."""
     layout = open_layout(folder, nodes)
     resumed = layout.log(layout.nodes[0]).exists()
     with Cluster(layout) as cluster:
@@ -33,15 +32,26 @@ def up(console: Console, folder: Path, nodes: int | None) -> None:
             cluster.start(lambda what: console.print(f"{what} …", highlight=False))
             _say_how_to_reach(console, cluster)
             with world_of(cluster) as world:
-                _show(console, cluster, world.observer)
+                _show(console, cluster, world.observer, _stop_asked())
         except KeyboardInterrupt:
-            # Stopping is bounded. A second signal, also the one that a launcher passes on, must not cut it short.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
+            _stop_asked()
         console.print("Stopping every process …", highlight=False)
         codes = cluster.stop()
     ends = ", ".join(f"{name} ({code})" for name, code in codes.items())
     console.print(f"All processes are stopped: {ends}", highlight=False)
+
+
+def _stop_asked() -> threading.Event:
+    """Set by SIGINT and SIGTERM, which from now on interrupt nothing.
+
+    An exception at any place of the looks at the cluster could be lost in a library, or leave it in a state in
+    which it cannot be closed. Stopping is bounded: a second signal, also the one that a launcher passes on,
+    must not cut it short.
+    """
+    asked = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
+    return asked
 
 
 def _say_how_to_reach(console: Console, cluster: Cluster) -> None:
@@ -59,25 +69,26 @@ def _beside_python(command: str) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _show(console: Console, cluster: Cluster, observer: Observer) -> NoReturn:
+def _show(console: Console, cluster: Cluster, observer: Observer, stop: threading.Event) -> None:
     if not console.is_terminal:
-        _show_changes(console, observer)
+        _show_changes(console, observer, stop)
+        return
     title = f"qkms cluster in {cluster.layout.folder}, Ctrl-C stops it"
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        while True:
+        while not stop.is_set():
             live.update(render(look(observer), title), refresh=True)
-            time.sleep(LOOK_EVERY_S)
+            stop.wait(LOOK_EVERY_S)
 
 
-def _show_changes(console: Console, observer: Observer) -> NoReturn:
+def _show_changes(console: Console, observer: Observer, stop: threading.Event) -> None:
     known: set[str] = set()
-    while True:
+    while not stop.is_set():
         now = lines(look(observer))
         for line in now:
             if line not in known:
                 console.print(line, highlight=False, soft_wrap=True)
         known = set(now)
-        time.sleep(LOOK_EVERY_S)
+        stop.wait(LOOK_EVERY_S)
 
 
 def look(observer: Observer) -> View:

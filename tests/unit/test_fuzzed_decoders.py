@@ -30,6 +30,7 @@ from qkms_qkd.etsi014 import reading
 from qkms_qkd.keyfiles import reading as key_files
 from qkms_qkd.kme import settings as kme_settings
 from qkms_qkd.skip import reading as skip_reading
+from sample_files import KME_TOML, NODE_TOML
 
 KEY = bytes(range(32))
 PRIVATE = HybridPrivateKey.generate()
@@ -190,29 +191,7 @@ def test_altered_bytes_are_taken_or_refused_in_the_family(decoder: Decoder, draw
         assert str(refusal)  # noqa: PT017
 
 
-NODE_TOML = b"""
-[node]
-id = "node-1"
-data_dir = "data"
-[cluster]
-id = "c"
-members = [{ id = "node-1", raft_address = "127.0.0.1:1", rpc_address = "127.0.0.1:2", sae_id = "node-1" }]
-[raft]
-listen = "127.0.0.1:1"
-[rpc]
-listen = "127.0.0.1:2"
-[tls]
-ca = "ca.pem"
-certificate = "node.pem"
-private_key = "node.key"
-[seal]
-mode = "keyfile"
-key_file = "seal.key"
-[root]
-policy = "pqc_only"
-[tracing]
-endpoint = "http://127.0.0.1:4317"
-"""
+NODE = (NODE_TOML + '[tracing]\nendpoint = "http://127.0.0.1:4317"\n').encode()
 PROFILE_TOML = b"""
 ca = "ca.pem"
 certificate = "node.pem"
@@ -222,8 +201,8 @@ node-1 = "127.0.0.1:2"
 """
 
 FILES: dict[str, tuple[Callable[[Path], object], bytes, type[Exception]]] = {
-    "node configuration": (config.load, NODE_TOML, config.ConfigError),
-    "KME configuration": (kme_settings.read_settings, b"", kme_settings.SettingsError),
+    "node configuration": (config.load, NODE, config.ConfigError),
+    "KME configuration": (kme_settings.read_settings, KME_TOML.encode(), kme_settings.SettingsError),
     "client profile": (load_profile, PROFILE_TOML, ProfileInvalid),
 }
 
@@ -237,9 +216,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_the_sample_configuration_is_taken(folder: Path) -> None:
-    (folder / "sample.toml").write_bytes(NODE_TOML)
-    assert config.load(folder / "sample.toml").node.id == "node-1"
+@pytest.mark.parametrize("name", FILES)
+def test_the_sample_file_is_taken(name: str, folder: Path) -> None:
+    load, sample, _ = FILES[name]
+    (folder / "sample.toml").write_bytes(sample)
+    load(folder / "sample.toml")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -259,8 +240,8 @@ def test_an_altered_file_is_taken_or_refused_in_the_family(name: str, folder: Pa
     "problem",
     [
         b"\xff",
-        NODE_TOML.replace(b"http://127.0.0.1:4317", b"http://[127.0.0.1:4317"),
-        NODE_TOML.replace(b"ca.pem", b"ca\\u0000.pem"),
+        NODE.replace(b"http://127.0.0.1:4317", b"http://[127.0.0.1:4317"),
+        NODE.replace(b"ca.pem", b"ca\\u0000.pem"),
         b"a = " + b"[" * 5_000,
         b"a" + b".a" * 2_000 + b" = 1",
     ],

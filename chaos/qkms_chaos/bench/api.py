@@ -9,7 +9,6 @@ busy machine better than the rates do.
 import asyncio
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -21,9 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from qkms_chaos.cluster.driver import Cluster
-from qkms_chaos.cluster.layout import LayoutError, open_layout
-from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
-from qkms_chaos.cluster.waits import WaitExpired
+from qkms_chaos.cluster.failures import FAILURES, end_with
+from qkms_chaos.cluster.layout import open_layout
 from qkms_chaos.cluster.world import world_of
 from qkms_client import AsyncClient, QkmsError, batch, load_profile
 
@@ -32,8 +30,6 @@ OUTSTANDING = 64
 REPETITIONS = 3
 KEY = "bench"
 PLAINTEXT = bytes(256)
-
-FAILURES = (LayoutError, ProcessDied, ProcessHangs, WaitExpired, QkmsError, OSError)
 
 
 @click.command("bench-api")
@@ -51,8 +47,7 @@ def bench_api_command(as_json: bool, seconds: float) -> None:
         with tempfile.TemporaryDirectory(prefix="qkms-bench-") as folder:
             rates = bench_api(Path(folder) / "cluster", seconds)
     except FAILURES as error:
-        Console(stderr=True).print(f"error: {error}", style="bold red", soft_wrap=True)
-        sys.exit(1)
+        end_with(Console(stderr=True), error)
     if as_json:
         click.echo(json.dumps({"per_s": rates, "load": os.getloadavg()}, indent=2))
         return

@@ -9,7 +9,6 @@ from dataclasses import asdict
 
 import click
 from rich.console import Console
-from rich.text import Text
 
 from qkms_chaos.bench import snapshot_report
 from qkms_chaos.bench.consensus import PARTS, Part, bench_consensus
@@ -19,6 +18,7 @@ from qkms_chaos.bench.measurements import NotReplicated
 from qkms_chaos.bench.members import MemberFailed
 from qkms_chaos.bench.report import goals, show
 from qkms_chaos.bench.snapshots import bench_snapshots
+from qkms_chaos.cluster.failures import end_with
 from qkms_chaos.cluster.process import ProcessDied
 from qkms_chaos.cluster.waits import WaitExpired
 
@@ -81,7 +81,6 @@ def _ending_well(progress: Console) -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        progress.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-        sys.exit(1)
+        end_with(progress, error)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

@@ -8,7 +8,6 @@ stands still.
 
 import asyncio
 import json
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,11 +23,11 @@ from rich.table import Table
 from qkms_chaos.bench.figures import Latencies, latencies_of
 from qkms_chaos.bench.machine import describe, memory
 from qkms_chaos.cluster.driver import Cluster
-from qkms_chaos.cluster.layout import LayoutError, open_layout
-from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
-from qkms_chaos.cluster.waits import NotYet, WaitExpired, wait_for
+from qkms_chaos.cluster.failures import FAILURES, end_with
+from qkms_chaos.cluster.layout import open_layout
+from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World, world_of
-from qkms_client import AsyncClient, QkmsError, load_profile
+from qkms_client import AsyncClient, load_profile
 
 VERSIONS = 3
 OUTSTANDING = 128
@@ -42,7 +41,6 @@ RARE = 1_000
 """One key in so many has the label that a filtered listing asks for."""
 REWRAP_TIMEOUT_S = 1_200.0
 START_TIMEOUT_S = 120.0
-ERRORS = (LayoutError, ProcessDied, ProcessHangs, WaitExpired, QkmsError, OSError)
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,8 @@ def bench_keys_command(keys: int, as_json: bool) -> None:
             Progress(console=Console(stderr=True)) as progress,
         ):
             result = bench_keys(Path(folder) / "cluster", keys, progress)
-    except ERRORS as error:
-        Console(stderr=True).print(f"error: {error}", style="bold red", soft_wrap=True)
-        sys.exit(1)
+    except FAILURES as error:
+        end_with(Console(stderr=True), error)
     if as_json:
         click.echo(json.dumps(asdict(result), indent=2))
     else:
@@ -212,17 +209,14 @@ async def _all(found: AsyncIterator[object]) -> int:
 
 def _new_epoch(world: World) -> float:
     """Seconds from the new epoch's activation until no version is under another."""
-    before = world.operator.status().root
-    assert before is not None
-    world.operator.rotate_root(expected_epoch=before.epoch)
-    world.observer.wait_root(before.epoch + 1)
+    epoch = world.new_root_epoch()
     begun = time.monotonic()
 
     def probe() -> None:
         uses = world.operator.status(timeout=30).epoch_uses
-        left = sum(use.version_count for use in uses if use.epoch <= before.epoch)
+        left = sum(use.version_count for use in uses if use.epoch < epoch)
         if left:
-            raise NotYet(f"{left} versions are under epoch {before.epoch}")
+            raise NotYet(f"{left} versions are not under epoch {epoch}")
 
     wait_for("all versions to be rewrapped", probe, REWRAP_TIMEOUT_S)
     return time.monotonic() - begun

@@ -28,6 +28,14 @@ class World:
         """The nodes besides these."""
         return [node for node in self.nodes if node not in nodes]
 
+    def new_root_epoch(self) -> int:
+        """Asks for a root epoch in place of the active one and waits until every node holds it; its number."""
+        root = self.operator.status().root
+        assert root is not None
+        self.operator.rotate_root(expected_epoch=root.epoch)
+        self.observer.wait_root(root.epoch + 1)
+        return root.epoch + 1
+
     def logged(self) -> str:
         """Everything every process has logged so far."""
         return "".join(path.read_text() for path in sorted(self.cluster.layout.logs.iterdir()))

@@ -14,18 +14,15 @@ import click
 from rich.console import Console
 
 from qkms_chaos.cluster.driver import Cluster
-from qkms_chaos.cluster.layout import LayoutError, open_layout
-from qkms_chaos.cluster.process import ProcessDied, ProcessHangs
+from qkms_chaos.cluster.failures import FAILURES, end_with
+from qkms_chaos.cluster.layout import open_layout
 from qkms_chaos.cluster.relayed import Relayed
-from qkms_chaos.cluster.waits import WaitExpired
 from qkms_chaos.cluster.world import World, world_of
 from qkms_chaos.workload.history import Use
 from qkms_chaos.workload.revocation import revocation_under_partition
 from qkms_chaos.workload.rotation import CLIENTS, rotation_under_load
-from qkms_client import QkmsError
 
 MAX_STALENESS_S = 3.0
-ERRORS = (LayoutError, ProcessDied, ProcessHangs, WaitExpired, QkmsError, OSError)
 Told = Callable[[str], None]
 
 
@@ -115,9 +112,8 @@ def run_command(name: str, seconds: float, seed: int, as_json: bool) -> None:
             verdict = run_scenario(
                 Path(folder) / "cluster", name, seconds, seed, lambda text: console.print(text, style="dim")
             )
-    except ERRORS as error:
-        console.print(f"error: {error}", style="bold red", soft_wrap=True)
-        sys.exit(1)
+    except FAILURES as error:
+        end_with(console, error)
     if as_json:
         click.echo(
             json.dumps({"scenario": name, "figures": verdict.figures, "breaches": verdict.breaches}, indent=2)

@@ -66,7 +66,7 @@ def breaches(uses: Iterable[Use], changes: Iterable[Change], max_staleness_s: fl
         if change.did is Did.ACTIVATE:
             activated[at] = min(change.begin, activated.get(at, change.begin))
         elif change.did in (Did.REVOKE, Did.DESTROY):
-            ended[at] = change.begin, change.end
+            ended[at] = min((change.begin, change.end), ended.get(at, (change.begin, change.end)))
     found = []
     for use in uses:
         at = use.key, use.version

@@ -58,7 +58,7 @@ def revocation_under_partition(
         Client(replace(profile, endpoints=majority)) as outside,
         Client(replace(profile, endpoints=alone, timeout_s=ATTEMPT_S, attempt_timeout_s=ATTEMPT_S)) as inside,
     ):
-        _encrypt(inside, run)
+        wait_for("the node to use the key", lambda: _used(inside, run), HEAL_TIMEOUT_S)
         network.cut_off(run.cut_off)
         told(f"{run.cut_off} is cut off")
         begin = time.monotonic()
@@ -80,6 +80,12 @@ def revocation_under_partition(
 
         run.after_healing = wait_for("the node to know of the revocation", probe, HEAL_TIMEOUT_S)
     return run
+
+
+def _used(client: Client, run: RevocationRun) -> None:
+    _encrypt(client, run)
+    if run.uses[-1].outcome is not Outcome.OK:
+        raise NotYet(f"it says {run.uses[-1].reason}")
 
 
 def _encrypt(client: Client, run: RevocationRun) -> None:

@@ -8,7 +8,7 @@ every ciphertext of the run is opened at every node.
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -16,6 +16,7 @@ from qkms_chaos.cluster.world import World
 from qkms_chaos.workload.history import Change, Did, Outcome, Use, breaches
 from qkms_client import AsyncClient, Profile, QkmsError, batch, load_profile
 from qkms_client.errors import OutcomeUnknown
+from qkms_client.secret import Decrypted
 
 CLIENTS = 32
 KEYS = ("rotating-1", "rotating-2", "rotating-3", "rotating-4")
@@ -41,7 +42,6 @@ class RotationRun:
     sealed: list[Sealed] = field(default_factory=list)
     epochs: int = 0
     restarted: str = ""
-    seconds: float = 0.0
 
     @property
     def rotations(self) -> int:
@@ -62,13 +62,16 @@ async def rotation_under_load(world: World, seconds: float, told: Callable[[str]
         old = await _prepare(operator, run)
         until = time.monotonic() + seconds
         told(f"{CLIENTS} clients for {seconds:g} s")
-        async with asyncio.TaskGroup() as group:
-            for number in range(CLIENTS):
-                group.create_task(_client(profile, run, until, random.Random(rng.random()), number, old))  # noqa: S311
-            for key in KEYS:
-                group.create_task(_rotate(operator, run, key, until))
-            group.create_task(asyncio.to_thread(_disturb, world, run, seconds, told))
-        run.seconds = seconds
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(CLIENTS):
+                    chooses = random.Random(rng.random())  # noqa: S311
+                    group.create_task(_client(profile, run, until, chooses, number, old))
+                for key in KEYS:
+                    group.create_task(_rotate(operator, run, key, until))
+                group.create_task(asyncio.to_thread(_disturb, world, run, seconds, told))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
     await asyncio.to_thread(world.observer.wait_agreement)
     for node in world.nodes:
         told(f"opening {len(run.sealed):,} ciphertexts at {node}")
@@ -78,21 +81,19 @@ async def rotation_under_load(world: World, seconds: float, told: Callable[[str]
 
 async def _prepare(operator: AsyncClient, run: RotationRun) -> Sealed:
     for key in (*KEYS, STAGED, DESTROYED):
-        begin = time.monotonic()
-        await operator.create_key(key, max_staleness=MAX_STALENESS)
-        run.changes.append(Change(key, 1, Did.ACTIVATE, begin, time.monotonic()))
-    begin = time.monotonic()
-    await operator.stage_version(STAGED)
-    run.changes.append(Change(STAGED, 2, Did.STAGE, begin, time.monotonic()))
+        await _change(run, key, 1, Did.ACTIVATE, operator.create_key(key, max_staleness=MAX_STALENESS))
+    await _change(run, STAGED, 2, Did.STAGE, operator.stage_version(STAGED))
     old = (DESTROYED, 1, b"gone", (await operator.encrypt(DESTROYED, b"gone")).ciphertext)
-    begin = time.monotonic()
-    await operator.rotate_key(DESTROYED)
-    run.changes.append(Change(DESTROYED, 2, Did.ACTIVATE, begin, time.monotonic()))
-    begin = time.monotonic()
-    await operator.destroy_version(DESTROYED, 1, grace=timedelta(0))
-    run.changes.append(Change(DESTROYED, 1, Did.DESTROY, begin, time.monotonic()))
+    await _change(run, DESTROYED, 2, Did.ACTIVATE, operator.rotate_key(DESTROYED))
+    await _change(run, DESTROYED, 1, Did.DESTROY, operator.destroy_version(DESTROYED, 1, grace=timedelta(0)))
     await asyncio.sleep(MAX_STALENESS.total_seconds())
     return old
+
+
+async def _change(run: RotationRun, key: str, version: int, did: Did, work: Awaitable[object]) -> None:
+    begin = time.monotonic()
+    await work
+    run.changes.append(Change(key, version, did, begin, time.monotonic()))
 
 
 async def _client(
@@ -123,14 +124,21 @@ async def _encrypt(client: AsyncClient, run: RotationRun, key: str, plaintext: b
 
 
 async def _decrypt(client: AsyncClient, run: RotationRun, sealed: Sealed) -> None:
-    key, version, plaintext, ciphertext = sealed
+    key, _, _, ciphertext = sealed
     begin = time.monotonic()
     try:
-        opened = await client.decrypt(key, ciphertext, timeout=TIMEOUT_S)
-        outcome, reason = Outcome.OK if opened.plaintext == plaintext else Outcome.WRONG, ""
+        result: Decrypted | QkmsError = await client.decrypt(key, ciphertext, timeout=TIMEOUT_S)
     except QkmsError as error:
-        outcome, reason = _outcome(error), error.reason
-    run.uses.append(Use(key, version, "decrypt", begin, time.monotonic(), outcome, reason))
+        result = error
+    run.uses.append(_decrypted(sealed, result, begin))
+
+
+def _decrypted(sealed: Sealed, result: Decrypted | QkmsError, begin: float) -> Use:
+    key, version, plaintext, _ = sealed
+    if isinstance(result, QkmsError):
+        return Use(key, version, "decrypt", begin, time.monotonic(), _outcome(result), result.reason)
+    outcome = Outcome.OK if result.plaintext == plaintext else Outcome.WRONG
+    return Use(key, version, "decrypt", begin, time.monotonic(), outcome)
 
 
 def _outcome(error: QkmsError) -> Outcome:
@@ -151,12 +159,8 @@ def _disturb(world: World, run: RotationRun, seconds: float, told: Callable[[str
     for share, what in ((0.2, "epoch"), (0.45, "restart"), (0.7, "epoch")):
         time.sleep(max(0.0, begun + share * seconds - time.monotonic()))
         if what == "epoch":
-            root = world.operator.status().root
-            assert root is not None
-            world.operator.rotate_root(expected_epoch=root.epoch)
-            world.observer.wait_root(root.epoch + 1)
+            told(f"root epoch {world.new_root_epoch()} is active")
             run.epochs += 1
-            told(f"root epoch {root.epoch + 1} is active")
         else:
             run.restarted = world.others(world.observer.wait_leader())[0]
             world.cluster.nodes[run.restarted].terminate()
@@ -172,11 +176,4 @@ async def _open_all(profile: Profile, run: RotationRun) -> None:
             results = await client.batch(
                 [batch.decrypt(key, sealed) for key, _, _, sealed in chosen], timeout=TIMEOUT_S
             )
-            end = time.monotonic()
-            for (key, version, plaintext, _), result in zip(chosen, results, strict=True):
-                if isinstance(result, QkmsError):
-                    use = Use(key, version, "decrypt", begin, end, _outcome(result), result.reason)
-                else:
-                    right = result.plaintext == plaintext
-                    use = Use(key, version, "decrypt", begin, end, Outcome.OK if right else Outcome.WRONG)
-                run.uses.append(use)
+            run.uses += [_decrypted(one, result, begin) for one, result in zip(chosen, results, strict=True)]

@@ -7,41 +7,7 @@ import msgspec
 import pytest
 
 from qkms_node.config import ConfigError, load
-
-GOOD = """
-[node]
-id = "node-1"
-data_dir = "data"
-[cluster]
-id = "dev"
-[[cluster.members]]
-id = "node-1"
-raft_address = "127.0.0.1:9101"
-rpc_address = "127.0.0.1:9201"
-sae_id = "node-1"
-[[cluster.members]]
-id = "node-2"
-raft_address = "127.0.0.1:9102"
-rpc_address = "127.0.0.1:9202"
-sae_id = "node-2"
-[raft]
-listen = "127.0.0.1:9101"
-[rpc]
-listen = "127.0.0.1:9201"
-[tls]
-ca = "ca.pem"
-certificate = "node.pem"
-private_key = "node.key"
-[seal]
-mode = "keyfile"
-key_file = "seal.key"
-[qkd]
-kme_id = "kme-1"
-kme_url = "https://127.0.0.1:9301"
-[[access.rules]]
-principals = ["*"]
-actions = ["keys.*"]
-"""
+from sample_files import NODE_TOML as GOOD
 
 
 def written(folder: Path, text: str) -> Path:

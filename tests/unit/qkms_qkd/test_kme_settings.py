@@ -5,30 +5,7 @@ from pathlib import Path
 import pytest
 
 from qkms_qkd.kme.settings import SettingsError, parse_settings, read_settings, split_address
-
-GOOD = """
-[kme]
-id = "kme-1"
-listen = "127.0.0.1:9301"
-link_listen = "127.0.0.1:9401"
-data_dir = "data"
-sae_identity = "cn"
-admins = ["spiffe://qkms.dev/operator/admin"]
-[tls]
-ca = "ca.pem"
-certificate = "kme.pem"
-private_key = "kme.key"
-[keys]
-size_bits = 256
-[[saes]]
-id = "node-1"
-kme = "kme-1"
-[[links]]
-peer = "kme-2"
-peer_address = "127.0.0.1:9402"
-length_km = 25
-pulse_rate_hz = 1.0e8
-"""
+from sample_files import KME_TOML as GOOD
 
 
 def test_a_file_of_the_documented_form_is_read(tmp_path: Path) -> None:

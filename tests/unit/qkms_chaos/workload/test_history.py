@@ -46,6 +46,7 @@ def test_what_may_happen(history: list[Use], changes: list[Change]) -> None:
         (use(2, 3, 4.9), CHANGES, "not active yet"),
         (use(1, 9.3, 9.4), [*CHANGES, REVOKED], "1.100 s after it was revoked"),
         (use(1, 9.3, 9.4, "decrypt"), [*CHANGES, DESTROYED], "after it was revoked"),
+        (use(1, 9.3, 9.4), [*CHANGES, REVOKED, Change("k", 1, Did.DESTROY, 9.0, 9.1)], "1.100 s after"),
         (use(1, 1, 2, "decrypt", Outcome.WRONG), CHANGES, "another plaintext"),
         (use(1, 6, 7, "decrypt", Outcome.REFUSED, "TOO_STALE"), CHANGES, "failed: refused TOO_STALE"),
         (use(1, 6, 7, "decrypt", Outcome.UNKNOWN), CHANGES, "failed: unknown"),

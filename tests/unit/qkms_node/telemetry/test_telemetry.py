@@ -19,6 +19,7 @@ from qkms.v1 import common_pb2, key_pb2, key_pb2_grpc
 from qkms_chaos.cluster.ports import free_ports
 from qkms_node.config import ConfigError, MetricsSection, TracingSection, load
 from qkms_node.telemetry.traces import trace_id_of
+from sample_files import NODE_TOML
 
 SECRETIVE = "unmistakable-name"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -195,34 +196,9 @@ def test_without_a_valid_traceparent_a_trace_id_is_drawn(sent: str | None) -> No
 )
 def test_what_is_not_authenticated_stays_on_loopback(tmp_path: Path, section: str, field: str) -> None:
     path = tmp_path / "node.toml"
-    path.write_text(NODE + section)
+    path.write_text(NODE_TOML + section)
     with pytest.raises(ConfigError, match=field):
         load(path)
-
-
-NODE = """
-[node]
-id = "n"
-data_dir = "data"
-[cluster]
-id = "c"
-[[cluster.members]]
-id = "n"
-raft_address = "127.0.0.1:1"
-rpc_address = "127.0.0.1:2"
-sae_id = "n"
-[raft]
-listen = "127.0.0.1:1"
-[rpc]
-listen = "127.0.0.1:2"
-[tls]
-ca = "ca.pem"
-certificate = "c.pem"
-private_key = "k.pem"
-[seal]
-mode = "keyfile"
-key_file = "seal.key"
-"""
 
 
 async def test_the_audit_is_seen_to_grow(tmp_path: Path, metrics: MetricsSection) -> None:

@@ -1,0 +1,60 @@
+"""Configuration files that are in order: of a node with a KME, and of a KME."""
+
+NODE_TOML = """
+[node]
+id = "node-1"
+data_dir = "data"
+[cluster]
+id = "dev"
+[[cluster.members]]
+id = "node-1"
+raft_address = "127.0.0.1:9101"
+rpc_address = "127.0.0.1:9201"
+sae_id = "node-1"
+[[cluster.members]]
+id = "node-2"
+raft_address = "127.0.0.1:9102"
+rpc_address = "127.0.0.1:9202"
+sae_id = "node-2"
+[raft]
+listen = "127.0.0.1:9101"
+[rpc]
+listen = "127.0.0.1:9201"
+[tls]
+ca = "ca.pem"
+certificate = "node.pem"
+private_key = "node.key"
+[seal]
+mode = "keyfile"
+key_file = "seal.key"
+[qkd]
+kme_id = "kme-1"
+kme_url = "https://127.0.0.1:9301"
+[[access.rules]]
+principals = ["*"]
+actions = ["keys.*"]
+"""
+
+KME_TOML = """
+[kme]
+id = "kme-1"
+listen = "127.0.0.1:9301"
+link_listen = "127.0.0.1:9401"
+data_dir = "data"
+sae_identity = "cn"
+admins = ["spiffe://qkms.dev/operator/admin"]
+[tls]
+ca = "ca.pem"
+certificate = "kme.pem"
+private_key = "kme.key"
+[keys]
+size_bits = 256
+[[saes]]
+id = "node-1"
+kme = "kme-1"
+[[links]]
+peer = "kme-2"
+peer_address = "127.0.0.1:9402"
+length_km = 25
+pulse_rate_hz = 1.0e8
+"""
