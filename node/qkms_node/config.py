@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from qkms_qkd.opening import LinkProtocol
+
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 Address = Annotated[str, msgspec.Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
@@ -128,10 +130,13 @@ class SealSection(_Section, frozen=True):
 
 
 class QkdSection(_Section, frozen=True):
-    """[qkd] this site's KME (ETSI GS QKD 014). `max_qber`: keys over it are refused, at most 0.11."""
+    """[qkd] where this site's QKD keys come from: the KME at `kme_url` by its `protocol`, or the key
+    files under `folder`. `max_qber`: keys over it are refused, at most 0.11."""
 
     kme_id: str
-    kme_url: Annotated[str, msgspec.Meta(pattern=r"^https://")]
+    protocol: LinkProtocol = "etsi014"
+    kme_url: Annotated[str, msgspec.Meta(pattern=r"^https://")] | None = None
+    folder: Path | None = None
     max_qber: Annotated[float, msgspec.Meta(gt=0, le=0.11)] = 0.11
     timeout_ms: Milliseconds = 3_000
     poll_ms: Milliseconds = 2_000
@@ -263,6 +268,8 @@ def _check(path: Path, config: Config) -> None:
     if config.raft.leader_fallback_ms <= config.raft.heartbeat_ms:
         raise ConfigError(f"{path}: raft.leader_fallback_ms: must be over heartbeat_ms")
     _check_seal(path, config.seal)
+    if config.qkd is not None:
+        _check_qkd(path, config.qkd)
     if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
         raise ConfigError(f"{path}: root.policy: require_qkd needs a [qkd] section with this site's KME")
     if config.metrics is not None and not _is_loopback(config.metrics.listen.rpartition(":")[0]):
@@ -280,6 +287,14 @@ def _check(path: Path, config: Config) -> None:
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
         if not file.is_file():
             raise ConfigError(f"{path}: tls.{name}: there is no file {file}")
+
+
+def _check_qkd(path: Path, qkd: QkdSection) -> None:
+    needed, other = ("folder", "kme_url") if qkd.protocol == "files" else ("kme_url", "folder")
+    if getattr(qkd, needed) is None:
+        raise ConfigError(f"{path}: qkd.{needed}: protocol {qkd.protocol} needs it")
+    if getattr(qkd, other) is not None:
+        raise ConfigError(f"{path}: qkd.{other}: protocol {qkd.protocol} does not use it")
 
 
 def _check_seal(path: Path, seal: SealSection) -> None:

@@ -1,6 +1,7 @@
 """From the configuration to the two outer parts of a node: its replica and its links."""
 
 from collections.abc import Callable
+from functools import partial
 
 from qkms_node.config import Config
 from qkms_node.consensus.engine import Limits, SyncObjReplica, Timing, Tls
@@ -8,8 +9,8 @@ from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.service.links import Links
 from qkms_node.tls_files import stamp
 from qkms_qkd.admission import AdmissionRules
-from qkms_qkd.etsi014.client import Etsi014Link
-from qkms_qkd.link import Link
+from qkms_qkd.opening import LinkSource, open_link
+from qkms_qkd.tls import TlsFiles
 
 
 def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
@@ -41,23 +42,17 @@ def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
 
 
 def make_links(config: Config) -> Links:
-    """ETSI GS QKD 014 links to the peers, through this site's KME; none without [qkd]."""
+    """Links to the peers through this site's KME or its key files; none without [qkd]."""
     qkd = config.qkd
     if qkd is None or config.root.policy == "pqc_only":
         return Links.none()
-
-    def make(local_sae: str, peer_sae: str) -> Link:
-        return Etsi014Link(
-            kme_id=qkd.kme_id,
-            url=qkd.kme_url,
-            local_sae=local_sae,
-            peer_sae=peer_sae,
-            ca=config.tls.ca,
-            certificate=config.tls.certificate,
-            private_key=config.tls.private_key,
-            timeout_s=qkd.timeout_ms / 1000,
-            kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{qkd.kme_id}",
-        )
-
+    source = LinkSource(
+        protocol=qkd.protocol,
+        kme_id=qkd.kme_id,
+        place=qkd.kme_url or str(qkd.folder),
+        tls=TlsFiles(config.tls.ca, config.tls.certificate, config.tls.private_key),
+        timeout_s=qkd.timeout_ms / 1000,
+        kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{qkd.kme_id}",
+    )
     rules = AdmissionRules(max_qber=qkd.max_qber)
-    return Links(qkd.kme_id, {}, rules, qkd.poll_ms / 1000, make, lambda: stamp(config.tls))
+    return Links(qkd.kme_id, {}, rules, qkd.poll_ms / 1000, partial(open_link, source), lambda: stamp(config.tls))

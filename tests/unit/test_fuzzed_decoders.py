@@ -24,10 +24,12 @@ from qkms_node.errors import QkmsError
 from qkms_node.keys import data, errors, local, secret
 from qkms_node.rpc import key_fields, paging
 from qkms_node.service import watching
+from qkms_qkd.answers import HttpAnswer
 from qkms_qkd.errors import LinkError
 from qkms_qkd.etsi014 import reading
-from qkms_qkd.etsi014.reading import HttpAnswer
+from qkms_qkd.keyfiles import reading as key_files
 from qkms_qkd.kme import settings as kme_settings
+from qkms_qkd.skip import reading as skip_reading
 from sample_files import KME_TOML, NODE_TOML
 
 KEY = bytes(range(32))
@@ -135,6 +137,24 @@ IN_MEMORY = (
         "014 refusal",
         lambda raw: reading.read_keys("kme", HttpAnswer(400, "application/json", raw), 256),
         b'{"message": "size shall be a multiple of 8", "details": [{}]}',
+        (LinkError,),
+    ),
+    Decoder(
+        "SKIP key",
+        lambda raw: skip_reading.read_key("kme", _answer(raw), "ab" * 16, 256),
+        json.dumps({"keyId": "ab" * 16, "key": "cd" * 32}).encode(),
+        (LinkError,),
+    ),
+    Decoder(
+        "SKIP capabilities",
+        lambda raw: skip_reading.read_status("kme", "node-2", 256, _answer(raw)),
+        b'{"entropy": true, "key": true, "algorithm": "QKD", "localSystemID": "n", "remoteSystemID": ["node-*"]}',
+        (LinkError,),
+    ),
+    Decoder(
+        "key file",
+        lambda raw: key_files.read_key("files", "key-1", raw, 256),
+        json.dumps({"key_ID": "key-1", "key": "A" * 43 + "="}).encode(),
         (LinkError,),
     ),
 )
