@@ -41,7 +41,7 @@ def exit_code(error: e.QkmsError) -> int:
     """The exit code of a command that ended with `error`."""
     if isinstance(error, e.OutcomeUnknown):
         return UNKNOWN
-    if isinstance(error, (e.ProfileInvalid, e.ExportInvalid, e.RecoveryFailed)):
+    if isinstance(error, (e.ProfileInvalid, e.ExportInvalid, e.PrivateKeyInvalid, e.RecoveryFailed)):
         return USAGE
     if isinstance(error, _UNTRUSTED):
         return UNTRUSTED
