@@ -5,11 +5,14 @@ fuzzing (test_consensus_untrusted_bytes), signatures theirs (test_schemes).
 """
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,11 +20,14 @@ from qkms import backup, passphrase, recovery, sealed
 from qkms.errors import BackupRejected, InvalidInput, SealedRejected, SharesRejected
 from qkms.kem import HybridPrivateKey
 from qkms.v1 import key_pb2
-from qkms_client.errors import ProfileInvalid
+from qkms_client.errors import PrivateKeyInvalid, ProfileInvalid
+from qkms_client.private_keys import to_pkcs8
 from qkms_client.profile import load_profile
 from qkms_node import config, csr, joining
 from qkms_node.errors import QkmsError
 from qkms_node.keys import data, errors, local, secret
+from qkms_node.keys.algorithms import ALGORITHMS
+from qkms_node.keys.importing import exported_material, imported_material
 from qkms_node.rpc import key_fields, paging
 from qkms_node.service import watching
 from qkms_qkd.answers import HttpAnswer
@@ -36,6 +42,9 @@ KEY = bytes(range(32))
 PRIVATE = HybridPrivateKey.generate()
 PURPOSE: sealed.Purpose = ("fuzz",)
 LISTING = key_pb2.ListKeysRequest(page_size=2)
+EC_PEM = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+    Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+)
 KEY_ID = "0d782086-1a5f-4d1b-8d5a-0c3a4d1c5b11"
 
 
@@ -97,6 +106,21 @@ IN_MEMORY = (
         lambda raw: sealed.open_sealed_to(PRIVATE, raw, PURPOSE),
         sealed.seal_to(PRIVATE.public, b"payload", PURPOSE),
         (SealedRejected,),
+    ),
+    *(
+        Decoder(
+            f"private key of {algorithm}",
+            lambda raw, algorithm=algorithm: imported_material(algorithm, raw, secrets.token_bytes),  # type: ignore[misc]
+            exported_material(algorithm, ALGORITHMS[algorithm].draw(secrets.token_bytes)),
+            (errors.MaterialRejected,),
+        )
+        for algorithm in ("ED25519", "ECDSA_P384_SHA384", "ML_DSA_65", "ML_KEM_768")
+    ),
+    Decoder(
+        "file of a private key",
+        to_pkcs8,
+        EC_PEM,
+        (PrivateKeyInvalid,),
     ),
     Decoder("backup preamble", backup.read_preamble, backup.preamble(b"{}"), (BackupRejected,)),
     Decoder(

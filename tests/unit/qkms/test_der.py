@@ -16,7 +16,13 @@ def test_what_is_written_is_read(content: bytes, rest: bytes) -> None:
 
 
 def test_every_form_of_length() -> None:
-    for size, head in ((0x7F, "047f"), (0x80, "048180"), (0xFF, "0481ff"), (0x100, "04820100"), (0xFFFF, "0482ffff")):
+    for size, head in (
+        (0x7F, "047f"),
+        (0x80, "048180"),
+        (0xFF, "0481ff"),
+        (0x100, "04820100"),
+        (0xFFFF, "0482ffff"),
+    ):
         assert der.tlv(der.OCTET_STRING, bytes(size)) == bytes.fromhex(head) + bytes(size)
         assert der.whole(bytes.fromhex(head) + bytes(size), der.OCTET_STRING) == bytes(size)
     with pytest.raises(InvalidInput):
@@ -25,7 +31,18 @@ def test_every_form_of_length() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    ["", "04", "0401", "0480", "04800000", "04810100", "0482007f" + "00" * 127, "048300000100", "040200", "03020000"],
+    [
+        "",
+        "04",
+        "0401",
+        "0480",
+        "04800000",
+        "04810100",
+        "0482007f" + "00" * 127,
+        "048300000100",
+        "040200",
+        "03020000",
+    ],
 )
 def test_another_tag_a_truncation_or_a_length_in_another_form_is_refused(data: str) -> None:
     with pytest.raises(InvalidInput):

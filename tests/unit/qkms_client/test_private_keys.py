@@ -1,7 +1,7 @@
 """Private keys in the files that openssl writes become PKCS #8, or are refused before anything is sent."""
 
 import subprocess
-from pathlib import Path
+from functools import cache
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -22,28 +22,30 @@ KINDS = {
 PASSPHRASE = b"correct horse"
 
 
+@cache
+def private_key(kind: str) -> bytes:
+    """An unencrypted PKCS #8 PEM."""
+    return openssl(*KINDS[kind])
+
+
 def openssl(*arguments: str, data: bytes = b"") -> bytes:
     return subprocess.run(["openssl", *arguments], input=data, capture_output=True, check=True).stdout
-
-
-@pytest.fixture(scope="module")
-def pem(request: pytest.FixtureRequest) -> bytes:
-    """An unencrypted PKCS #8 PEM of the kind."""
-    return openssl(*KINDS[request.param])
-
-
-each_kind = pytest.mark.parametrize("pem", KINDS, indirect=True)
 
 
 def expected(pem: bytes) -> bytes:
     return load_pem_private_key(pem, None).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
-@each_kind
-def test_each_form_that_openssl_writes_is_read(pem: bytes) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_form_that_openssl_writes_is_read(kind: str) -> None:
+    pem = private_key(kind)
     wanted = expected(pem)
     secret = ("-topk8", "-passout", f"pass:{PASSPHRASE.decode()}")
-    for form in (pem, b"Bag Attributes\n" + pem, openssl("pkcs8", "-topk8", "-nocrypt", "-outform", "DER", data=pem)):
+    for form in (
+        pem,
+        b"Bag Attributes\n" + pem,
+        openssl("pkcs8", "-topk8", "-nocrypt", "-outform", "DER", data=pem),
+    ):
         assert not needs_passphrase(form)
         assert to_pkcs8(form) == to_pkcs8(form, PASSPHRASE) == wanted
     for options in (secret, (*secret, "-outform", "DER"), (*secret, "-scrypt")):
@@ -58,7 +60,7 @@ def test_each_form_that_openssl_writes_is_read(pem: bytes) -> None:
 
 def test_forms_of_before_pkcs8_are_read() -> None:
     for kind, command in (("rsa", "rsa"), ("p384", "ec")):
-        pem = openssl(*KINDS[kind])
+        pem = private_key(kind)
         forms = [openssl("pkey", "-traditional", data=pem), openssl(command, "-outform", "DER", data=pem)]
         encrypted = openssl(command, "-aes256", "-passout", "pass:old", *_traditional(command), data=pem)
         assert [to_pkcs8(form) for form in forms] == [expected(pem)] * 2
@@ -79,8 +81,8 @@ def test_what_is_no_form_of_private_key_goes_on_to_the_node() -> None:
         assert to_pkcs8(data) == data
 
 
-def test_pem_that_has_no_one_readable_private_key_is_refused(tmp_path: Path) -> None:
-    pem = openssl(*KINDS["ed25519"])
+def test_pem_that_has_no_one_readable_private_key_is_refused() -> None:
+    pem = private_key("ed25519")
     public = openssl("pkey", "-pubout", data=pem)
     damaged = pem.replace(b"MC4", b"M*4")
     openssh = b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"

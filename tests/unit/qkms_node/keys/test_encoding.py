@@ -1,4 +1,4 @@
-"""Material on its way in and out: each algorithm's encoding, as other tools write it, and what is refused of it."""
+"""Material on its way in and out: each algorithm's encoding, as other tools write it, and what is refused."""
 
 import hashlib
 import secrets
@@ -184,6 +184,13 @@ def test_an_rsa_key_with_a_number_of_another_is_refused() -> None:
         refusal("RSA_3072_PSS_SHA256", swapped)
 
 
+@pytest.mark.parametrize("algorithm", ["RSA_3072_PSS_SHA256", "ECDSA_P256_SHA256"])
+def test_no_altered_byte_of_a_key_with_its_public_half_inside_is_taken(algorithm: str) -> None:
+    data = pkcs8(made(algorithm))
+    for place in {secrets.randbelow(len(data)) for _ in range(300)}:
+        refusal(algorithm, data[:place] + bytes([data[place] ^ 0x80]) + data[place + 1 :])
+
+
 def test_rsa_with_another_exponent_and_other_primes_than_two_are_refused() -> None:
     three = pkcs8(rsa.generate_private_key(3, 3072))
     assert "exponent" in refusal("RSA_3072_PSS_SHA256", three)
@@ -227,7 +234,9 @@ def test_seed_and_expanded_key_must_belong_together(algorithm: str) -> None:
     altered[place] ^= 1
     for bad in (bytes(altered), good[:-1], good + b"\0", b""):
         assert "not that of its seed" in refusal(algorithm, nist(algorithm, both(seed, bad)))
-    assert "not that of its seed" in refusal(algorithm, nist(algorithm, both(secrets.token_bytes(len(seed)), good)))
+    assert "not that of its seed" in refusal(
+        algorithm, nist(algorithm, both(secrets.token_bytes(len(seed)), good))
+    )
 
 
 @pytest.mark.parametrize("algorithm", EXPANDED)
@@ -239,7 +248,7 @@ def test_an_expanded_key_alone_has_lost_its_seed(algorithm: str) -> None:
         "ML_KEM_768": ml_kem_768,
         "ML_KEM_1024": ml_kem_1024,
     }[algorithm]
-    _, expanded = library.keygen()  # type: ignore[attr-defined]
+    _, expanded = library.keygen()
     inner = der.tlv(der.OCTET_STRING, bytes(expanded))
     assert "without its seed" in refusal(algorithm, nist(algorithm, inner))
 

@@ -1,4 +1,4 @@
-"""RSA keys from outside: each number that does not belong, and each known weakness, is refused by its own reason."""
+"""RSA keys from outside: each number that does not belong, and each known weakness, has its own refusal."""
 
 import math
 import secrets
@@ -38,7 +38,7 @@ class Numbers:
 
 
 def of_factors(p: int, q: int) -> Numbers:
-    """All numbers follow from the factors, whether those are prime or not. Raises ValueError where e has no inverse."""
+    """All numbers from the factors, prime or not. Raises ValueError where the exponent has no inverse."""
     d = pow(EXPONENT, -1, math.lcm(p - 1, q - 1))
     return Numbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), EXPONENT, p * q)
 
