@@ -5,6 +5,7 @@ from uuid import UUID
 
 import click
 
+from qkms.errors import InvalidInput
 from qkms.wrapping import Method
 from qkms_client.cli import options
 from qkms_client.cli.data import read_data, write_data
@@ -13,6 +14,8 @@ from qkms_client.cli.output import print_json
 from qkms_client.cli.records import show_versions
 from qkms_client.cli.secrets import passphrase_file, read_secret
 from qkms_client.private_keys import needs_passphrase, to_pkcs8
+from qkms_client.sync.client import Client
+from qkms_client.types import KeyVersion
 
 METHODS = {method.name.lower().replace("_", "-"): method for method in Method}
 
@@ -98,7 +101,7 @@ def import_(
         if parameters is not None:
             done = client.import_wrapped(parameters, material, request_id=request_id)
         else:
-            done = client.import_version(key, material, METHODS[method])
+            done = _imported(client, key, material, METHODS[method])
     show_versions(settings, [done], single=True)
 
 
@@ -125,6 +128,13 @@ def export(
     with settings.client() as client:
         wrapped = client.export_wrapped(key, version, method=METHODS[method], public_key=public_key.read_bytes())
     write_data(target, wrapped, encoded=encoded)
+
+
+def _imported(client: Client, key: str, material: bytes, method: Method) -> KeyVersion:
+    try:
+        return client.import_version(key, material, method)
+    except InvalidInput as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _material(data: bytes, passphrase_source: str | None) -> bytes:
