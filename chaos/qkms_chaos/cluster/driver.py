@@ -7,7 +7,7 @@ themselves is for `observe` to ask.
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -36,10 +36,20 @@ class JoinRefused(Exception):
 
 
 class Cluster:
-    """The processes of a layout. As a context manager, it stops them when it is left."""
+    """The processes of a layout. As a context manager, it stops them when it is left.
 
-    def __init__(self, layout: Layout, network: Network | None = None, overrides: Overrides | None = None) -> None:
+    `environment`: of the processes of some members, by id, laid over this process's own.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        network: Network | None = None,
+        overrides: Overrides | None = None,
+        environment: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self.layout = layout
+        self._environment = environment or {}
         self.network = network or Loopback(layout)
         self._overrides = overrides or {}
         self._held = ExitStack()
@@ -52,7 +62,8 @@ class Cluster:
 
     def _process(self, member: str, module: str) -> Process:
         command = [sys.executable, "-m", module, "serve", "--config", str(self.layout.config(member))]
-        return Process(member, self.network.inside(member, command), self.layout.log(member))
+        command = self.network.inside(member, command)
+        return Process(member, command, self.layout.log(member), self._environment.get(member))
 
     def __enter__(self) -> "Cluster":
         return self
