@@ -1,8 +1,9 @@
 """Clients that create, rotate, disable, use and read a few keys at random, and write down what they were told.
 
 Roaming clients know every node; bound ones know one node only, so that both sides of a partition are used. A
-client does one operation after another. It repeats, under the same request_id, what ended unknown: that the effect
-was one and the answer the same is for the checkers to see. Plaintexts are random, so that a fingerprint names each.
+client does one operation after another. It repeats, under the same request_id, what ended unknown: that the
+effect was one and the answer the same is for the checkers to see. Plaintexts are random, so that a fingerprint
+names each.
 """
 
 import asyncio
@@ -42,6 +43,8 @@ class Load:
     roaming: int = 6
     bound: int = 2
     """For each node."""
+    rotate: int = 12
+    """The share of rotations; of the other operations together there are 81."""
     seed: int = 1
 
 
@@ -130,7 +133,7 @@ class _Client:
             (30, self._encrypt),
             (25, self._decrypt),
             (20, self._get),
-            (12, self._rotate),
+            (load.rotate, self._rotate),
             (3, self._disable),
             (3, self._enable),
         ]

@@ -69,11 +69,13 @@ def run_faulted(
         raise failure[0]
     nemesis.heal()
     run.healed = time.monotonic()
-    world.observer.wait_agreement(timeout_s=HEAL_TIMEOUT_S)
+    nodes = list(world.cluster.nodes)
+    world.observer.wait_agreement(nodes, HEAL_TIMEOUT_S)
     run.agreed = time.monotonic()
-    for node, address in profile.endpoints.items():
-        asyncio.run(last_looks(replace(profile, endpoints={node: address}), node, load, recorder))
-    run.statuses = world.observer.statuses()
+    for node in nodes:
+        here = replace(profile, endpoints={node: world.cluster.network.rpc(node)})
+        asyncio.run(last_looks(here, node, load, recorder))
+    run.statuses = world.observer.statuses(nodes)
     run.ended = time.monotonic()
     run.ops, run.happened = recorder.ops, nemesis.happened
     return run
