@@ -4,7 +4,7 @@ from typing import Any
 
 import grpc.aio
 
-from qkms.audit import SignedHead, fields_of
+from qkms.audit import SignedHead
 from qkms.v1 import audit_pb2 as pb
 from qkms.v1 import audit_pb2_grpc
 from qkms_node.access.spool import STEM as MUTATIONS
@@ -15,7 +15,7 @@ from qkms_node.rpc.header import Headers, mutation_request
 from qkms_node.rpc.interceptor import caller
 from qkms_node.rpc.messages import timestamp
 from qkms_node.service.audit import Audit, signed
-from qkms_node.service.audit_reading import CALLS, Filter
+from qkms_node.service.audit_reading import CALLS, Filter, Record
 from qkms_node.service.freshness import LINEARIZABLE, STALE_OK
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -41,7 +41,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         page = await self._audit.query(caller.get(), chain, _filter(request.filter), after, size)
         return pb.QueryAuditResponse(
             header=self._headers.make(STALE_OK),
-            records=map(record, page.lines),
+            records=map(record, page.records),
             next_page_token=str(page.after) if page.after else "",
         )
 
@@ -92,28 +92,28 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         )
 
 
-def record(line: bytes) -> pb.AuditRecord:
-    """A line of a chain with its fields; of one that is damaged, the line alone."""
-    try:
-        said = fields_of(line)
-        return pb.AuditRecord(
-            number=said.get("n", 0),
-            time=timestamp(said.get("time_ms", 0)),
-            principal=said.get("principal", ""),
-            method=said.get("method", ""),
-            resource=said.get("resource", ""),
-            code=said.get("code", ""),
-            request_id=said.get("request_id", ""),
-            revision=said.get("revision", 0),
-            decisions=[
-                pb.AuditDecision(action=action, key=key, allowed=allowed, rule=rule)
-                for action, key, allowed, rule in said.get("decisions", ())
-            ],
-            context_keys=said.get("context_keys", ()),
-            line=line,
-        )
-    except (ValueError, TypeError):
-        return pb.AuditRecord(line=line)
+def record(found: Record) -> pb.AuditRecord:
+    """A line of a chain with its fields; of one that says nothing, the line alone."""
+    said = found.fields
+    if said is None:
+        return pb.AuditRecord(line=found.line, damage=found.damage)
+    return pb.AuditRecord(
+        number=said.n,
+        time=timestamp(said.time_ms),
+        principal=said.principal,
+        method=said.method,
+        resource=said.resource,
+        code=said.code,
+        request_id=said.request_id,
+        revision=said.revision,
+        decisions=[
+            pb.AuditDecision(action=action, key=key, allowed=allowed, rule=rule)
+            for action, key, allowed, rule in said.decisions
+        ],
+        context_keys=said.context_keys,
+        line=found.line,
+        damage=found.damage,
+    )
 
 
 def _filter(message: pb.AuditFilter) -> Filter:
