@@ -125,6 +125,7 @@ def audit_record(message: audit_pb2.AuditRecord) -> t.AuditRecord:
         decisions=tuple(t.AuditDecision(d.action, d.key, d.allowed, d.rule) for d in message.decisions),
         context_keys=tuple(message.context_keys),
         line=message.line,
+        damage=message.damage,
     )
 
 
