@@ -22,7 +22,7 @@ class Credentials:
         self._profile = profile
         self._stamp = profile.tls_stamp()
         self._looked_at: float | None = None
-        self.current = _read(profile)
+        self.current = read(profile)
 
     def renewed(self, now: float) -> bool:
         """Whether `current` is another one than before; looks at the files once a second at most."""
@@ -33,14 +33,15 @@ class Credentials:
         if stamp == self._stamp:
             return False
         try:
-            self.current = _read(self._profile, check=True)
+            self.current = read(self._profile, check=True)
         except ProfileInvalid:
             return False
         self._stamp = stamp
         return True
 
 
-def _read(profile: Profile, *, check: bool = False) -> grpc.ChannelCredentials:
+def read(profile: Profile, *, check: bool = False) -> grpc.ChannelCredentials:
+    """The credentials of a profile; with `check` only if key and certificate fit. Raises ProfileInvalid."""
     ca, certificate, private_key = profile.read_tls()
     if check:
         try:

@@ -68,7 +68,7 @@ class _Pending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def join(token: str, server: str, fingerprint: str, place: Place) -> Path:
     """Makes the folder, or renews its certificate; returns its node.toml. Raises JoinFailed."""
     node_id, secret = parse_token(token)
-    _check_folder(place.folder / "node.toml", node_id)
+    check_folder(place.folder / "node.toml", node_id)
     ca, trust_domain = trusted_ca(server, _shown(server), fingerprint)
     place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     pending = _pending(place, node_id, trust_domain)
@@ -76,7 +76,7 @@ def join(token: str, server: str, fingerprint: str, place: Place) -> Path:
     return _settle(server, place, pending, response, ca, trust_domain)
 
 
-def _check_folder(config: Path, node_id: str) -> None:
+def check_folder(config: Path, node_id: str) -> None:
     """Raises JoinFailed for a folder of another node."""
     if not config.exists():
         return

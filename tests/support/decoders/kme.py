@@ -1,0 +1,153 @@
+"""Rows: what a KME answers, and what a KME reads; recordings of the wire."""
+
+import json
+
+import msgspec
+
+from decoders.table import Decoder, file, folder
+from qkms_chaos.cluster import layout
+from qkms_chaos.wiretap import negotiated_group
+from qkms_qkd.errors import LinkError
+from qkms_qkd.etsi014 import reading
+from qkms_qkd.etsi014.messages import KeyIds, KeyRequest
+from qkms_qkd.etsi014.reading import HttpAnswer
+from qkms_qkd.kme import seal
+from qkms_qkd.kme.bodies import BodyUnreadable, decoded
+from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Discard, Hello, HelloAnswer, LinkReport, Offer
+from qkms_qkd.kme.faults import Faults
+from qkms_qkd.kme.settings import SettingsError, parse_settings
+from sample_files import KME_TOML
+
+KEY_ID = "0d782086-1a5f-4d1b-8d5a-0c3a4d1c5b11"
+PRISTINE = json.dumps(
+    {"keys": [{"key_ID": KEY_ID, "key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}
+).encode()
+STATUS = {
+    "source_KME_ID": "kme-1",
+    "target_KME_ID": "kme-2",
+    "master_SAE_ID": "node-1",
+    "slave_SAE_ID": "node-2",
+    "key_size": 256,
+    "stored_key_count": 3,
+    "max_key_count": 100,
+    "max_key_per_request": 10,
+    "max_key_size": 1024,
+    "min_key_size": 64,
+    "max_SAE_ID_count": 0,
+}
+REPORT = {"qber": 0.01, "skr_bps": 1.0, "discarded_blocks": 0, "faults": {}}
+BODIES: dict[type[msgspec.Struct], dict[str, object]] = {
+    KeyRequest: {"number": 1, "size": 256},
+    KeyIds: {"key_IDs": [{"key_ID": KEY_ID}]},
+    Faults: {},
+    Hello: {"incarnation": "i", "store_id": "s", "key_bits": 256, "known": [KEY_ID]},
+    HelloAnswer: {"known": [KEY_ID]},
+    Offer: {
+        "incarnation": "i",
+        "report": REPORT,
+        "keys": [{"key_id": KEY_ID, "seq": 1, "key": "AAAA", "age_s": 0.5}],
+    },
+    Assign: {"master": "a", "slave": "b", "size_bits": 256, "deliveries": [{"delivery_id": "d", "key_ids": ["k"]}]},
+    AssignAnswer: {"unknown": [], "busy": []},
+    Discard: {"key_ids": ["k"]},
+    LinkReport: REPORT,
+}
+DEEP = b'{"a":' * 100_000
+
+
+def _answer(raw: bytes) -> HttpAnswer:
+    return HttpAnswer(200, "application/json", raw)
+
+
+def _body(form: type[msgspec.Struct], sample: dict[str, object]) -> Decoder:
+    return Decoder(
+        f"body {form.__name__}",
+        ("qkms_qkd.kme.bodies",),
+        lambda raw: decoded(raw, form),
+        json.dumps(sample).encode(),
+        (BodyUnreadable,),
+        regressions=(DEEP, b'{"\xff":1}', b'{"size":' + b"9" * 5_000 + b"}"),
+    )
+
+
+def _hello() -> bytes:
+    """A TLS record with a ServerHello whose key share is X25519MLKEM768."""
+    extension = b"\x00\x33\x00\x04\x11\xec\x00\x00"
+    body = b"\x03\x03" + bytes(32) + b"\x00" + b"\x13\x01\x00" + len(extension).to_bytes(2, "big") + extension
+    message = b"\x02" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x03" + len(message).to_bytes(2, "big") + message
+
+
+HOME = folder("layout")
+SITE = layout.Site("node-1", "kme-1", 1, 2, 3, 4, 5)
+KEY_FILE = folder("kme") / "seal.key"
+
+DECODERS = (
+    Decoder(
+        "014 keys",
+        ("qkms_qkd.etsi014.reading",),
+        lambda raw: reading.read_keys("kme", _answer(raw), 256),
+        PRISTINE,
+        (LinkError,),
+        regressions=(DEEP,),
+    ),
+    Decoder(
+        "014 status",
+        ("qkms_qkd.etsi014.reading",),
+        lambda raw: reading.read_status("kme", "node-2", _answer(raw)),
+        json.dumps(STATUS).encode(),
+        (LinkError,),
+        regressions=(DEEP,),
+    ),
+    Decoder(
+        "014 refusal",
+        ("qkms_qkd.etsi014.reading",),
+        lambda raw: reading.read_keys("kme", HttpAnswer(400, "application/json", raw), 256),
+        b'{"message": "size shall be a multiple of 8", "details": [{}]}',
+        (LinkError,),
+        refused=True,
+        regressions=(DEEP,),
+    ),
+    *(_body(form, sample) for form, sample in BODIES.items()),
+    Decoder(
+        "KME configuration",
+        ("qkms_qkd.kme.settings",),
+        parse_settings,
+        KME_TOML.encode(),
+        (SettingsError,),
+    ),
+    Decoder(
+        "sealed key of a KME",
+        ("qkms_qkd.kme.seal",),
+        lambda raw: seal.Seal(bytes(32)).open(raw, b"context"),
+        seal.Seal(bytes(32)).seal(b"key", b"context"),
+        (seal.SealError,),
+    ),
+    Decoder(
+        "seal key of a KME",
+        ("qkms_qkd.kme.seal",),
+        file(KEY_FILE, lambda: seal.load_seal(KEY_FILE)),
+        bytes(32),
+        (seal.SealError,),
+    ),
+    Decoder(
+        "recording of a handshake",
+        ("qkms_chaos.wiretap",),
+        negotiated_group,
+        _hello(),
+        (ValueError,),
+        regressions=(b"\x16\x03\x03\x00\x05\x02\x00\x00\x01\x00", b"\x16\x03\x03\x00\x04\x02\x00\x00\x00"),
+    ),
+    Decoder(
+        "record of a cluster",
+        ("qkms_chaos.cluster.layout",),
+        file(HOME / "cluster.toml", lambda: layout.read_layout(HOME, HOME / "cluster.toml")),
+        b'services = ["a"]\nspares = 0\n[[sites]]\n'
+        + "\n".join(
+            f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}"
+            for name, value in vars(SITE).items()
+        ).encode(),
+        (layout.LayoutError,),
+        regressions=(b"\xff", b"a = " + b"[" * 5_000, b'services = 1\nsites = [1]', b"sites = 1"),
+    ),
+)
