@@ -5,13 +5,14 @@ UV := $(shell uv --version 2>&1 | grep -qE '^uv (0\.(1[3-9]|[2-9][0-9])|[1-9])' 
 RUN := $(UV) run --no-sync
 # Test processes: clusters of real processes wait more than they compute.
 JOBS ?= 2
+FUZZ_S ?= 300
 CODE := proto node qkd_adapter client chaos scripts tests
 
 # Never fetch another Python: the machine's own serves.
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint soak bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm
+.PHONY: help demo up test lint soak fuzz bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -36,6 +37,9 @@ soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five; sc
 	$(RUN) qkms-chaos simulate --profile all --nodes 3 --seeds 0:1540
 	$(RUN) qkms-chaos simulate --profile all --nodes 5 --seeds 0:385
 	$(RUN) pytest -m soak
+
+fuzz: .venv/.synced ## fuzz every decoder with atheris for FUZZ_S seconds, guided by the code that inputs reach
+	$(UV) run --locked --group fuzz python scripts/fuzz_decoders.py --seconds $(FUZZ_S)
 
 bench-consensus: .venv/.synced ## measure consensus on this disk, beside etcd when that is installed
 	@$(RUN) qkms-chaos bench-consensus

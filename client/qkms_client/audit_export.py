@@ -32,6 +32,7 @@ from qkms.audit import (
     number_of,
     signed_by,
 )
+from qkms.errors import CryptoError
 from qkms_client.access_types import AuditAnchor, AuditHeads, AuditKey, AuditVerdict
 from qkms_client.errors import ExportInvalid
 
@@ -87,6 +88,13 @@ def check(folder: Path, trusted: Collection[str] = ()) -> list[AuditVerdict]:
 
     Raises ExportInvalid when the folder is not an export.
     """
+    try:
+        return _check(folder, trusted)
+    except CryptoError as error:
+        raise ExportInvalid(f"{folder}: names what no cluster or node can be called: {error}") from None
+
+
+def _check(folder: Path, trusted: Collection[str]) -> list[AuditVerdict]:
     anchors = _read_anchors(folder)
     names = sorted(path.name for path in folder.glob(f"{CALLS}-*.jsonl"))
     if not (folder / f"{MUTATIONS}.jsonl").is_file():
@@ -105,6 +113,7 @@ def _check_mutations(folder: Path, anchors: Anchors) -> AuditVerdict:
     counter = _Counter(path)
     try:
         start = counter.start(Head(0, MUTATIONS_GENESIS))
+        _check_start(start, ends)
         check_chain(start, counter.lines(wanted), ends)
         if wanted and not start.length:
             raise AuditBroken(counter.count + 1, f"is missing: no record of the anchor {min(wanted)}")
@@ -128,14 +137,21 @@ def _check_calls(path: Path, node_id: str, anchors: Anchors, trusted: Collection
                 raise AuditBroken(each.head.length, "has an anchor whose signatures do not verify")
         # The chain of the key in use: one that was moved aside has anchors under another key.
         current = {each.key_id for each in anchors.heads if each.node_id == node_id}
-        check_chain(
-            start,
-            counter.lines(),
-            [each for each in mine if each.key_id in current and each.head.length > start.length],
-        )
+        anchored = [each for each in mine if each.key_id in current]
+        _check_start(start, anchored)
+        check_chain(start, counter.lines(), [each for each in anchored if each.head.length > start.length])
     except AuditBroken as broken:
         return counter.broken(name, len(mine), broken)
     return AuditVerdict(name, True, counter.count, len(mine), 0, "")
+
+
+def _check_start(start: Head, anchored: Sequence[SignedHead]) -> None:
+    """Raises AuditBroken for a chain that begins, on trust, with another record than was anchored, or after all."""
+    last = max((each.head.length for each in anchored), default=start.length)
+    if start.length > last:
+        raise AuditBroken(last, f"is missing: it was anchored, and the chain begins with record {start.length}")
+    if start.length and any(each.head.digest != start.digest for each in anchored if each.head.length == start.length):
+        raise AuditBroken(start.length, "is not the one that was anchored: the chain was written anew")
 
 
 class _Counter:

@@ -9,6 +9,7 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from qkms.certificates import UNREADABLE
 from qkms_client.errors import ProfileInvalid
 from qkms_client.profile import Profile
 
@@ -47,7 +48,7 @@ def read(profile: Profile, *, check: bool = False) -> grpc.ChannelCredentials:
         try:
             leaf = x509.load_pem_x509_certificate(certificate)
             fits = leaf.public_key() == serialization.load_pem_private_key(private_key, None).public_key()
-        except (ValueError, TypeError):
+        except UNREADABLE:
             fits = False
         if not fits:
             raise ProfileInvalid(f"private_key: {profile.private_key} is not the key of {profile.certificate}")

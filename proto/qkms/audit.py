@@ -171,11 +171,11 @@ def statement(cluster_id: str, node_id: str, key_id: str, head: Head) -> bytes:
 
 
 def signed_by(key: AuditPublicKey, cluster_id: str, signed: SignedHead) -> bool:
-    """Whether both signatures of `signed` are of `key`."""
-    if key.key_id != signed.key_id:
-        return False
-    data = statement(cluster_id, signed.node_id, signed.key_id, signed.head)
+    """Whether both signatures of `signed` are of `key`: false for names and keys that no anchor can have."""
     try:
+        if key.key_id != signed.key_id:
+            return False
+        data = statement(cluster_id, signed.node_id, signed.key_id, signed.head)
         Ed25519PublicKey.from_public_bytes(key.ed25519).verify(signed.ed25519_signature, data)
         MLDSA65PublicKey.from_public_bytes(key.mldsa65).verify(signed.mldsa65_signature, data)
     except (InvalidSignature, ValueError):

@@ -152,5 +152,5 @@ def read_layout(folder: Path, record: Path) -> Layout:
         table = tomllib.loads(record.read_text())
         sites = tuple(Site(**site) for site in table["sites"])
         return Layout(folder, sites, tuple(table["services"]), table.get("spares", 0))
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LayoutError(f"{record} cannot be read ({error}); remove {folder} to begin anew") from error

@@ -31,9 +31,9 @@ class TimeType(click.ParamType[datetime]):
         """The time. Fails as a usage error."""
         try:
             time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        except ValueError:
+            return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             raise click.BadParameter(f"{value!r} is not a time like 2026-01-31T12:00:00Z", ctx, param) from None
-        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @click.group()

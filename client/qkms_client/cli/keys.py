@@ -264,4 +264,8 @@ def watch(settings: Settings, key: str | None, count: int | None, token_file: Pa
 
 def resume_token(path: Path) -> str:
     """The token that a watch left in a file. Raises click.UsageError."""
-    return path.read_text().strip()
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it holds no token"
+        raise click.UsageError(f"{path}: cannot be read: {why}; remove it to watch from now on") from None

@@ -1,7 +1,5 @@
 """Rows: the ledger as it comes from peers and backups, and the journal as an operator lists it."""
 
-import msgspec
-
 from decoders.table import Decoder, file, folder
 from ledger_world import seeded
 from qkms import backup
@@ -47,7 +45,7 @@ DECODERS = (
         ("qkms_node.ledger.commands",),
         commands.decode_outcome,
         commands.encode_outcome(commands.Outcome(7)),
-        (msgspec.MsgspecError, UnicodeDecodeError, RecursionError),
+        (commands.UnknownCommand,),
     ),
     Decoder(
         "ledger snapshot",

@@ -122,7 +122,7 @@ DECODERS = (
         "X25519MLKEM768 ciphertext",
         ("qkms.hybrid",),
         lambda raw: hybrid.hybrid_decapsulate(PRIVATE, raw),
-        hybrid.hybrid_encapsulate(hybrid.hybrid_public_bytes(PRIVATE.public))[1],
+        hybrid.hybrid_encapsulate(hybrid.hybrid_public_bytes(PRIVATE.public))[0],
         (KemRejected,),
     ),
     Decoder("backup preamble", ("qkms.backup",), backup.read_preamble, backup.preamble(b"{}"), (BackupRejected,)),

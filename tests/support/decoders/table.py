@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 FOLDER = tempfile.TemporaryDirectory(prefix="qkms-decoders-")
@@ -19,11 +19,11 @@ class Decoder:
 
     name: str
     modules: tuple[str, ...]
-    decode: Callable[[bytes], object]
-    sample: bytes
+    decode: Callable[[bytes], object] = field(repr=False)
+    sample: bytes = field(repr=False)
     refusals: tuple[type[Exception], ...] = ()
     refused: bool = False
-    regressions: tuple[bytes, ...] = ()
+    regressions: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 def text(decode: Callable[[str], object]) -> Callable[[bytes], object]:
