@@ -146,11 +146,12 @@ def _check_calls(path: Path, node_id: str, anchors: Anchors, trusted: Collection
 
 
 def _check_start(start: Head, anchored: Sequence[SignedHead]) -> None:
-    """Raises AuditBroken for a chain that begins, on trust, with another record than was anchored, or after all."""
+    """Raises AuditBroken for a chain that begins, on trust, with another record than was anchored, or later."""
     last = max((each.head.length for each in anchored), default=start.length)
     if start.length > last:
         raise AuditBroken(last, f"is missing: it was anchored, and the chain begins with record {start.length}")
-    if start.length and any(each.head.digest != start.digest for each in anchored if each.head.length == start.length):
+    here = [each.head for each in anchored if each.head.length == start.length]
+    if start.length and any(head != start for head in here):
         raise AuditBroken(start.length, "is not the one that was anchored: the chain was written anew")
 
 

@@ -246,6 +246,8 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply for a configuration") from None
+    except ValueError:  # Python refuses to read a number of more than 4,300 digits
+        raise ConfigError(f"{path}: has a number with far too many digits") from None
     _check(path, config)
     return config
 

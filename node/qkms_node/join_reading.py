@@ -74,15 +74,15 @@ def issued(server: str, certificate: bytes, ca: bytes) -> bytes:
 
 
 def shared_sections(server: str, shared: str, node_id: str) -> tuple[dict[str, Any], str, str]:
-    """The configuration (TOML) that all nodes share, and the node's Raft and RPC addresses in it. Raises JoinFailed."""
+    """The configuration (TOML) that all nodes share, and this node's Raft and RPC addresses. Raises JoinFailed."""
     try:
         table = tomllib.loads(shared)
         [me] = [member for member in table["cluster"]["members"] if member["id"] == node_id]
         return table, str(me["raft_address"]), str(me["rpc_address"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise JoinFailed(
-            f"{server} sent a shared configuration that cannot be read or lacks {node_id} ({type(error).__name__}); "
-            "use a release of qkms-node that is compatible with the cluster's"
+            f"{server} sent a shared configuration that cannot be read or lacks {node_id} "
+            f"({type(error).__name__}); use a release of qkms-node that is compatible with the cluster's"
         ) from None
 
 

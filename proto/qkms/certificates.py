@@ -17,4 +17,4 @@ UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-"""Of what was read nothing may be in the error that is raised instead: name the file, and the type of the error."""
+"""What is raised instead says the file and the type of the error, and nothing of what was read."""

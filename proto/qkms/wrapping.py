@@ -126,7 +126,10 @@ def wrap(method: Method, public: bytes, material: bytes, purpose: str) -> bytes:
         room = key.key_size // 8 - 2 * SHA256.digest_size - 2
         if len(material) > room:
             raise InvalidInput(f"material of {len(material)} bytes does not fit RSA-OAEP, which takes {room}")
-        return key.encrypt(material, _oaep())
+        try:
+            return key.encrypt(material, _oaep())
+        except ValueError:
+            raise WrappingRejected("the RSA public key cannot encrypt: its modulus is not one of RSA") from None
     if len(public) != MLKEM_PUBLIC_BYTES:
         raise WrappingRejected(
             f"an ML-KEM-768 encapsulation key has {MLKEM_PUBLIC_BYTES} bytes, not {len(public)}"

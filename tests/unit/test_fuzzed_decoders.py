@@ -22,12 +22,13 @@ pytestmark = [
 EXAMPLES = 20
 SOAK_EXAMPLES = int(os.environ.get("QKMS_FUZZ_EXAMPLES", "100000"))
 
-HUGE = (b"9" * 5_000, b"1e999", b"-1", b"9" * 18, b"null", b"true", b"NaN", b"\xff" * 8, b"\x00" * 8, b"\x7f" + b"\xff" * 7)
+NUMBERS = (b"9" * 5_000, b"9" * 18, b"1e999", b"-1", b"NaN", b"null", b"true")
+HUGE = (*NUMBERS, b"\xff" * 8, b"\x00" * 8, b"\x7f" + b"\xff" * 7)
 DEEP = (b"[" * 20_000, b'{"a":' * 20_000, b"\x91" * 20_000, b"\x81\xa1a" * 20_000, b"\x0a\x7f" * 200)
 
 
 def altered(sample: bytes) -> st.SearchStrategy[bytes]:
-    """Noise, and the sample cut off, spliced, extended, doubled, reordered, flipped, or with absurd values in it."""
+    """Noise, and the sample cut off, spliced, doubled, reordered, flipped, or with absurd values in it."""
     places = st.integers(0, len(sample))
     middles = st.one_of(st.binary(max_size=40), st.sampled_from(HUGE), st.sampled_from(DEEP))
 

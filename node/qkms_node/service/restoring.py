@@ -201,7 +201,7 @@ class Restoring:
 
 
 def read_roots(record: bytes, cluster_id: str) -> dict[tuple[int, bytes], RootSecret]:
-    """The roots of a backup's first record, by epoch and by their commitment in this cluster. Raises BackupRejected."""
+    """The roots of a backup's first record, by epoch and commitment in this cluster. Raises BackupRejected."""
     try:
         roots = {epoch: RootSecret(root) for epoch, root in _roots.decode(record).items()}
         return {(epoch, commitment(root, cluster_id, epoch)): root for epoch, root in roots.items()}

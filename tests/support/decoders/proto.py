@@ -1,10 +1,11 @@
-"""Rows: the formats that both ends share. Sealed bytes, shares, wrapped material, sessions, backups, audit lines."""
+"""Rows: the formats that both ends share: sealed bytes, shares, wrapped material, sessions, backups, audit."""
 
 from collections.abc import Iterator
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from decoders.table import Decoder, text
@@ -27,7 +28,8 @@ WRAPPED_FOR = "keys/payments/imports/1"
 BEFORE = backup.preamble(b"header")
 
 # RSA takes a second to draw at full length; what opens does not depend on it.
-RSA = WrappingPrivateKey(rsa.generate_private_key(65537, 2048))
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+RSA = WrappingPrivateKey(RSA_KEY)
 MLKEM = WrappingPrivateKey.generate(Method.MLKEM768_AES_KWP)
 # An odd number of 3,072 bits: nobody has its factors, and nobody needs them to wrap to it.
 RSA_PUBLIC = (
@@ -40,6 +42,12 @@ START = audit.Head(0, audit.calls_genesis("c", "node-1"))
 LINE, HEAD = audit.append(START, {"time_ms": 1_700_000_000_000, "principal": "p", "method": "x", "code": "OK"})
 ED25519, MLDSA65 = Ed25519PrivateKey.from_private_bytes(KEY), MLDSA65PrivateKey.from_seed_bytes(KEY)
 AUDIT_KEY = audit.AuditPublicKey(ED25519.public_key().public_bytes_raw(), MLDSA65.public_key().public_bytes_raw())
+
+
+def _flipped(sample: bytes, bit: int) -> bytes:
+    changed = bytearray(sample)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
 
 
 def signed(cluster: str, node: str, head: audit.Head) -> audit.SignedHead:
@@ -168,7 +176,7 @@ DECODERS = (
         "import material under RSA-OAEP",
         ("qkms.wrapping",),
         lambda raw: RSA.unwrap(raw, WRAPPED_FOR),
-        RSA._key.public_key().encrypt(bytes(32), wrapping._oaep()),
+        RSA_KEY.public_key().encrypt(bytes(32), padding.OAEP(padding.MGF1(SHA256()), SHA256(), None)),
         (WrappingRejected,),
     ),
     Decoder(
@@ -184,6 +192,8 @@ DECODERS = (
         lambda raw: wrapping.wrap(Method.RSA_OAEP_SHA256, raw, bytes(32), WRAPPED_FOR),
         RSA_PUBLIC,
         (WrappingRejected,),
+        # An even modulus; a key type whose parameters RSA does not have.
+        regressions=(RSA_PUBLIC.replace((4_711).to_bytes(2, "big"), bytes(2)), _flipped(RSA_PUBLIC, 64)),
     ),
     Decoder(
         "ML-KEM-768 key to wrap to",
@@ -205,6 +215,7 @@ DECODERS = (
         lambda raw: WrappingPrivateKey.from_bytes(Method.RSA_OAEP_SHA256, raw),
         RSA.to_bytes(),
         (WrappingRejected,),
+        regressions=(_flipped(RSA.to_bytes(), 88),),
     ),
     Decoder(
         "session offer",

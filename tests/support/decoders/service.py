@@ -2,6 +2,7 @@
 
 import msgspec
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from decoders.proto import KEY, MLKEM, PRIVATE
 from decoders.table import Decoder, text
@@ -49,7 +50,7 @@ DECODERS = (
     ),
     Decoder(
         "sealed store",
-        ("qkms_node.keys.local", "qkms_node.service.seals.keyfile", "qkms_node.service.seals.hsm"),
+        ("qkms_node.keys.local",),
         lambda raw: local.open_local(secret.LocalSealKey(KEY), raw, cluster_id="c", node_id="n"),
         local.seal_local(secret.LocalSealKey(KEY), b"payload", cluster_id="c", node_id="n", nonce=bytes(24)),
         (errors.LocalSealRejected,),
@@ -152,7 +153,7 @@ DECODERS = (
         "filter of the audit",
         ("qkms_node.rpc.audit_servicer",),
         lambda raw: audit_servicer.filter_of(audit_pb2.AuditFilter.FromString(raw)),
-        audit_pb2.AuditFilter(principal="*", start_time={"seconds": 1}).SerializeToString(),
+        audit_pb2.AuditFilter(principal="*", start_time=Timestamp(seconds=1)).SerializeToString(),
         # DecodeError is met by gRPC, before the servicer.
         (QkmsError, DecodeError),
     ),

@@ -2,14 +2,17 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = tempfile.TemporaryDirectory(prefix="qkms-decoders-")
 """Files of the decoders of files; gone when the process ends."""
 
+NO_TOML = (b"\xff", b"a = " + b"[" * 5_000, b"a" + b".a" * 2_000 + b" = 1", b"a = " + b"9" * 5_000)
+"""What parsers of TOML stumble over."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Decoder:
     """A function of bytes, a sample, and the families of its refusals.
 
@@ -19,11 +22,14 @@ class Decoder:
 
     name: str
     modules: tuple[str, ...]
-    decode: Callable[[bytes], object] = field(repr=False)
-    sample: bytes = field(repr=False)
+    decode: Callable[[bytes], object]
+    sample: bytes
     refusals: tuple[type[Exception], ...] = ()
     refused: bool = False
-    regressions: tuple[bytes, ...] = field(default=(), repr=False)
+    regressions: tuple[bytes, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Decoder({self.name})"
 
 
 def text(decode: Callable[[str], object]) -> Callable[[bytes], object]:

@@ -73,7 +73,7 @@ class PassphraseSeal:
 
 
 def read_header(stored: bytes) -> tuple[Argon2Parameters, bytes]:
-    """The parameters and the check of a sealed store. Raises SealError; InvalidInput for parameters out of bounds."""
+    """Parameters and check of a sealed store. Raises SealError; InvalidInput for parameters out of bounds."""
     if stored[:1] != FORMAT or len(stored) < _HEADER:
         raise SealError("the root store was not sealed in mode passphrase; set [seal] mode back to what sealed it")
     return Argon2Parameters.decode(stored[1 : 1 + ENCODED_BYTES]), stored[1 + ENCODED_BYTES : _HEADER]
