@@ -16,10 +16,20 @@ from decoders.proto import AUDIT_KEY, KEY, LINE, SET_ID, SHARES, signed
 from decoders.table import NO_TOML, Decoder, file, folder, text
 from qkms import audit, backup, recovery
 from qkms.v1 import audit_pb2, cluster_pb2, common_pb2, crypto_pb2, key_pb2, policy_pb2, qkd_pb2, session_pb2
-from qkms_client import audit_export, backup_file, credentials, decode, decode_access, recovery_shares, status
+from qkms_client import (
+    audit_export,
+    backup_file,
+    credentials,
+    decode,
+    decode_access,
+    names,
+    recovery_shares,
+    status,
+)
 from qkms_client.access_types import AuditAnchor, AuditHeads, AuditKey
 from qkms_client.cli import data, keys, rewrap_file, rules, secrets
 from qkms_client.cli.audit import TimeType
+from qkms_client.cli.options import ConsistencyType
 from qkms_client.errors import (
     AnswerNotUnderstood,
     BackupInvalid,
@@ -400,6 +410,28 @@ DECODERS = (
         b"dzEAAAAAAAAABw==\n",
         (click.UsageError,),
         regressions=(b"\xff",),
+    ),
+    Decoder(
+        "consistency on the command line",
+        ("qkms_client.cli.options",),
+        text(lambda level: ConsistencyType().convert(level, None, None).message()),
+        b"at-least:12",
+        (click.UsageError,),
+        regressions=(
+            b"at-least:" + b"9" * 30,
+            b"at-least:" + b"9" * 5_000,
+            b"at-least:-1",
+            b"bounded:1e999",
+            b"bounded:nan",
+            b"bounded:-1",
+        ),
+    ),
+    Decoder(
+        "session id given to the SDK",
+        ("qkms_client.names",),
+        text(names.session_id),
+        b"sessions/0d782086-1a5f-4d1b-8d5a-0c3a4d1c5b11",
+        (ValueError,),
     ),
     Decoder(
         "time on the command line",

@@ -4,9 +4,10 @@ import json
 
 import msgspec
 
-from decoders.table import NO_TOML, Decoder, file, folder
+from decoders.table import NO_TOML, Decoder, file, folder, text
 from qkms_chaos.cluster import layout
 from qkms_chaos.wiretap import negotiated_group
+from qkms_qkd import identity
 from qkms_qkd.errors import LinkError
 from qkms_qkd.etsi014 import reading
 from qkms_qkd.etsi014.messages import KeyIds, KeyRequest
@@ -114,6 +115,12 @@ DECODERS = (
         regressions=(DEEP,),
     ),
     *(_body(form, sample) for form, sample in BODIES.items()),
+    Decoder(
+        "SPIFFE name of a caller of a KME",
+        ("qkms_qkd.identity",),
+        text(lambda uri: identity.principal({"subjectAltName": (("URI", uri),)})),
+        b"spiffe://qkms.dev/node/node-1",
+    ),
     Decoder(
         "KME configuration",
         ("qkms_qkd.kme.settings",),

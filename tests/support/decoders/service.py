@@ -1,6 +1,7 @@
 """Rows: what callers, peers and the cluster's own stores give a node."""
 
 import msgspec
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -9,10 +10,11 @@ from decoders.table import Decoder, text
 from qkms import passphrase
 from qkms.errors import BackupRejected, InvalidInput, KemRejected
 from qkms.kem import HybridCiphertext
-from qkms.v1 import audit_pb2, cluster_pb2, key_pb2
+from qkms.v1 import audit_pb2, cluster_pb2, common_pb2, key_pb2
 from qkms.wrapping import Method
 from qkms_node import csr
 from qkms_node.access import identity
+from qkms_node.consensus import identity as member_identity
 from qkms_node.errors import QkmsError
 from qkms_node.keys import data, errors, importing, local, secret, share
 from qkms_node.rpc import audit_servicer, fields, key_fields, paging
@@ -20,6 +22,7 @@ from qkms_node.service import restoring, watching
 from qkms_node.service.seals import making
 from qkms_node.service.seals import passphrase as passphrase_seal
 from qkms_node.service.seals.seal import SealError, SealRejected
+from qkms_node.telemetry import traces
 
 LISTING = key_pb2.ListKeysRequest(page_size=2)
 ID = "0d782086-1a5f-4d1b-8d5a-0c3a4d1c5b11"
@@ -156,6 +159,34 @@ DECODERS = (
         audit_pb2.AuditFilter(principal="*", start_time=Timestamp(seconds=1)).SerializeToString(),
         # DecodeError is met by gRPC, before the servicer.
         (QkmsError, DecodeError),
+    ),
+    Decoder(
+        "consistency that a call asks for",
+        ("qkms_node.rpc.fields",),
+        lambda raw: fields.wanted(common_pb2.Consistency.FromString(raw), True),
+        common_pb2.Consistency(level=common_pb2.BOUNDED, max_staleness=Duration(seconds=1)).SerializeToString(),
+        (QkmsError, DecodeError),
+    ),
+    Decoder(
+        "SPIFFE name of another member",
+        ("qkms_node.consensus.identity",),
+        text(lambda uri: member_identity.node_id([uri], "qkms.dev")),
+        b"spiffe://qkms.dev/node/node-1",
+        (member_identity.PeerRefused,),
+    ),
+    Decoder(
+        "length of time",
+        ("qkms_node.rpc.fields",),
+        lambda raw: fields.milliseconds("ttl", Duration.FromString(raw), 1, 10_000),
+        Duration(seconds=1).SerializeToString(),
+        (QkmsError, DecodeError),
+        regressions=(b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x10\xff\xff\xff\xff\x07"),
+    ),
+    Decoder(
+        "trace of a caller",
+        ("qkms_node.telemetry.traces",),
+        text(traces.trace_id_of),
+        b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     ),
     Decoder(
         "request id",
