@@ -5,7 +5,8 @@
 Speaks mutual TLS with the real KME's certificate towards the node, so that the
 node has no reason to doubt it, and passes requests on in the node's name. How
 it deviates is set while it runs, with PUT /deviation {"deviation": NAME} by
-anyone with a certificate of the CA. A test tool: it holds private keys of two
+anyone with a certificate of the CA. Keys are altered in the answers
+of ETSI GS QKD 014 and of SKIP. A test tool: it holds private keys of two
 others, which nothing else in a deployment ever does.
 """
 
@@ -80,6 +81,8 @@ class DeviantKme:
         status, body = await self._ask_upstream(request)
         if status == 200 and isinstance(body.get("keys"), list):
             body["keys"] = self._altered(request.path, body["keys"])
+        elif status == 200 and "keyId" in body:
+            [body] = self._altered(request.path, [body])
         return web.json_response(body, status=status)
 
     async def _ask_upstream(self, request: web.Request) -> tuple[int, dict[str, Any]]:
@@ -103,6 +106,8 @@ class DeviantKme:
 
 
 def _with_key(key: dict[str, Any], change: Callable[[bytes], bytes]) -> dict[str, Any]:
+    if "keyId" in key:
+        return {**key, "key": change(bytes.fromhex(str(key["key"]))).hex()}
     material = base64.b64decode(str(key["key"]))
     return {**key, "key": base64.b64encode(change(material)).decode()}
 

@@ -38,7 +38,7 @@ def linearizable() -> Consistency:
 
 
 def at_least(revision: int) -> Consistency:
-    """Sees at least the state of `revision`, from an earlier answer's header. Raises ValueError for one that none has."""
+    """Sees at least the state of `revision`, from an earlier answer's header. Raises ValueError out of bounds."""
     if not 1 <= revision < 2**64:
         raise ValueError("revisions begin at 1 and have at most 64 bits")
     return Consistency(Level.AT_LEAST, revision=revision)

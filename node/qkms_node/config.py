@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from qkms_qkd.opening import LinkProtocol
+
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 Address = Annotated[str, msgspec.Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
@@ -60,7 +62,9 @@ class RaftSection(_Section, frozen=True):
     """[raft] the listener and the timing of consensus, for a local network by default.
 
     A snapshot is taken after so many log entries; `keep_entries` stay behind it, for members that lag a little.
-    `dial`: where this node dials members (id -> host:port) in place of the address that the cluster knows."""
+    `dial`: where this node dials members (id -> host:port) in place of the address that the cluster knows.
+    `link_keys`: whether what passes between members is sealed under QKD keys too, inside TLS; a key is replaced
+    after `link_rekey_ms`, or when `link_rekey_mib` MiB were sealed under it."""
 
     listen: Address
     election_timeout_min_ms: Milliseconds = 150
@@ -72,6 +76,9 @@ class RaftSection(_Section, frozen=True):
     snapshot_after_entries: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     keep_entries: Annotated[int, msgspec.Meta(ge=0)] = 2_000
     dial: dict[Name, Address] = {}
+    link_keys: Literal["prefer_qkd", "require_qkd", "off"] = "prefer_qkd"
+    link_rekey_ms: Annotated[int, msgspec.Meta(ge=1_000, le=86_400_000)] = 3_600_000
+    link_rekey_mib: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 1_024
 
 
 class RpcSection(_Section, frozen=True):
@@ -128,10 +135,13 @@ class SealSection(_Section, frozen=True):
 
 
 class QkdSection(_Section, frozen=True):
-    """[qkd] this site's KME (ETSI GS QKD 014). `max_qber`: keys over it are refused, at most 0.11."""
+    """[qkd] where this site's QKD keys come from: the KME at `kme_url` by its `protocol`, or the key
+    files under `folder`. `max_qber`: keys over it are refused, at most 0.11."""
 
     kme_id: str
-    kme_url: Annotated[str, msgspec.Meta(pattern=r"^https://")]
+    protocol: LinkProtocol = "etsi014"
+    kme_url: Annotated[str, msgspec.Meta(pattern=r"^https://")] | None = None
+    folder: Path | None = None
     max_qber: Annotated[float, msgspec.Meta(gt=0, le=0.11)] = 0.11
     timeout_ms: Milliseconds = 3_000
     poll_ms: Milliseconds = 2_000
@@ -265,6 +275,13 @@ def _check(path: Path, config: Config) -> None:
     if config.raft.leader_fallback_ms <= config.raft.heartbeat_ms:
         raise ConfigError(f"{path}: raft.leader_fallback_ms: must be over heartbeat_ms")
     _check_seal(path, config.seal)
+    if config.raft.link_keys == "require_qkd" and len(ids) > 1:
+        if config.qkd is None:
+            raise ConfigError(f"{path}: raft.link_keys: require_qkd needs a [qkd] section with this site's KME")
+        if config.root.policy == "pqc_only":
+            raise ConfigError(f"{path}: raft.link_keys: require_qkd and root.policy pqc_only exclude each other")
+    if config.qkd is not None:
+        _check_qkd(path, config.qkd)
     if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
         raise ConfigError(f"{path}: root.policy: require_qkd needs a [qkd] section with this site's KME")
     if config.metrics is not None and not _is_loopback(config.metrics.listen.rpartition(":")[0]):
@@ -282,6 +299,14 @@ def _check(path: Path, config: Config) -> None:
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
         if not file.is_file():
             raise ConfigError(f"{path}: tls.{name}: there is no file {file}")
+
+
+def _check_qkd(path: Path, qkd: QkdSection) -> None:
+    needed, other = ("folder", "kme_url") if qkd.protocol == "files" else ("kme_url", "folder")
+    if getattr(qkd, needed) is None:
+        raise ConfigError(f"{path}: qkd.{needed}: protocol {qkd.protocol} needs it")
+    if getattr(qkd, other) is not None:
+        raise ConfigError(f"{path}: qkd.{other}: protocol {qkd.protocol} does not use it")
 
 
 def _check_seal(path: Path, seal: SealSection) -> None:

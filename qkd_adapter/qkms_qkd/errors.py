@@ -9,9 +9,10 @@ LinkErrorCode = Literal[
     "KME_UNREACHABLE",  # no connection, or no answer within the timeout
     "KME_UNAUTHORIZED",  # TLS failed, or the KME does not take us for a party of the key
     "KME_REFUSED",  # a well-formed refusal of the request itself
-    "KME_BAD_ANSWER",  # an answer outside ETSI GS QKD 014: HTML, wrong JSON, 5xx, too long
+    "KME_BAD_ANSWER",  # an answer outside the protocol: HTML, wrong JSON, 5xx, too long
     "KEY_WRONG_LENGTH",
     "KEY_NOT_FOUND",
+    "KEY_FILE_REFUSED",  # a key file or its folder is not as it must be: permissions, owner, content
     "KEY_REPLAYED",
     "KEY_STALE",
     "STORE_EXHAUSTED",

@@ -2,7 +2,7 @@
 
 A link joins this node's SAE to one peer SAE. As master it draws keys that its KME
 then also holds for the peer; as slave it collects keys the peer drew, by key_ID.
-Left out: admission (see `admission`) and the protocols themselves (see `etsi014`).
+Left out: admission (see `admission`) and the protocols themselves (see `etsi014`, `skip`, `keyfiles`).
 """
 
 from collections.abc import Sequence
@@ -35,15 +35,15 @@ class QkdKey:
 class LinkStatus:
     """A link as the KME describes it (ETSI GS QKD 014 clause 6.1); sizes in bits, QBER as a fraction.
 
-    `qber`, `skr_bps` (secret bits per second) and `up` are None when the KME does not tell.
+    What is None the KME does not tell. `skr_bps` is in secret bits per second.
     """
 
     peer_sae: str
     source_kme: str
     target_kme: str
     key_size: int
-    stored_key_count: int
-    max_key_count: int
+    stored_key_count: int | None
+    max_key_count: int | None
     max_key_per_request: int
     qber: float | None = None
     skr_bps: float | None = None

@@ -30,7 +30,6 @@ DECODERS_OF = {"msgspec", "json", "msgpack", "toml"}
 
 ELSEWHERE = {
     "consensus: test_consensus_untrusted_bytes": {
-        *("qkms_node.consensus.entries", "qkms_node.consensus.journal_records", "qkms_node.consensus.messages"),
         *("qkms_node.consensus.replay", "qkms_node.consensus.segments", "qkms_node.consensus.snapshot_file"),
     },
     "keys of a version, ciphertexts, signatures, MACs: test_schemes": {

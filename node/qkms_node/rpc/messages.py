@@ -178,8 +178,10 @@ def link(node_id: str, local_sae: str, peer_sae: str, seen: Observation | None, 
     message.state = qkd_pb2.LINK_DOWN if status.up is False or problem else qkd_pb2.LINK_UP
     message.source_kme_id = status.source_kme
     message.target_kme_id = status.target_kme
-    message.stored_key_count = status.stored_key_count
-    message.max_key_count = status.max_key_count
+    if status.stored_key_count is not None:
+        message.stored_key_count = status.stored_key_count
+    if status.max_key_count is not None:
+        message.max_key_count = status.max_key_count
     message.key_size = status.key_size
     if status.qber is not None:
         message.qber = status.qber

@@ -111,7 +111,7 @@ class Links:
     def usable(self, peer: str) -> bool:
         """Whether the last look found keys that would be admitted."""
         seen = self.observations.get(peer)
-        if seen is None or seen.status is None or seen.status.stored_key_count < 1:
+        if seen is None or seen.status is None or _is_empty(seen.status):
             return False
         try:
             admit_link(self._rules, seen.status)
@@ -132,7 +132,7 @@ class Links:
             admit_link(self._rules, seen.status)
         except LinkError as error:
             return str(error)
-        if seen.status.stored_key_count < 1:
+        if _is_empty(seen.status):
             return f"KME {seen.status.source_kme} has no key for {peer} in store"
         return ""
 
@@ -198,3 +198,8 @@ class Links:
             log.info("link.recovered", peer=peer)
         self.observations[peer] = Observation(status, "", time.time())
         return status
+
+
+def _is_empty(status: LinkStatus) -> bool:
+    """Whether the KME says that it has no key; one that does not tell may have some."""
+    return status.stored_key_count is not None and status.stored_key_count < 1

@@ -8,30 +8,15 @@ for, exactly the number asked for).
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import msgspec
 
-from qkms_qkd.errors import LINK_ERROR_CODES, LinkError, LinkErrorCode
+from qkms_qkd.answers import HttpAnswer, check_key_id, decoded
+from qkms_qkd.errors import LinkError
 from qkms_qkd.link import LinkStatus, QkdKey
 
-MAX_KEY_ID_CHARACTERS = 128
-_MAX_QUOTED_CHARACTERS = 200
-_EXHAUSTED_WORDS = ("exhaust", "insufficient", "not enough", "no key", "not available", "unavailable key")
-_NOT_FOUND_WORDS = ("not found", "unknown key", "no such key", "does not exist")
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """Status code, Content-Type and body of an answer. The body may hold keys: no repr."""
-
-    status: int
-    content_type: str
-    body: bytes
-
-    def __repr__(self) -> str:
-        return f"HttpAnswer(status={self.status}, body=<{len(self.body)} bytes redacted>)"
+_STANDARD = "ETSI GS QKD 014"
 
 
 class _Key(msgspec.Struct, frozen=True):
@@ -57,15 +42,12 @@ class _Status(msgspec.Struct, frozen=True):
     status_extension: Any = None
 
 
-_Form = TypeVar("_Form", bound=msgspec.Struct)
-
-
 def read_keys(kme: str, answer: HttpAnswer, size_bits: int) -> list[QkdKey]:
     """The keys of an enc_keys or dec_keys answer, each of exactly `size_bits`. Raises LinkError."""
-    container = _decode(kme, answer, _Container)
+    container = decoded(kme, answer, _Container, _STANDARD)
     keys: list[QkdKey] = []
     for item in container.keys:
-        _check_key_id(kme, item.key_ID)
+        check_key_id(kme, item.key_ID)
         try:
             key = base64.b64decode(item.key, validate=True)
         except (binascii.Error, ValueError):
@@ -104,7 +86,7 @@ def collected(kme: str, keys: list[QkdKey], key_ids: Sequence[str]) -> list[QkdK
 
 def read_status(kme: str, peer_sae: str, answer: HttpAnswer) -> LinkStatus:
     """The link of a status answer. Raises LinkError."""
-    status = _decode(kme, answer, _Status)
+    status = decoded(kme, answer, _Status, _STANDARD)
     extension = _extension(status.status_extension)
     state = extension.get("link_state")
     return LinkStatus(
@@ -119,80 +101,6 @@ def read_status(kme: str, peer_sae: str, answer: HttpAnswer) -> LinkStatus:
         skr_bps=_number(extension.get("skr_bps")),
         up={"up": True, "down": False}.get(state) if isinstance(state, str) else None,
     )
-
-
-def _decode(kme: str, answer: HttpAnswer, form: type[_Form]) -> _Form:
-    if answer.status != 200:
-        raise _refusal(kme, answer)
-    try:
-        return msgspec.json.decode(answer.body, type=form, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise LinkError(
-            kme,
-            "KME_BAD_ANSWER",
-            f"answered 200 with {_form(answer)} that is not the format of ETSI GS QKD 014 ({error})",
-        ) from None
-
-
-def _refusal(kme: str, answer: HttpAnswer) -> LinkError:
-    if answer.status in (401, 403):
-        return LinkError(
-            kme,
-            "KME_UNAUTHORIZED",
-            f"answered {answer.status}: it does not take us for a party of this request; check which SAE it "
-            "knows our certificate as, and that the key was drawn for it",
-        )
-    body = _refusal_fields(answer)
-    if body is None:
-        return LinkError(kme, "KME_BAD_ANSWER", f"answered {answer.status} with {_form(answer)}; look at its log")
-    message, code = body
-    words = message.lower()
-    if code is not None:
-        return LinkError(kme, code, message)
-    if any(hint in words for hint in _NOT_FOUND_WORDS):
-        return LinkError(kme, "KEY_NOT_FOUND", f"answered {answer.status}: {message}")
-    if any(hint in words for hint in _EXHAUSTED_WORDS):
-        return LinkError(kme, "STORE_EXHAUSTED", f"answered {answer.status}: {message}")
-    if answer.status in (400, 422):
-        return LinkError(kme, "KME_REFUSED", f"answered {answer.status}: {message}")
-    return LinkError(kme, "KME_BAD_ANSWER", f"answered {answer.status}: {message}")
-
-
-def _refusal_fields(answer: HttpAnswer) -> tuple[str, LinkErrorCode | None] | None:
-    """The message and our own stable code of a refusal; None when the body has no message."""
-    try:
-        body = msgspec.json.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(body, dict):
-        return None
-    message = body.get("message", body.get("detail"))
-    if message is None:
-        return None
-    # A foreign KME's words end in our logs: one printable line of bounded length.
-    text = "".join(c if c.isprintable() else " " for c in str(message)[:_MAX_QUOTED_CHARACTERS])
-    details = body.get("details")
-    for detail in details if isinstance(details, list) else []:
-        code = detail.get("code") if isinstance(detail, dict) else None
-        if isinstance(code, str) and code in LINK_ERROR_CODES:
-            return text, cast(LinkErrorCode, code)
-    return text, None
-
-
-def _form(answer: HttpAnswer) -> str:
-    if not answer.body:
-        return "an empty body"
-    kind = answer.content_type.partition(";")[0].strip()[:40]
-    return f"{len(answer.body)} bytes of {kind if kind.isprintable() and kind else 'no stated type'}"
-
-
-def _check_key_id(kme: str, key_id: str) -> None:
-    if not (0 < len(key_id) <= MAX_KEY_ID_CHARACTERS and key_id.isascii() and key_id.isprintable()):
-        raise LinkError(
-            kme,
-            "KME_BAD_ANSWER",
-            f"a key_ID is not 1 to {MAX_KEY_ID_CHARACTERS} printable ASCII characters; no key of it was used",
-        )
 
 
 def _age_s(key_extension: object) -> float | None:

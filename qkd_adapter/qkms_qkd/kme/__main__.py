@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from qkms_qkd.conformance.command import add_arguments, conformance
 from qkms_qkd.kme.database import DATABASE_NAME
 from qkms_qkd.kme.process import ListenError, serve
 from qkms_qkd.kme.seal import SealError
@@ -18,7 +19,7 @@ from qkms_qkd.kme.settings import Settings, SettingsError, read_settings
 from qkms_qkd.tls import TlsFilesError
 
 _DESCRIPTION = """\
-A simulated KME: hands out keys over ETSI GS QKD 014 (HTTPS, mutual TLS) from simulated
+A simulated KME: hands out keys over ETSI GS QKD 014, and SKIP if told to (HTTPS, mutual TLS), from simulated
 decoy-state BB84 links to other KMEs. Keys are random bytes; how many come, and with what QBER,
 follows the published figures for the length of the link. For development and tests."""
 
@@ -47,6 +48,9 @@ A configuration file:
   max_qber = 0.11                  # blocks above are discarded; 11% at most
   max_uncollected_s = 86400        # a drawn key not collected by then is deleted
 
+  [skip]                           # left out: no SKIP
+  listen = "127.0.0.1:9501"        # for SAEs: /capabilities, /key, /entropy at the root
+
   [[saes]]                         # every SAE of the network and its KME
   id = "node-1"
   kme = "kme-1"
@@ -65,12 +69,12 @@ Faults, with an administrator's certificate (a field left out is off):
     -d '{"cut": true}' https://127.0.0.1:9301/admin/v1/links/kme-2/faults
   fields: cut (true/false), intercept_resend (0 to 1), extra_misalignment (0 to 0.467)
 
-The log goes to stderr, one JSON object per line; event "kme.ready" when both listeners accept.
+The log goes to stderr, one JSON object per line; event "kme.ready" when all listeners accept.
 SIGTERM or Ctrl-C stops it."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; 0 when it stopped as told, 2 for wrong settings, 1 for anything else."""
+    """Runs the command; 0 when it stopped as told or nothing deviates, 2 for wrong settings, else 1."""
     parser = argparse.ArgumentParser(
         prog="qkms-kme", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -84,8 +88,15 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serving.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML file, see below")
+    judging = commands.add_parser("conformance", help="judge any KME by its protocol")
+    add_arguments(judging)
     options = parser.parse_args(arguments)
+    if options.command == "conformance":
+        return conformance(options)
+    return _serve(options)
 
+
+def _serve(options: argparse.Namespace) -> int:
     _log_as_json()
     try:
         settings = read_settings(options.config)

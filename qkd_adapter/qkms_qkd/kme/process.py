@@ -23,6 +23,7 @@ from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.sae_face import SaeFace
 from qkms_qkd.kme.seal import load_seal
 from qkms_qkd.kme.settings import Settings, split_address
+from qkms_qkd.kme.skip_face import SkipFace
 from qkms_qkd.kme.web import plain_errors
 from qkms_qkd.kme.worker import Worker
 from qkms_qkd.tls import hybrid_group_available, server_context
@@ -60,11 +61,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await stack.enter_async_context(_background(_keep_house(delivery, worker), "housekeeping", stop))
         await _listen(settings, "kme.link_listen", settings.kme.link_listen, link_app, stack)
         await _listen(settings, "kme.listen", settings.kme.listen, sae_app, stack)
+        if settings.skip is not None:
+            skip_app = _application(MAX_REQUEST_BYTES)
+            SkipFace(settings, delivery, links).add_routes(skip_app.router)
+            await _listen(settings, "skip.listen", settings.skip.listen, skip_app, stack)
         log.info(
             "kme.ready",
             kme=settings.kme.id,
             listen=settings.kme.listen,
             link_listen=settings.kme.link_listen,
+            skip_listen=settings.skip.listen if settings.skip else None,
             links=sorted(links),
             hybrid_tls_group=hybrid_group_available(),
         )

@@ -24,10 +24,11 @@ from qkms_qkd.etsi014.messages import (
     KeyRequest,
     Status,
 )
-from qkms_qkd.identity import sae_id
+from qkms_qkd.identity import principal
 from qkms_qkd.kme.bodies import BodyUnreadable, decoded
 from qkms_qkd.kme.delivery import Delivery, RefusedError, StrangerError, UnavailableError
 from qkms_qkd.kme.quantum_link import QuantumLink
+from qkms_qkd.kme.queries import integer, only, own_sae
 from qkms_qkd.kme.settings import Settings
 from qkms_qkd.kme.web import bounded_body, json_answer, no_body, peer_certificate, refusal
 from qkms_qkd.link import QkdKey
@@ -35,6 +36,7 @@ from qkms_qkd.link import QkdKey
 log = structlog.get_logger(__name__)
 
 _Form = TypeVar("_Form", bound=msgspec.Struct)
+_USE_POST = "; use POST"
 _Answer = Callable[[web.Request, str, str], Awaitable[web.Response]]
 
 
@@ -56,9 +58,9 @@ class SaeFace:
 
     def _guarded(self, answer: _Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def guarded(request: web.Request) -> web.Response:
-            caller = sae_id(peer_certificate(request), self._settings.kme.sae_identity)
-            if caller is None or self._settings.kme_of(caller) != self._settings.kme.id:
-                log.warning("sae.stranger", caller=caller, path=request.path)
+            caller = own_sae(request, self._settings)
+            if caller is None:
+                log.warning("sae.stranger", caller=principal(peer_certificate(request)), path=request.path)
                 return no_body(401)
             try:
                 return await answer(request, caller, request.match_info["sae"])
@@ -75,7 +77,7 @@ class SaeFace:
         return guarded
 
     async def _status(self, request: web.Request, caller: str, slave: str) -> web.Response:
-        _only(request, frozenset())
+        only(request, frozenset(), _USE_POST)
         link = self._delivery.link_to(caller, slave)
         keys = self._settings.keys
         return json_answer(
@@ -138,37 +140,20 @@ def _extension(link: QuantumLink) -> dict[str, object]:
     }
 
 
-def _only(request: web.Request, names: frozenset[str]) -> None:
-    for name in request.query:
-        if name not in names:
-            raise RefusedError(f"query parameter {name[:64]} is not defined here; use POST")
-        if len(request.query.getall(name)) > 1:
-            raise RefusedError(f"query parameter {name} is given twice")
-
-
 def _demand_from_query(request: web.Request) -> KeyRequest:
-    _only(request, frozenset({"number", "size"}))
-    size = _integer(request, "size")
-    number = _integer(request, "number")
+    only(request, frozenset({"number", "size"}), _USE_POST)
+    size = integer(request, "size")
+    number = integer(request, "number")
     return KeyRequest(number=1 if number is None else number, size=size)
 
 
-def _integer(request: web.Request, name: str) -> int | None:
-    text = request.query.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise RefusedError(f"{name} shall be an integer")
-    return int(text)
-
-
 async def _demand_from_body(request: web.Request) -> KeyRequest:
-    _only(request, frozenset())
+    only(request, frozenset(), _USE_POST)
     return _decoded(await bounded_body(request), KeyRequest)
 
 
 def _key_ids_from_query(request: web.Request) -> KeyIds:
-    _only(request, frozenset({"key_ID"}))
+    only(request, frozenset({"key_ID"}), _USE_POST)
     key_id = request.query.get("key_ID")
     if key_id is None:
         raise RefusedError("key_ID is required; use POST for several keys")
@@ -176,7 +161,7 @@ def _key_ids_from_query(request: web.Request) -> KeyIds:
 
 
 async def _key_ids_from_body(request: web.Request) -> KeyIds:
-    _only(request, frozenset())
+    only(request, frozenset(), _USE_POST)
     return _decoded(await bounded_body(request), KeyIds)
 
 

@@ -65,6 +65,12 @@ class KeysSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     max_uncollected_s: float = 86_400.0
 
 
+class SkipSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """[skip]: the listener (host:port) for SAEs that speak SKIP; without the section there is none."""
+
+    listen: str
+
+
 class SaeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[[saes]]: an SAE of the network and the KME that serves it."""
 
@@ -96,6 +102,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     kme: KmeSection
     tls: TlsSection
     keys: KeysSection = KeysSection()
+    skip: SkipSection | None = None
     saes: list[SaeSection] = []
     links: list[LinkSection] = []
 
@@ -163,6 +170,10 @@ def _kme_problems(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _address_problems("kme.link_listen", kme.link_listen)
     if kme.listen == kme.link_listen:
         yield "kme.link_listen", "must differ from kme.listen"
+    if settings.skip is not None:
+        yield from _address_problems("skip.listen", settings.skip.listen)
+        if settings.skip.listen in (kme.listen, kme.link_listen):
+            yield "skip.listen", "must differ from kme.listen and kme.link_listen"
     if not kme.data_dir:
         yield "kme.data_dir", "must name a directory"
 

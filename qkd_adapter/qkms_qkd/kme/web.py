@@ -1,4 +1,4 @@
-"""What the three faces of a KME share over HTTP: JSON answers, bounded bodies, the caller's certificate.
+"""What the faces of a KME share over HTTP: JSON answers, bounded bodies, the caller's certificate.
 
 Nothing here decides anything; no answer holds a stack trace.
 """

@@ -8,15 +8,19 @@ from decoders.table import NO_TOML, Decoder, file, folder, text
 from qkms_chaos.cluster import layout
 from qkms_chaos.wiretap import negotiated_group
 from qkms_qkd import identity
+from qkms_qkd.answers import HttpAnswer
+from qkms_qkd.conformance import expecting
+from qkms_qkd.conformance.runner import DeviationError
 from qkms_qkd.errors import LinkError
 from qkms_qkd.etsi014 import reading
 from qkms_qkd.etsi014.messages import KeyIds, KeyRequest
-from qkms_qkd.etsi014.reading import HttpAnswer
+from qkms_qkd.keyfiles import reading as key_files
 from qkms_qkd.kme import seal
 from qkms_qkd.kme.bodies import BodyUnreadable, decoded
 from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Discard, Hello, HelloAnswer, LinkReport, Offer
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.settings import SettingsError, parse_settings
+from qkms_qkd.skip import reading as skip_reading
 from sample_files import KME_TOML
 
 KEY_ID = "0d782086-1a5f-4d1b-8d5a-0c3a4d1c5b11"
@@ -113,6 +117,45 @@ DECODERS = (
         (LinkError,),
         refused=True,
         regressions=(DEEP,),
+    ),
+    Decoder(
+        "SKIP key",
+        ("qkms_qkd.skip.reading", "qkms_qkd.answers"),
+        lambda raw: skip_reading.read_key("kme", _answer(raw), "ab" * 16, 256),
+        json.dumps({"keyId": "ab" * 16, "key": "cd" * 32}).encode(),
+        (LinkError,),
+        regressions=(DEEP,),
+    ),
+    Decoder(
+        "SKIP capabilities",
+        ("qkms_qkd.skip.reading", "qkms_qkd.answers"),
+        lambda raw: skip_reading.read_status("kme", "node-2", 256, _answer(raw)),
+        b'{"entropy": true, "key": true, "algorithm": "QKD", "localSystemID": "n", "remoteSystemID": ["node-*"]}',
+        (LinkError,),
+        regressions=(DEEP,),
+    ),
+    Decoder(
+        "key file",
+        ("qkms_qkd.keyfiles.reading",),
+        lambda raw: key_files.read_key("files", "key-1", raw, 256),
+        json.dumps({"key_ID": "key-1", "key": "A" * 43 + "="}).encode(),
+        (LinkError,),
+        regressions=(DEEP,),
+    ),
+    Decoder(
+        "answer held against a conformance table",
+        ("qkms_qkd.conformance.expecting",),
+        lambda raw: expecting.from_base64(str(expecting.json_object(_answer(raw)).get("key", "")), "key"),
+        b'{"key": "AAAA"}',
+        (DeviationError,),
+        regressions=(DEEP,),
+    ),
+    Decoder(
+        "hexadecimal held against a conformance table",
+        ("qkms_qkd.conformance.expecting",),
+        text(lambda digits: expecting.from_hex(digits, "key")),
+        b"ab" * 32,
+        (DeviationError,),
     ),
     *(_body(form, sample) for form, sample in BODIES.items()),
     Decoder(

@@ -32,13 +32,15 @@ def eventually(what: str, condition: Callable[[], bool], deadline_s: float = DEA
 class KmeNetwork:
     """A full mesh of KMEs in one folder."""
 
-    def __init__(self, folder: Path, size: int, *, keys: str = "", link: str = "") -> None:
+    def __init__(self, folder: Path, size: int, *, keys: str = "", link: str = "", skip: bool = False) -> None:
         self.folder = folder
         self.authority = TestAuthority(folder / "pki")
         self.names = [f"kme-{i + 1}" for i in range(size)]
-        ports = free_ports(2 * size)
+        ports = free_ports(3 * size)
+        self._skip = skip
         self._sae_port = dict(zip(self.names, ports[:size], strict=True))
-        self._link_port = dict(zip(self.names, ports[size:], strict=True))
+        self._link_port = dict(zip(self.names, ports[size : 2 * size], strict=True))
+        self._skip_port = dict(zip(self.names, ports[2 * size :], strict=True))
         self._keys = keys
         self._link = link
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -98,6 +100,10 @@ class KmeNetwork:
     def link_url(self, name: str) -> str:
         """Where other KMEs ask."""
         return f"https://127.0.0.1:{self._link_port[name]}"
+
+    def skip_url(self, name: str) -> str:
+        """Where SAEs ask by SKIP, in a network with it."""
+        return f"https://127.0.0.1:{self._skip_port[name]}"
 
     def node(self, kme: str) -> Leaf:
         """The certificate of the SAE at this KME."""
@@ -173,12 +179,15 @@ class KmeNetwork:
             if peer != name
         )
         saes = "\n".join(f'[[saes]]\nid = "{_node(kme)}"\nkme = "{kme}"' for kme in self.names)
+        # An SAE of the last KME that takes part in nothing.
+        saes += f'\n[[saes]]\nid = "bystander"\nkme = "{self.names[-1]}"'
+        skip = f'[skip]\nlisten = "127.0.0.1:{self._skip_port[name]}"\n' if self._skip else ""
         self.config(name).write_text(
             f'[kme]\nid = "{name}"\nlisten = "127.0.0.1:{self._sae_port[name]}"\n'
             f'link_listen = "127.0.0.1:{self._link_port[name]}"\ndata_dir = "{self.data_dir(name)}"\n'
             'admins = ["spiffe://qkms.dev/operator/admin"]\n'
             f'[tls]\nca = "{leaf.ca}"\ncertificate = "{leaf.certificate}"\nprivate_key = "{leaf.private_key}"\n'
-            f"[keys]\nmax_stored = 200\n{self._keys}\n{saes}\n{links}\n"
+            f"[keys]\nmax_stored = 200\n{self._keys}\n{skip}{saes}\n{links}\n"
         )
 
 

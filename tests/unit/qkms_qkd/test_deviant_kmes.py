@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from qkms_qkd.etsi014.client import MAX_ANSWER_BYTES
+from qkms_qkd.exchange import MAX_ANSWER_BYTES
 
 from .deviant_kme import IDS, KEYS, DeviantKme, container, failure
 

@@ -69,6 +69,7 @@ async def test_status_tells_the_figures_of_the_link(quiet_pair: KmeNetwork) -> N
             status = await link.status()
             assert (status.source_kme, status.target_kme) == kmes
             assert (status.key_size, status.max_key_count, status.max_key_per_request) == (256, 200, 128)
+            assert status.stored_key_count is not None
             assert 0 < status.stored_key_count <= 200
             assert status.up is True
             assert status.qber == pytest.approx(0.0331, abs=1e-4)

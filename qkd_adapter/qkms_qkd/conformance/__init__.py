@@ -1,0 +1,1 @@
+"""Whether a KME keeps to its protocol: tables of cases, one runner, a report."""

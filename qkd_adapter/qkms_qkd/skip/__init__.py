@@ -1,0 +1,1 @@
+"""SKIP (draft-cisco-skip-02): messages, client."""
