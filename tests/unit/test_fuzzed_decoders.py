@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning"),
 ]
 
-EXAMPLES = 20
+EXAMPLES = 15
 SOAK_EXAMPLES = int(os.environ.get("QKMS_FUZZ_EXAMPLES", "100000"))
 
 NUMBERS = (b"9" * 5_000, b"9" * 18, b"1e999", b"-1", b"NaN", b"null", b"true")
