@@ -143,13 +143,13 @@ async def test_a_bad_rule_is_named(operator: Sdk, name: str, rule: Rule, field: 
 
 
 async def test_a_rate_limit_is_a_refusal_that_passes(operator: Sdk, payments: Sdk, name: str) -> None:
-    await operator("create_policy", name, [Rule(("crypto.random",), rate_limit=RateLimit(600, 2))])
+    await operator("create_policy", name, [Rule(("crypto.random",), rate_limit=RateLimit(120, 2))])
     await operator("create_role", name, principals=[PAYMENTS], policies=[name])
     for _ in range(2):
         await payments("random_bytes", 1)
     with pytest.raises(e.RateLimited) as caught:
         await payments("random_bytes", 1, timeout=0.05)
-    assert caught.value.retry_after == pytest.approx(0.1, abs=0.05)
+    assert caught.value.retry_after == pytest.approx(0.5, abs=0.3)
     assert len(await payments("random_bytes", 1)) == 1, "the client waits for it by itself"
     await operator("delete_role", name)
 
