@@ -113,7 +113,8 @@ def _answer(kind: type[Message], decoded: Callable[[Any], object]) -> Decoder:
         if field.message_type is not None
         and field.message_type.full_name in ("google.protobuf.Timestamp", "google.protobuf.Duration")
     ]
-    module = "qkms_client.decode_access" if decoded.__module__ == decode_access.__name__ else "qkms_client.decode"
+    ours = kind.DESCRIPTOR.file in (policy_pb2.DESCRIPTOR, audit_pb2.DESCRIPTOR)
+    module = "qkms_client.decode_access" if ours else "qkms_client.decode"
     return Decoder(
         f"answer {kind.DESCRIPTOR.name}",
         (module,),
