@@ -297,7 +297,11 @@ def _check(path: Path, config: Config) -> None:
         if url.scheme == "http" and not _is_loopback(url.hostname or ""):
             raise ConfigError(f"{path}: tracing.endpoint: {config.tracing.endpoint} must be https, or on loopback")
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
-        if not file.is_file():
+        try:
+            there = file.is_file()
+        except OSError as error:
+            raise ConfigError(f"{path}: tls.{name}: {str(file)[:200]}: {error.strerror}") from None
+        if not there:
             raise ConfigError(f"{path}: tls.{name}: there is no file {file}")
 
 

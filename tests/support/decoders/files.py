@@ -250,6 +250,7 @@ DECODERS = (
             *NO_TOML,
             NODE.replace(b"http://127.0.0.1:4317", b"http://[127.0.0.1:4317"),
             NODE.replace(b"ca.pem", b"ca\\u0000.pem"),
+            NODE.replace(b"ca.pem", b"9" * 5_000),
         ),
     ),
     Decoder(

@@ -5,7 +5,9 @@ import json
 import msgspec
 
 from decoders.table import NO_TOML, Decoder, file, folder, text
+from qkms_chaos.checking import history
 from qkms_chaos.cluster import layout
+from qkms_chaos.faults import schedule
 from qkms_chaos.wiretap import negotiated_group
 from qkms_qkd import identity
 from qkms_qkd.answers import HttpAnswer
@@ -89,6 +91,8 @@ def _hello() -> bytes:
 
 
 HOME = folder("layout")
+HISTORY = folder("history") / "history.jsonl"
+OPERATION = {"process": "p", "call": "get", "key": "k", "start": 0.5, "end": 0.75, "outcome": "ok"}
 SITE = layout.Site("node-1", "kme-1", 1, 2, 3, 4, 5)
 KEY_FILE = folder("kme") / "seal.key"
 
@@ -193,6 +197,22 @@ DECODERS = (
         _hello(),
         (ValueError,),
         regressions=(b"\x16\x03\x03\x00\x05\x02\x00\x00\x01\x00", b"\x16\x03\x03\x00\x04\x02\x00\x00\x00"),
+    ),
+    Decoder(
+        "schedule of faults",
+        ("qkms_chaos.faults.schedule",),
+        schedule.decode,
+        schedule.encode(schedule.random_schedule(1, ["node-1", "node-2", "node-3"], 5.0, ["isolate"])),
+        (ValueError,),
+        regressions=(DEEP,),
+    ),
+    Decoder(
+        "history of a run",
+        ("qkms_chaos.checking.history",),
+        file(HISTORY, lambda: history.read(HISTORY)),
+        json.dumps(OPERATION).encode() + b"\n",
+        (history.HistoryInvalid,),
+        regressions=(DEEP + b"\n",),
     ),
     Decoder(
         "record of a cluster",
