@@ -1,4 +1,4 @@
-"""`qkms-chaos run` and `qkms-chaos list`: a named scenario on a fresh cluster of real processes, and its verdict."""
+"""`qkms-chaos run`, `qkms-chaos list`: a named scenario on a fresh cluster of real processes, and its verdict."""
 
 import json
 import sys

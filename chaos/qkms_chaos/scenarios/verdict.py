@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from qkms_chaos.cluster.world import World
 from qkms_chaos.scenarios.scenario import Scenario
@@ -26,7 +27,7 @@ class Verdict:
     """Every invariant of a run, and what was measured."""
 
     judgements: list[Judgement]
-    figures: Mapping[str, object]
+    figures: Mapping[str, Any]
 
     @property
     def breaches(self) -> list[str]:
@@ -70,6 +71,7 @@ def _figures(run: FaultedRun) -> dict[str, object]:
     return {
         "operations": len(run.ops),
         "faults": len(run.happened),
+        "answered from memory": sum(op.answer.get("replayed") is True for op in run.ops),
         "one state after healing, s": round(run.agreed - run.healed, 2),
         **dict(sorted(outcomes.items())),
     }

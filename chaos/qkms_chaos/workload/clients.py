@@ -23,6 +23,8 @@ from qkms_client.types import Header
 
 MAX_STALENESS = timedelta(seconds=2)
 TIMEOUT_S = 2.5
+BOUND_TIMEOUT_S = 1.0
+"""Of a client of one node, which has nowhere else to go."""
 PAUSE_S = 0.02
 KEPT = 40
 REPEATS = 3
@@ -84,7 +86,8 @@ async def run_clients(profile: Profile, load: Load, recorder: Recorder, seconds:
         for number, node in enumerate(places):
             name = f"c{number}" + (f"@{node}" if node else "")
             endpoints = {node: profile.endpoints[node]} if node else _rotated(profile, rng)
-            own = replace(profile, endpoints=endpoints, timeout_s=TIMEOUT_S, attempt_timeout_s=TIMEOUT_S / 2)
+            time_s = BOUND_TIMEOUT_S if node else TIMEOUT_S
+            own = replace(profile, endpoints=endpoints, timeout_s=time_s, attempt_timeout_s=time_s / 2)
             group.create_task(_run(own, name, random.Random(rng.random()), recorder, load, node, stop))  # noqa: S311
 
 
