@@ -18,13 +18,8 @@ perhaps one now, later or never. What a call's args and answer hold, by name (No
     encrypt   fingerprint, level, bound_ms  -> version, revision, level, staleness_ms
     decrypt   version, fingerprint          -> fingerprint, revision, level, staleness_ms
 
-<<<<<<< HEAD
-A client (`process`) does one operation after another. Ordering: a line is in the file when its operation ended;
-lines are in the order of their ends.
-=======
 A client (`process`) does one operation after another. Ordering: a line is in the file when its operation has
 ended; lines are in the order of their ends.
->>>>>>> main
 """
 
 import hashlib
