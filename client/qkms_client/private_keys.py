@@ -14,7 +14,6 @@ import base64
 import binascii
 import re
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from qkms import der
+from qkms.certificates import UNREADABLE
 from qkms.errors import InvalidInput
 from qkms_client.errors import PrivateKeyInvalid
 
@@ -73,7 +73,7 @@ def _loaded(data: bytes, passphrase: bytes | None) -> bytes:
     try:
         # The node checks RSA's numbers.
         key = load(data, passphrase, unsafe_skip_rsa_key_validation=True)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UNREADABLE:
         # Not chained: the library's message may quote the key.
         reason = "it is damaged, or of an algorithm that is not read in this form"
         if passphrase is not None:

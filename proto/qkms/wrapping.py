@@ -43,6 +43,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from qkms import labels
+from qkms.certificates import UNREADABLE
 from qkms.errors import CryptoError, InvalidInput
 from qkms.hkdf import expand
 from qkms.kem import MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES
@@ -98,7 +99,7 @@ class WrappingPrivateKey(Redacted):
             if method is Method.MLKEM768_AES_KWP:
                 return cls(method, MLKEM768PrivateKey.from_seed_bytes(data))
             key = load_der_private_key(data, password=None, unsafe_skip_rsa_key_validation=True)
-        except (ValueError, TypeError):
+        except UNREADABLE:
             # Not chained: the library's message may quote the key.
             raise WrappingRejected(f"this is no private key for {method.name}") from None
         if not isinstance(key, rsa.RSAPrivateKey):
@@ -143,7 +144,8 @@ def wrap(method: Method, public: bytes, material: bytes, purpose: str) -> bytes:
         raise InvalidInput("there is no material to wrap")
     if method is Method.RSA_OAEP_SHA256_AES_KWP:
         kwp_key = AESGCM.generate_key(8 * _KEY_BYTES)
-        return _rsa_public(public).encrypt(kwp_key, _oaep()) + aes_key_wrap_with_padding(kwp_key, material)
+        wrapped_key = _oaep_encrypted(_rsa_public(public), kwp_key)
+        return wrapped_key + aes_key_wrap_with_padding(kwp_key, material)
     if method is Method.RSA_OAEP_SHA256:
         key = _rsa_public(public)
         room = key.key_size // 8 - 2 * SHA256.digest_size - 2
@@ -152,7 +154,7 @@ def wrap(method: Method, public: bytes, material: bytes, purpose: str) -> bytes:
                 f"material of {len(material)} bytes does not fit RSA-OAEP, which takes {room}; "
                 f"{Method.RSA_OAEP_SHA256_AES_KWP.name} and {Method.MLKEM768_AES_KWP.name} take any length"
             )
-        return key.encrypt(material, _oaep())
+        return _oaep_encrypted(key, material)
     if len(public) != MLKEM_PUBLIC_BYTES:
         raise WrappingRejected(
             f"an ML-KEM-768 encapsulation key has {MLKEM_PUBLIC_BYTES} bytes, not {len(public)}"
@@ -169,11 +171,18 @@ def wrap(method: Method, public: bytes, material: bytes, purpose: str) -> bytes:
 def _rsa_public(public: bytes) -> rsa.RSAPublicKey:
     try:
         key = load_der_public_key(public)
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise WrappingRejected("the RSA public key is not a DER SubjectPublicKeyInfo") from error
     if not isinstance(key, rsa.RSAPublicKey) or not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         raise WrappingRejected(f"the public key must be RSA of {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
     return key
+
+
+def _oaep_encrypted(key: rsa.RSAPublicKey, data: bytes) -> bytes:
+    try:
+        return key.encrypt(data, _oaep())
+    except ValueError:
+        raise WrappingRejected("the RSA public key cannot encrypt: its modulus is not one of RSA") from None
 
 
 def _oaep() -> padding.OAEP:

@@ -20,7 +20,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -31,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from qkms import der
+from qkms.certificates import UNREADABLE
 from qkms.errors import InvalidInput
 from qkms_node.keys import identifiers
 from qkms_node.keys.errors import MaterialRejected
@@ -162,7 +162,7 @@ class EllipticCurve(ByLibrary):
         info = PrivateKeyInfo(self._identifier, private)
         try:
             key = cast(EllipticCurvePrivateKey, load_der_private_key(info.to_bytes(), None))
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except UNREADABLE:
             raise MaterialRejected(
                 "its scalar is out of range, or its public key or curve is not that of its private key"
             ) from None
@@ -183,7 +183,7 @@ class Rsa(ByLibrary):
         try:
             key = load_der_private_key(info.to_bytes(), None, unsafe_skip_rsa_key_validation=True)
             numbers = cast(RSAPrivateKey, key).private_numbers()
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except UNREADABLE:
             raise MaterialRejected("what is inside its PKCS #8 is no RSA private key of two factors") from None
         check_rsa(numbers, self._bits, random)
         return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
