@@ -77,6 +77,15 @@ def test_an_epoch_ends_when_nothing_needs_it() -> None:
     assert world.state.qkd_key_epochs["q1"] == 1, "its QKD keys are not used again"
 
 
+def test_an_activation_that_comes_after_the_end_of_its_epoch_changes_nothing() -> None:
+    world = two_epochs()
+    world.do(c.RewrapVersions(2, (moved(),)))
+    assert world.do(c.DestroyRoot(1)).changed
+    before = digest(world.state)
+    assert world.do(c.ActivateRoot(1), 0).note == "epoch 1 is already DESTROYED"
+    assert digest(world.state) == before
+
+
 def test_what_needs_an_epoch_is_said() -> None:
     world = seeded()
     world.do(c.OpenSession(request(), "s", "bob", 1, OFFER, 0, 60_000))
