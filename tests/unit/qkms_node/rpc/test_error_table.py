@@ -36,6 +36,7 @@ def raised_codes() -> set[str]:
     named = re.findall(r'code="([A-Z_]+)"', source)
     chosen = re.findall(r'"(VERSION_[A-Z]+)" if ', source) + re.findall(r'else "(VERSION_[A-Z]+)"', source)
     classes = ["CSR_REFUSED"] if "CsrRefused.code" in source else []
+    classes += ["MATERIAL_REJECTED"] if "WrappingRejected, MaterialRejected" in source else []
     # access_rules makes a code of a collection's name and of what happened.
     collections = re.findall(r'"(POLICY|ROLE|TENANT|GRANT)"', source)
     made = [
