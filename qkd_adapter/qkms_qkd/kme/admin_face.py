@@ -18,7 +18,7 @@ from qkms_qkd.kme.delivery import Delivery
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.settings import Settings
-from qkms_qkd.kme.web import bounded_body, json_answer, peer_certificate, refusal
+from qkms_qkd.serving.web import bounded_body, json_answer, peer_certificate, refusal
 
 log = structlog.get_logger(__name__)
 

@@ -1,9 +1,11 @@
-"""What the faces of a KME share over HTTP: JSON answers, bounded bodies, the caller's certificate.
+"""What faces share over HTTP: JSON answers, bounded bodies, the caller's certificate, listeners.
 
 Nothing here decides anything; no answer holds a stack trace.
 """
 
 import asyncio
+import math
+import ssl
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,10 +15,13 @@ import structlog
 from aiohttp import web
 
 from qkms_qkd.identity import PeerCertificate
+from qkms_qkd.serving.supply import UnavailableError
 
 log = structlog.get_logger(__name__)
 
 BODY_TIMEOUT_S = 10.0
+CODE = "code"
+_SHUTDOWN_S = 1.0
 _Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -33,6 +38,20 @@ def refusal(status: int, message: str, details: list[dict[str, Any]] | None = No
 def no_body(status: int) -> web.Response:
     """A bare status."""
     return web.Response(status=status)
+
+
+def unavailable(status: int, error: UnavailableError) -> web.Response:
+    """The error form with the stable code in details, and Retry-After (whole seconds) when a time is known."""
+    answer = refusal(status, str(error), [{"code": error.code}])
+    if error.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    return answer
+
+
+def answered(answer: web.Response, code: str = "OK") -> web.Response:
+    """The answer, marked with its stable code for whoever counts and audits around a face; not sent."""
+    answer.setdefault(CODE, code)
+    return answer
 
 
 def peer_certificate(request: web.Request) -> PeerCertificate:
@@ -62,6 +81,18 @@ async def plain_errors(request: web.Request, handler: _Respond) -> web.StreamRes
     except Exception as error:
         incident = uuid.uuid4().hex
         log.error(
-            "kme.internal_error", incident=incident, path=request.path, error=type(error).__name__, exc_info=error
+            "face.internal_error", incident=incident, path=request.path, error=type(error).__name__, exc_info=error
         )
-        return refusal(503, f"internal error; the log of the KME has incident {incident}")
+        return refusal(503, f"internal error; the log has incident {incident}")
+
+
+async def listen(application: web.Application, host: str, port: int, context: ssl.SSLContext) -> web.AppRunner:
+    """Serves the application over TLS until the runner's cleanup. Raises OSError."""
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=context).start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return runner
