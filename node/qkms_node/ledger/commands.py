@@ -1,9 +1,9 @@
 """Commands, outcomes, and their encoding in the Raft log.
 
-The commands of each area are in `key_commands`, `root_commands` and
-`session_commands`; everybody else imports them from here. Decoding is strict;
-a command this version does not know raises `UnknownCommand`, which stops a
-node rather than letting it diverge.
+The commands of each area are in `key_commands`, `root_commands` and so on;
+everybody else imports them from here. Decoding is strict; a command this
+version does not know raises `UnknownCommand`, which stops a node rather than
+letting it diverge.
 """
 
 import msgspec
@@ -78,6 +78,7 @@ from qkms_node.ledger.root_commands import (
     RequestRoot,
     StageRoot,
 )
+from qkms_node.ledger.sae_commands import CollectSaeKeys, DrawSaeKeys, NewSaeKey
 from qkms_node.ledger.session_commands import AnswerSession, CloseSession, ConfirmSession, OpenSession
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "AnswerSession",
     "AnyCommand",
     "CloseSession",
+    "CollectSaeKeys",
     "Command",
     "CompromiseVersion",
     "ConfirmRoot",
@@ -109,6 +111,7 @@ __all__ = [
     "DestroyVersion",
     "DisableKey",
     "DisableVersion",
+    "DrawSaeKeys",
     "EnableKey",
     "EnableVersion",
     "FinishRestore",
@@ -116,6 +119,7 @@ __all__ = [
     "ImportVersion",
     "KeyChanges",
     "Mutation",
+    "NewSaeKey",
     "NewVersion",
     "OpenImport",
     "OpenSession",
@@ -224,6 +228,8 @@ AnyCommand = (
     | RedeemToken
     | FoundMembers
     | SettleHandover
+    | DrawSaeKeys
+    | CollectSaeKeys
 )
 
 

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 import structlog
 from msgspec.structs import replace
 
-from qkms_qkd.etsi014.messages import KEYS_NOT_FOUND
 from qkms_qkd.identity import PeerCertificate, principal, sae_id
 from qkms_qkd.kme.channel import ChannelError, NotGreetedError
 from qkms_qkd.kme.channel_messages import Assign, Parts
@@ -27,6 +26,7 @@ from qkms_qkd.serving.supply import (
     Caller,
     Delivered,
     Demand,
+    KeysNotFoundError,
     RefusedError,
     Standing,
     StrangerError,
@@ -107,7 +107,7 @@ class Delivery:
         try:
             keys = await self._worker.run(self._pool.collect, master, caller.sae, key_ids, time.time())
         except KeyNotFoundError:
-            raise RefusedError(KEYS_NOT_FOUND) from None
+            raise KeysNotFoundError from None
         except NotNamedError:
             raise StrangerError from None
         return _delivered(keys)

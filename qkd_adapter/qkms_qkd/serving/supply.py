@@ -8,15 +8,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from qkms_qkd.etsi014.messages import SIZE_NOT_MULTIPLE_OF_8
+from qkms_qkd.etsi014.messages import EXTENSION_NOT_MET, KEYS_NOT_FOUND, SIZE_NOT_MULTIPLE_OF_8
 from qkms_qkd.identity import PeerCertificate
 from qkms_qkd.link import QkdKey
 
 
 class RefusedError(Exception):
-    """The request is wrong: status 400 with this message."""
+    """The request is wrong: status 400 with this message, and our stable code for the audit."""
 
     code = "REQUEST_REFUSED"
+
+
+class KeysNotFoundError(RefusedError):
+    """A key that was asked for is not held, or not any more."""
+
+    code = "SAE_KEY_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__(KEYS_NOT_FOUND)
+
+
+class ExtensionNotMetError(RefusedError):
+    """A mandatory extension that is known cannot be had now."""
+
+    code = "EXTENSION_NOT_MET"
+
+    def __init__(self) -> None:
+        super().__init__(EXTENSION_NOT_MET)
 
 
 class StrangerError(Exception):

@@ -6,8 +6,10 @@ Nothing here decides anything; no answer holds a stack trace.
 import asyncio
 import math
 import ssl
+import traceback
 import uuid
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -80,15 +82,26 @@ async def plain_errors(request: web.Request, handler: _Respond) -> web.StreamRes
         return refusal(400, "the request body did not arrive in time")
     except Exception as error:
         incident = uuid.uuid4().hex
+        # Neither the exception's text nor a traceback with values: they might hold a secret.
+        last = traceback.extract_tb(error.__traceback__)[-1]
         log.error(
-            "face.internal_error", incident=incident, path=request.path, error=type(error).__name__, exc_info=error
+            "face.internal_error",
+            incident=incident,
+            path=request.path,
+            error=type(error).__name__,
+            where=f"{Path(last.filename).name}:{last.lineno}",
         )
-        return refusal(503, f"internal error; the log has incident {incident}")
+        return answered(refusal(503, f"internal error; the log has incident {incident}"), "INTERNAL")
 
 
-async def listen(application: web.Application, host: str, port: int, context: ssl.SSLContext) -> web.AppRunner:
-    """Serves the application over TLS until the runner's cleanup. Raises OSError."""
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
+async def listen(
+    application: web.Application, host: str, port: int, context: ssl.SSLContext, drain_s: float = _SHUTDOWN_S
+) -> web.AppRunner:
+    """Serves the application over TLS until the runner's cleanup; requests in hand may then take `drain_s`.
+
+    Raises OSError.
+    """
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=drain_s)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, ssl_context=context).start()

@@ -1,0 +1,122 @@
+"""Encryptors at a cluster: the nodes' northbound listeners, and clients that know only ETSI GS QKD 014.
+
+An encryptor knows nothing of the cluster. It asks the node that it is told to ask, once, and says what it was
+answered: status 0 stands for no answer at all.
+"""
+
+import base64
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx
+
+from qkms_chaos.cluster.layout import Layout
+from qkms_chaos.cluster.network import HOST
+from qkms_chaos.cluster.ports import free_ports
+from qkms_chaos.cluster.world import World
+from qkms_client import Rule
+from qkms_node.pki import Identity
+from qkms_qkd.tls import TlsFiles, client_context
+
+TIMEOUT_S = 15.0
+POLICY = "encryptors"
+NorthboundProtocol = Literal["etsi014", "skip"]
+
+
+def northbound_overrides(
+    nodes: Sequence[str], saes: Iterable[str], **fields: object
+) -> dict[str, dict[str, object]]:
+    """What lets these nodes serve these SAEs over both protocols, on ports of their own; for `Cluster`."""
+    ports = iter(free_ports(2 * len(nodes)))
+    return {
+        node: {
+            "northbound": {
+                "saes": list(saes),
+                "etsi014": {"listen": f"{HOST}:{next(ports)}"},
+                "skip": {"listen": f"{HOST}:{next(ports)}"},
+                **fields,
+            }
+        }
+        for node in nodes
+    }
+
+
+def northbound_url(layout: Layout, node: str, protocol: NorthboundProtocol = "etsi014") -> str:
+    """Where a node serves encryptors, by its configuration."""
+    table = tomllib.loads(layout.config(node).read_text())
+    return f"https://{table['northbound'][protocol]['listen']}"
+
+
+def allow(world: World, name: str, rules: Sequence[Rule], *saes: str) -> None:
+    """Gives these encryptors the rules, by a policy and a role of this name."""
+    world.operator.create_policy(name, rules)
+    world.operator.create_role(name, principals=[identity(sae).uri for sae in saes], policies=[name])
+
+
+def identity(sae: str) -> Identity:
+    """Whose certificate an SAE id like "sae:a" is read from."""
+    return Identity("sae", sae.removeprefix("sae:"))
+
+
+@dataclass(frozen=True, repr=False)
+class Answer:
+    """What came back: the status, the stable code or message of a refusal, the keys by key_ID."""
+
+    status: int
+    said: str
+    keys: dict[str, bytes]
+    body: Any = None
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {self.said!r}, {len(self.keys)} keys)"
+
+
+class Encryptor:
+    """One SAE with its certificate; may be used from one event loop. Close it at the end."""
+
+    def __init__(self, world: World, sae: str) -> None:
+        self.sae = sae
+        layout = world.cluster.layout
+        self._urls = {node: northbound_url(layout, node) for node in world.nodes}
+        files = world.cluster.authority.issue(identity(sae))
+        self.files = TlsFiles(files.ca, files.certificate, files.private_key)
+        self._http = httpx.AsyncClient(verify=client_context(self.files), timeout=TIMEOUT_S, trust_env=False)
+
+    async def __aenter__(self) -> "Encryptor":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def draw(self, node: str, slave: str, **body: object) -> Answer:
+        """enc_keys as master."""
+        return await self.ask("POST", node, slave, "enc_keys", body)
+
+    async def collect(self, node: str, master: str, *key_ids: str) -> Answer:
+        """dec_keys as slave."""
+        return await self.ask(
+            "POST", node, master, "dec_keys", {"key_IDs": [{"key_ID": key_id} for key_id in key_ids]}
+        )
+
+    async def status(self, node: str, slave: str) -> Answer:
+        """The pair's status."""
+        return await self.ask("GET", node, slave, "status")
+
+    async def ask(self, method: str, node: str, sae: str, operation: str, body: object = None) -> Answer:
+        """One request, never repeated."""
+        url = f"{self._urls[node]}/api/v1/keys/{quote(sae, safe='')}/{operation}"
+        try:
+            answer = await self._http.request(method, url, json=body)
+        except httpx.HTTPError as error:
+            return Answer(0, type(error).__name__, {})
+        if not answer.content:
+            return Answer(answer.status_code, "", {})
+        told = answer.json()
+        if answer.status_code != 200:
+            codes = [detail["code"] for detail in told["details"]]
+            return Answer(answer.status_code, codes[0] if codes else told["message"], {}, told)
+        keys = {key["key_ID"]: base64.b64decode(key["key"]) for key in told.get("keys", [])}
+        return Answer(200, "", keys, told)
