@@ -13,16 +13,22 @@ from typing import Any
 import click
 from rich.console import Console
 
+from qkms_chaos.cluster.config import Overrides
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.failures import FAILURES, end_with
-from qkms_chaos.cluster.layout import open_layout
+from qkms_chaos.cluster.layout import Layout, open_layout
+from qkms_chaos.cluster.northbound import northbound_overrides
 from qkms_chaos.cluster.relayed import Relayed
 from qkms_chaos.cluster.world import World, world_of
 from qkms_chaos.workload.history import Use
+from qkms_chaos.workload.northbound import SAES as NORTHBOUND_SAES
+from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition
 from qkms_chaos.workload.rotation import CLIENTS, rotation_under_load
 
 MAX_STALENESS_S = 3.0
+KEYS_PER_S = 10_000 / 60
+"""For the default length, so that a run of it has 10,000 keys however slow the machine."""
 Told = Callable[[str], None]
 
 
@@ -40,6 +46,7 @@ class Scenario:
 
     promise: str
     run: Callable[[World, Relayed, float, int, Told], Verdict]
+    overrides: Callable[[Layout], Overrides] = lambda _: {}
 
 
 def _rotation(world: World, network: Relayed, seconds: float, seed: int, told: Told) -> Verdict:
@@ -67,6 +74,19 @@ def _revocation(world: World, network: Relayed, seconds: float, seed: int, told:
     return Verdict(run.breaches(), figures | _counts(run.uses))
 
 
+def _northbound(world: World, network: Relayed, seconds: float, seed: int, told: Told) -> Verdict:
+    run = asyncio.run(northbound_once(world, seconds, round(seconds * KEYS_PER_S), told, seed))
+    figures: dict[str, Any] = {
+        "seconds": seconds,
+        "keys drawn": len(run.given("draw")),
+        "keys collected": len(run.given("collect")),
+        "keys reported as perhaps consumed": len(run.reported),
+        "killed": run.killed,
+    }
+    counts = Counter(f"{one.kind} {one.status}{' ' + one.said if one.said else ''}" for one in run.attempts)
+    return Verdict(run.breaches(), figures | dict(sorted(counts.items())))
+
+
 def _counts(uses: list[Use]) -> dict[str, Any]:
     found = Counter(f"{use.kind} {use.outcome}{' ' + use.reason if use.reason else ''}" for use in uses)
     return dict(sorted(found.items()))
@@ -82,6 +102,12 @@ SCENARIOS = {
         "Once its key's max_staleness has passed, a revoked version is used nowhere, "
         "also at a node that is cut off.",
         _revocation,
+    ),
+    "northbound-once": Scenario(
+        "While the leader is killed, no encryptor is given a key_ID twice, both ends have equal keys, "
+        "and none is missing but where an answer was lost.",
+        _northbound,
+        lambda layout: northbound_overrides(layout.nodes, NORTHBOUND_SAES),
     ),
 }
 
@@ -126,11 +152,12 @@ def run_command(name: str, seconds: float, seed: int, as_json: bool) -> None:
 def run_scenario(folder: Path, name: str, seconds: float, seed: int, told: Told) -> Verdict:
     """Starts a cluster in `folder` and runs the scenario. Raises what the run raises."""
     layout = open_layout(folder)
-    with Relayed(layout) as network, Cluster(layout, network) as cluster:
+    scenario = SCENARIOS[name]
+    with Relayed(layout) as network, Cluster(layout, network, scenario.overrides(layout)) as cluster:
         cluster.start(told)
         with world_of(cluster) as world:
             world.observer.wait_root(1)
-            return SCENARIOS[name].run(world, network, seconds, seed, told)
+            return scenario.run(world, network, seconds, seed, told)
 
 
 def _show(name: str, verdict: Verdict) -> None:

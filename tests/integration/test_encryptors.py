@@ -1,0 +1,218 @@
+"""Encryptors that know only ETSI GS QKD 014 or SKIP get keys from a cluster of real nodes, each key once."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import httpx
+import pytest
+
+from qkms_chaos.cluster.northbound import Encryptor, allow, identity, northbound_overrides, northbound_url
+from qkms_chaos.cluster.world import World
+from qkms_chaos.workload.northbound import northbound_once
+from qkms_client import AuditChain, Grade, RateLimit, Rule
+from qkms_qkd.conformance.command import TABLES
+from qkms_qkd.kme.__main__ import main as qkms_kme
+from qkms_qkd.tls import client_context
+
+pytestmark = pytest.mark.cluster
+
+A, B, C, D = SAES = ("sae:a", "sae:b", "sae:c", "sae:d")
+NOT_FOUND = "one or more keys specified are not found on KME"
+KEYS = 200
+
+
+@pytest.fixture(scope="module")
+def permitted(lasting: World) -> World:
+    """What these tests may: a draws for b and c, b for a; whoever is named collects."""
+    rules = [
+        Rule(("northbound.draw",), (f"saePairs/{A}/{B}", f"saePairs/{A}/{C}", f"saePairs/{B}/{A}")),
+        Rule(("northbound.collect",), ("saePairs/*",)),
+        Rule(("northbound.entropy",)),
+    ]
+    allow(lasting, "encryptors", rules, A, B, C)
+    return lasting
+
+
+@pytest.fixture
+def cluster(permitted: World, healthy: World) -> World:
+    """The shared cluster, whole, with the rules applied everywhere."""
+    return healthy
+
+
+def arguments(world: World, protocol: str) -> list[str]:
+    """`qkms-kme conformance` with a at the first node, b and a bystander at the second."""
+    here, there = (northbound_url(world.cluster.layout, node, protocol) for node in world.nodes[:2])  # type: ignore[arg-type]
+    words = ["conformance", "--protocol", protocol, "--local", A, "--peer", B, "--peer-url", there, "--json"]
+    for name, sae in (("", A), ("peer-", B), ("bystander-", C)):
+        files = world.cluster.authority.issue(identity(sae))
+        words += [f"--{name}certificate", str(files.certificate), f"--{name}private-key", str(files.private_key)]
+    return [*words, "--ca", str(files.ca), here]
+
+
+@pytest.mark.parametrize("protocol", sorted(TABLES))
+def test_the_cluster_conforms_case_by_case(
+    cluster: World, protocol: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = qkms_kme(arguments(cluster, protocol))
+    report = json.loads(capsys.readouterr().out)
+    assert {case["requirement"]: case["reason"] for case in report["cases"] if case["outcome"] != "conforms"} == {}
+    assert report["counts"] == {"conforms": len(TABLES[protocol]), "deviates": 0, "unknown": 0, "not run": 0}
+    assert status == 0
+
+
+async def test_a_key_carries_its_grade_and_the_status_says_what_may_be_drawn(cluster: World) -> None:
+    first, second = cluster.nodes[:2]
+    async with Encryptor(cluster, A) as a, Encryptor(cluster, B) as b:
+        before = (await a.status(first, B)).body
+        drawn = await a.draw(first, B, number=3, size=512, extension_mandatory=[{"qkms_grade": "QKD+PQC"}])
+        held = (await a.status(first, B)).body
+        collected = await b.collect(second, A, *drawn.keys)
+        cluster.observer.wait_agreement()
+        after = (await a.status(first, B)).body
+    assert before["status_extension"] == {"grade": "QKD+PQC"}
+    assert (before["max_SAE_ID_count"], before["max_key_count"]) == (8, 1000)
+    counts = [status["stored_key_count"] for status in (before, held, after)]
+    assert counts == [counts[0], counts[0] - 3, counts[0]]
+    assert {len(key) for key in drawn.keys.values()} == {64}
+    assert collected.keys == drawn.keys
+    for answer in (drawn, collected):
+        about = answer.body["key_container_extension"]
+        assert about["grade"] == "QKD+PQC"
+        assert about["root_epoch"] >= 1
+        assert [key["key_extension"] for key in answer.body["keys"]] == [about] * 3
+
+
+async def test_asked_for_at_every_node_at_once_a_key_is_given_once(cluster: World) -> None:
+    async with Encryptor(cluster, A) as a, Encryptor(cluster, B) as b:
+        for round_ in range(8):
+            drawn = await a.draw(cluster.nodes[round_ % 3], B, number=2)
+            answers = await asyncio.gather(*(b.collect(node, A, *drawn.keys) for node in cluster.nodes * 2))
+            given = [answer for answer in answers if answer.status == 200]
+            assert [answer.keys for answer in given] == [drawn.keys]
+            assert {(r.status, r.said) for r in answers if r not in given} == {(400, NOT_FOUND)}
+
+
+async def test_each_of_several_slaves_gets_the_key_once_and_all_keys_or_none(cluster: World) -> None:
+    first, second, third = cluster.nodes
+    async with Encryptor(cluster, A) as a, Encryptor(cluster, B) as b, Encryptor(cluster, C) as c:
+        both = await a.draw(first, B, number=2, additional_slave_SAE_IDs=[C])
+        for_b = await a.draw(second, B)
+        ids = tuple(both.keys)
+        assert (await c.collect(third, A, *ids)).keys == both.keys
+        assert (await c.collect(second, A, *ids)).said == NOT_FOUND
+        mixed = await b.collect(second, A, ids[0], "00000000-0000-4000-8000-000000000000")
+        assert (mixed.status, mixed.said) == (400, NOT_FOUND)
+        assert (await c.collect(second, A, *for_b.keys)).status == 401
+        together = await b.collect(third, A, *ids, *for_b.keys)
+        assert together.keys == both.keys | for_b.keys
+        # Not allowed for one of the slaves: nobody gets anything.
+        assert (await b.draw(first, A, additional_slave_SAE_IDs=[C])).status == 401
+
+
+@pytest.mark.parametrize(
+    ("slave", "body", "status", "said"),
+    [
+        (B, {"size": 100}, 400, "size shall be a multiple of 8"),
+        (B, {"size": 2048}, 400, "size shall be from 64 to 1024"),
+        (B, {"number": 129}, 400, "number shall be from 1 to 128"),
+        (B, {"number": "many"}, 400, "the request does not fit the data format"),
+        (B, {"novelty": 1}, 400, "the request does not fit the data format"),
+        (
+            B,
+            {"extension_mandatory": [{"novelty": 1}]},
+            400,
+            "not all extension_mandatory parameters are supported",
+        ),
+        (B, {"extension_mandatory": [{"qkms_grade": 3}]}, 400, "qkms_grade shall be one of PQC, QKD, QKD+PQC"),
+        (B, {"additional_slave_SAE_IDs": [B]}, 400, "a slave SAE is named twice"),
+        (B, {"additional_slave_SAE_IDs": [f"sae:{i}" for i in range(9)]}, 400, "additional_slave_SAE_IDs shall"),
+        (A, {}, 400, "master and slave SAE shall differ"),
+        ("nobody", {}, 400, "SAE nobody is not known"),
+        (D, {}, 401, ""),
+    ],
+)
+async def test_what_is_refused_consumes_nothing(
+    cluster: World, slave: str, body: dict[str, object], status: int, said: str
+) -> None:
+    revision = cluster.operator.status(cluster.nodes[0]).revision
+    async with Encryptor(cluster, A) as a:
+        answer = await a.draw(cluster.nodes[0], slave, **body)
+    assert (answer.status, answer.said[: len(said)]) == (status, said)
+    assert cluster.operator.status(cluster.nodes[0]).revision == revision
+
+
+async def test_what_is_not_json_or_too_long_is_answered_400(cluster: World) -> None:
+    async with Encryptor(cluster, A) as a:
+        url = f"{northbound_url(cluster.cluster.layout, cluster.nodes[0])}/api/v1/keys/{B}/enc_keys"
+        async with httpx.AsyncClient(verify=client_context(a.files), trust_env=False) as http:
+            answers = [await http.post(url, content=body) for body in (b"{", b'{"a":' * 40_000, b" " * 70_000)]
+            unheard = await http.get(url.replace("enc_keys", "keys"))
+    assert [answer.status_code for answer in answers] == [400, 400, 400]
+    assert unheard.status_code == 404
+
+
+async def test_what_policy_does_not_allow_is_answered_401_without_a_body_and_audited(cluster: World) -> None:
+    node = cluster.nodes[1]
+    async with Encryptor(cluster, C) as c, Encryptor(cluster, D) as d:
+        refused = [await c.draw(node, A), await d.draw(node, A), await d.collect(node, A, str(identity))]
+        refused += [await d.status(node, A)]
+    assert [(answer.status, answer.said, answer.body) for answer in refused[:2]] == [(401, "", None)] * 2
+    assert refused[2].status == 400  # not a UUID
+    assert refused[3].status == 401
+    records = cluster.operator.query_audit(
+        AuditChain.CALLS, node=node, method="northbound/etsi014.draw", code="PERMISSION_DENIED"
+    )
+    seen = {(record.principal, record.resource) for record in records}
+    assert {(identity(C).uri, f"saePairs/{C}/{A}"), (identity(D).uri, f"saePairs/{D}/{A}")} <= seen
+
+
+async def test_policy_limits_the_rate_and_asks_for_a_grade(cluster: World) -> None:
+    pair = f"saePairs/{D}/{A}"
+    limited = Rule(("northbound.draw",), (pair,), rate_limit=RateLimit(per_minute=60, burst=2))
+    weak = Rule(("northbound.draw",), (f"saePairs/{D}/{B}",), grades=(Grade.PQC,))
+    allow(cluster, "limited", [limited, weak], D)
+    cluster.observer.wait_agreement()
+    async with Encryptor(cluster, D) as d:
+        answers = [await d.draw(cluster.nodes[2], A) for _ in range(3)]
+        graded = await d.draw(cluster.nodes[2], B)
+    assert [answer.status for answer in answers] == [200, 200, 503]
+    assert answers[2].said == "RATE_LIMITED"
+    assert (graded.status, graded.said) == (503, "GRADE_TOO_LOW")
+
+
+@pytest.fixture
+def alone(make_world: Callable[..., AbstractContextManager[World]]) -> Iterator[World]:
+    """A node without any QKD, with room for two keys of a pair, each for a second."""
+    overrides = northbound_overrides(["node-1"], [A, B], max_waiting=2, max_uncollected_ms=1_000)
+    overrides["node-1"] |= {"root": {"policy": "pqc_only"}, "qkd": None}
+    with make_world(nodes=1, overrides=overrides, without=("kme-1",)) as world:
+        world.observer.wait_root(1)
+        allow(world, "encryptors", [Rule(("northbound.*",), ("saePairs/*",))], A, B)
+        yield world
+
+
+async def test_a_lower_grade_is_said_and_uncollected_keys_make_room_when_their_time_is_up(alone: World) -> None:
+    [node] = alone.nodes
+    async with Encryptor(alone, A) as a, Encryptor(alone, B) as b:
+        unmet = await a.draw(node, B, extension_mandatory=[{"qkms_grade": "QKD+PQC"}])
+        assert (unmet.status, unmet.said) == (400, "not all extension_mandatory request options could be met")
+        drawn = await a.draw(node, B, number=2)
+        assert drawn.body["key_container_extension"]["grade"] == "PQC"
+        full = await a.draw(node, B)
+        assert (full.status, full.said) == (503, "SAE_KEYS_WAITING")
+        assert (await a.status(node, B)).body["stored_key_count"] == 0
+        await asyncio.sleep(1.2)
+        assert (await b.collect(node, A, *drawn.keys)).said == NOT_FOUND
+        assert (await a.draw(node, B, number=2)).status == 200
+
+
+async def test_each_key_is_given_once_to_each_party_though_the_leader_is_killed(cluster: World) -> None:
+    run = await northbound_once(cluster, 3.0, KEYS, lambda _: None, seed=1)
+    assert run.breaches() == []
+    assert run.killed
+    assert len(run.given("draw")) >= KEYS
+    assert len(run.replays) == len(run.given("collect"))
+    # Keys that were drawn and did not arrive: no more than answers that were lost.
+    assert len(run.reported) <= 5 * sum(one.undetermined for one in run.attempts)
