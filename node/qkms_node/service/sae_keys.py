@@ -11,8 +11,10 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from urllib.parse import quote
 
 from qkms_node.access.guard import Guard
@@ -116,8 +118,9 @@ class SaeKeys:
         for _ in range(PROPOSALS):
             with self._store.view() as state:
                 root = state.active_root()
-            for slave in slaves:
-                self._require(principal, DRAW, pair_name(master, slave), root.grade)
+            pairs = [pair_name(master, slave) for slave in slaves]
+            for pair in pairs:
+                self._require(principal, DRAW, pair, root.grade)
             self._require_grade(root.grade, required)
             drawn = [
                 SaeKey(str(uuid.uuid4()), secrets.token_bytes(size_bits // 8), root.grade, root.epoch)
@@ -134,7 +137,7 @@ class SaeKeys:
                 ttl_ms=self._limits.ttl_ms,
             )
             try:
-                await self._effect(command)
+                await self._effect(command, partial(self._still, principal, DRAW, pairs, [root.grade]))
             except QkmsError as error:
                 if error.code != "EPOCH_CONFLICT":
                     raise
@@ -157,11 +160,11 @@ class SaeKeys:
         with self._store.view() as state:
             records = collectable(state, master, slave, key_ids)
             roots = {record.epoch: state.roots[record.epoch] for record in records}
-        for record in records:
-            self._guard.still(principal, COLLECT, pair, grade=record.grade)
+        decide = partial(self._still, principal, COLLECT, [pair], {record.grade for record in records})
+        decide()
         opened = [self._opened(record, roots[record.epoch]) for record in records]
         asked = request(str(uuid.uuid4()), principal, COLLECT, b"")
-        await self._effect(CollectSaeKeys(asked, master, slave, tuple(key_ids)))
+        await self._effect(CollectSaeKeys(asked, master, slave, tuple(key_ids)), decide)
         return opened
 
     def entropy(self, principal: str, size_bytes: int) -> bytes:
@@ -198,6 +201,11 @@ class SaeKeys:
                 retry_after_s=GRADE_RETRY_S,
             ) from error
 
+    def _still(self, principal: str, action: str, pairs: Iterable[str], grades: Iterable[int]) -> None:
+        """As `_require`, for what was admitted before."""
+        for pair, grade in product(pairs, grades):
+            self._guard.still(principal, action, pair, grade=grade)
+
     def _require_grade(self, grade: Grade, required: Grade | None) -> None:
         if not satisfies(grade, required):
             raise QkmsError(
@@ -206,11 +214,11 @@ class SaeKeys:
                 grade=grade.name,
             )
 
-    async def _effect(self, command: DrawSaeKeys | CollectSaeKeys) -> None:
-        """Proposes until the outcome is known or the time is up. Raises QkmsError.
+    async def _effect(self, command: DrawSaeKeys | CollectSaeKeys, decide: Callable[[], None]) -> None:
+        """Proposes until the outcome is known or the time is up; each time anew, policy decides again.
 
         Once an attempt has ended OUTCOME_UNKNOWN, only an outcome of the same request makes it known: that a
-        later attempt was not committed says nothing of the first.
+        later attempt was not committed says nothing of the first. Raises QkmsError.
         """
         until = time.monotonic() + PATIENCE_S
         unknown: QkmsError | None = None
@@ -224,5 +232,6 @@ class SaeKeys:
                 if time.monotonic() > until:
                     raise unknown or error from None
                 await asyncio.sleep(error.retry_after_s or 0.0)
+                decide()
             else:
                 return
