@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 
 import httpx
 import pytest
 
-from qkms_chaos.cluster.northbound import Encryptor, allow, identity, northbound_overrides, northbound_url
+from qkms_chaos.cluster.northbound import allow, encryptor_of, identity, northbound_url
 from qkms_chaos.cluster.world import World
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_client import AuditChain, Grade, RateLimit, Rule
@@ -64,7 +62,7 @@ def test_the_cluster_conforms_case_by_case(
 
 async def test_a_key_carries_its_grade_and_the_status_says_what_may_be_drawn(cluster: World) -> None:
     first, second = cluster.nodes[:2]
-    async with Encryptor(cluster, A) as a, Encryptor(cluster, B) as b:
+    async with encryptor_of(cluster, A) as a, encryptor_of(cluster, B) as b:
         before = (await a.status(first, B)).body
         drawn = await a.draw(first, B, number=3, size=512, extension_mandatory=[{"qkms_grade": "QKD+PQC"}])
         held = (await a.status(first, B)).body
@@ -85,7 +83,7 @@ async def test_a_key_carries_its_grade_and_the_status_says_what_may_be_drawn(clu
 
 
 async def test_asked_for_at_every_node_at_once_a_key_is_given_once(cluster: World) -> None:
-    async with Encryptor(cluster, A) as a, Encryptor(cluster, B) as b:
+    async with encryptor_of(cluster, A) as a, encryptor_of(cluster, B) as b:
         for round_ in range(8):
             drawn = await a.draw(cluster.nodes[round_ % 3], B, number=2)
             answers = await asyncio.gather(*(b.collect(node, A, *drawn.keys) for node in cluster.nodes * 2))
@@ -96,7 +94,7 @@ async def test_asked_for_at_every_node_at_once_a_key_is_given_once(cluster: Worl
 
 async def test_each_of_several_slaves_gets_the_key_once_and_all_keys_or_none(cluster: World) -> None:
     first, second, third = cluster.nodes
-    async with Encryptor(cluster, A) as a, Encryptor(cluster, B) as b, Encryptor(cluster, C) as c:
+    async with encryptor_of(cluster, A) as a, encryptor_of(cluster, B) as b, encryptor_of(cluster, C) as c:
         both = await a.draw(first, B, number=2, additional_slave_SAE_IDs=[C])
         for_b = await a.draw(second, B)
         ids = tuple(both.keys)
@@ -137,14 +135,14 @@ async def test_what_is_refused_consumes_nothing(
     cluster: World, slave: str, body: dict[str, object], status: int, said: str
 ) -> None:
     revision = cluster.operator.status(cluster.nodes[0]).revision
-    async with Encryptor(cluster, A) as a:
+    async with encryptor_of(cluster, A) as a:
         answer = await a.draw(cluster.nodes[0], slave, **body)
     assert (answer.status, answer.said[: len(said)]) == (status, said)
     assert cluster.operator.status(cluster.nodes[0]).revision == revision
 
 
 async def test_what_is_not_json_or_too_long_is_answered_400(cluster: World) -> None:
-    async with Encryptor(cluster, A) as a:
+    async with encryptor_of(cluster, A) as a:
         url = f"{northbound_url(cluster.cluster.layout, cluster.nodes[0])}/api/v1/keys/{B}/enc_keys"
         async with httpx.AsyncClient(verify=client_context(a.files), trust_env=False) as http:
             answers = [await http.post(url, content=body) for body in (b"{", b'{"a":' * 40_000, b" " * 70_000)]
@@ -155,7 +153,7 @@ async def test_what_is_not_json_or_too_long_is_answered_400(cluster: World) -> N
 
 async def test_what_policy_does_not_allow_is_answered_401_without_a_body_and_audited(cluster: World) -> None:
     node = cluster.nodes[1]
-    async with Encryptor(cluster, C) as c, Encryptor(cluster, D) as d:
+    async with encryptor_of(cluster, C) as c, encryptor_of(cluster, D) as d:
         refused = [await c.draw(node, A), await d.draw(node, A), await d.collect(node, A, str(identity))]
         refused += [await d.status(node, A)]
     assert [(answer.status, answer.said, answer.body) for answer in refused[:2]] == [(401, "", None)] * 2
@@ -174,38 +172,12 @@ async def test_policy_limits_the_rate_and_asks_for_a_grade(cluster: World) -> No
     weak = Rule(("northbound.draw",), (f"saePairs/{D}/{B}",), grades=(Grade.PQC,))
     allow(cluster, "limited", [limited, weak], D)
     cluster.observer.wait_agreement()
-    async with Encryptor(cluster, D) as d:
+    async with encryptor_of(cluster, D) as d:
         answers = [await d.draw(cluster.nodes[2], A) for _ in range(3)]
         graded = await d.draw(cluster.nodes[2], B)
     assert [answer.status for answer in answers] == [200, 200, 503]
     assert answers[2].said == "RATE_LIMITED"
     assert (graded.status, graded.said) == (503, "GRADE_TOO_LOW")
-
-
-@pytest.fixture
-def alone(make_world: Callable[..., AbstractContextManager[World]]) -> Iterator[World]:
-    """A node without any QKD, with room for two keys of a pair, each for a second."""
-    overrides = northbound_overrides(["node-1"], [A, B], max_waiting=2, max_uncollected_ms=1_000)
-    overrides["node-1"] |= {"root": {"policy": "pqc_only"}, "qkd": None}
-    with make_world(nodes=1, overrides=overrides, without=("kme-1",)) as world:
-        world.observer.wait_root(1)
-        allow(world, "encryptors", [Rule(("northbound.*",), ("saePairs/*",))], A, B)
-        yield world
-
-
-async def test_a_lower_grade_is_said_and_uncollected_keys_make_room_when_their_time_is_up(alone: World) -> None:
-    [node] = alone.nodes
-    async with Encryptor(alone, A) as a, Encryptor(alone, B) as b:
-        unmet = await a.draw(node, B, extension_mandatory=[{"qkms_grade": "QKD+PQC"}])
-        assert (unmet.status, unmet.said) == (400, "not all extension_mandatory request options could be met")
-        drawn = await a.draw(node, B, number=2)
-        assert drawn.body["key_container_extension"]["grade"] == "PQC"
-        full = await a.draw(node, B)
-        assert (full.status, full.said) == (503, "SAE_KEYS_WAITING")
-        assert (await a.status(node, B)).body["stored_key_count"] == 0
-        await asyncio.sleep(1.2)
-        assert (await b.collect(node, A, *drawn.keys)).said == NOT_FOUND
-        assert (await a.draw(node, B, number=2)).status == 200
 
 
 async def test_each_key_is_given_once_to_each_party_though_the_leader_is_killed(cluster: World) -> None:

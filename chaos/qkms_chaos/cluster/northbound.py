@@ -6,7 +6,7 @@ answered: status 0 stands for no answer at all.
 
 import base64
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from qkms_chaos.cluster.network import HOST
 from qkms_chaos.cluster.ports import free_ports
 from qkms_chaos.cluster.world import World
 from qkms_client import Rule
-from qkms_node.pki import Identity
+from qkms_node.pki import Authority, Identity
 from qkms_qkd.tls import TlsFiles, client_context
 
 TIMEOUT_S = 15.0
@@ -61,6 +61,12 @@ def identity(sae: str) -> Identity:
     return Identity("sae", sae.removeprefix("sae:"))
 
 
+def encryptor_of(world: World, sae: str) -> "Encryptor":
+    """An SAE that may ask every node of a cluster."""
+    layout = world.cluster.layout
+    return Encryptor(sae, {node: northbound_url(layout, node) for node in world.nodes}, world.cluster.authority)
+
+
 @dataclass(frozen=True, repr=False)
 class Answer:
     """What came back: the status, the stable code or message of a refusal, the keys by key_ID."""
@@ -75,13 +81,12 @@ class Answer:
 
 
 class Encryptor:
-    """One SAE with its certificate; may be used from one event loop. Close it at the end."""
+    """One SAE with its certificate, and the nodes' URLs; used from one event loop, as a context manager."""
 
-    def __init__(self, world: World, sae: str) -> None:
+    def __init__(self, sae: str, urls: Mapping[str, str], authority: Authority) -> None:
         self.sae = sae
-        layout = world.cluster.layout
-        self._urls = {node: northbound_url(layout, node) for node in world.nodes}
-        files = world.cluster.authority.issue(identity(sae))
+        self._urls = urls
+        files = authority.issue(identity(sae))
         self.files = TlsFiles(files.ca, files.certificate, files.private_key)
         self._http = httpx.AsyncClient(verify=client_context(self.files), timeout=TIMEOUT_S, trust_env=False)
 

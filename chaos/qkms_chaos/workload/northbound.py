@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
-from qkms_chaos.cluster.northbound import Answer, Encryptor, allow
+from qkms_chaos.cluster.northbound import Answer, Encryptor, allow, encryptor_of
 from qkms_chaos.cluster.world import World
 from qkms_chaos.workload.deliveries import NO_ANSWER, Attempt, breaches
 from qkms_client import Rule
@@ -74,7 +74,7 @@ async def northbound_once(
             raise TimeoutError(f"{run.drawn} of {least} keys were drawn in {lasted:.0f} s")
         return lasted > seconds and run.drawn >= least
 
-    async with Encryptor(world, first) as one, Encryptor(world, second) as other:
+    async with encryptor_of(world, first) as one, encryptor_of(world, second) as other:
         told(f"{CLIENTS} clients for {seconds:g} s")
         async with asyncio.TaskGroup() as group:
             for number in range(CLIENTS):

@@ -116,8 +116,7 @@ class Around:
 
 
 def _code(answer: web.StreamResponse) -> str:
-    found = answer.get(CODE)
-    return str(found) if found else f"HTTP_{answer.status}"
+    return answer.get(CODE) or f"HTTP_{answer.status}"
 
 
 def _principal(request: web.Request) -> str:

@@ -22,7 +22,8 @@ from qkms_qkd.serving.supply import UnavailableError
 log = structlog.get_logger(__name__)
 
 BODY_TIMEOUT_S = 10.0
-CODE = "code"
+CODE = web.ResponseKey("code", str)
+"""Where an answer has its stable code; it is not sent."""
 _SHUTDOWN_S = 1.0
 _Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,8 +52,9 @@ def unavailable(status: int, error: UnavailableError) -> web.Response:
 
 
 def answered(answer: web.Response, code: str = "OK") -> web.Response:
-    """The answer, marked with its stable code for whoever counts and audits around a face; not sent."""
-    answer.setdefault(CODE, code)
+    """The answer, marked with its stable code for whoever counts and audits around a face, unless it has one."""
+    if CODE not in answer:
+        answer[CODE] = code
     return answer
 
 
