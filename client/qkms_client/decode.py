@@ -269,6 +269,7 @@ def member(message: cluster_pb2.Member) -> t.Member:
         add_time=time(message.add_time),
         behind=message.behind if message.HasField("behind") else None,
         trouble=message.trouble,
+        qkd_sealed=message.qkd_sealed if message.HasField("qkd_sealed") else None,
     )
 
 

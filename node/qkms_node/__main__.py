@@ -135,7 +135,8 @@ def _join(arguments: argparse.Namespace) -> None:
 async def _serve(config: Config) -> None:
     settle(config.tls)
     config.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    node = Node(config, replica_maker(config), make_links(config))
+    links = make_links(config)
+    node = Node(config, replica_maker(config, links), links)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

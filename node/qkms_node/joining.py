@@ -35,7 +35,8 @@ from qkms.v1 import enrol_pb2 as pb
 from qkms.v1 import enrol_pb2_grpc
 from qkms_node.config import ConfigError, load
 from qkms_node.csr import make_csr
-from qkms_node.tls_files import replace_pair, settle, write_durably
+from qkms_node.files import write_durably
+from qkms_node.tls_files import replace_pair, settle
 
 CONNECT_S = 5.0
 CALL_S = 20.0

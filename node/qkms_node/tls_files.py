@@ -7,7 +7,6 @@ lies aside and fits the key in place belongs to it. Whoever reads meanwhile
 checks that the two fit, and keeps what it had if they do not.
 """
 
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+
+from qkms_node.files import sync_folder, write_durably
 
 ASIDE = ".renewed"
 
@@ -116,24 +117,6 @@ def settle(paths: TlsPaths) -> None:
         aside.unlink()
         _aside(paths.private_key).unlink(missing_ok=True)
     sync_folder(paths.certificate.parent)
-
-
-def write_durably(path: Path, content: bytes, mode: int) -> None:
-    """A file whose mode holds from the first byte on, on disk when this returns. Raises OSError."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _aside(path: Path) -> Path:
