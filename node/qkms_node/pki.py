@@ -1,6 +1,6 @@
 """The development CA of a local cluster and the certificates it issues.
 
-One EC P-256 root signs every leaf: nodes, KMEs, services, operators. A leaf
+One EC P-256 root signs every leaf: nodes, KMEs, services, operators, SAEs. A leaf
 names its owner in a SPIFFE-style URI (the principal). A node's common name is
 its SAE id, by which KMEs know it; nobody else's can be one. Leaves serve as
 client and as server. Material on disk is reused

@@ -17,7 +17,6 @@ from qkms_chaos.cluster.config import Overrides
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.layout import Layout, open_layout
 from qkms_chaos.cluster.network import Network
-from qkms_chaos.cluster.northbound import northbound_overrides
 from qkms_chaos.cluster.world import World, world_of
 from qkms_node.pki import Identity
 
@@ -60,9 +59,7 @@ def make_world(tmp_path_factory: pytest.TempPathFactory) -> MakeWorld:
 def lasting(make_world: MakeWorld) -> Iterator[World]:
     """The one cluster that most tests share; see `healthy`."""
     # An anchor is a write: made whenever a period ends, it would come between two looks at the revision.
-    overrides = northbound_overrides(("node-1", "node-2", "node-3"), ["sae:*"])
-    overrides["node"] = {"audit": {"anchor_every_ms": 3_600_000}}
-    with make_world(overrides=overrides) as one:
+    with make_world(overrides={"node": {"audit": {"anchor_every_ms": 3_600_000}}}) as one:
         one.observer.wait_root(1)
         yield one
 

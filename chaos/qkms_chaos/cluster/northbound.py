@@ -5,8 +5,7 @@ answered: status 0 stands for no answer at all.
 """
 
 import base64
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -15,7 +14,6 @@ import httpx
 
 from qkms_chaos.cluster.layout import Layout
 from qkms_chaos.cluster.network import HOST
-from qkms_chaos.cluster.ports import free_ports
 from qkms_chaos.cluster.world import World
 from qkms_client import Rule
 from qkms_node.pki import Authority, Identity
@@ -26,28 +24,11 @@ POLICY = "encryptors"
 NorthboundProtocol = Literal["etsi014", "skip"]
 
 
-def northbound_overrides(
-    nodes: Sequence[str], saes: Iterable[str], **fields: object
-) -> dict[str, dict[str, object]]:
-    """What lets these nodes serve these SAEs over both protocols, on ports of their own; for `Cluster`."""
-    ports = iter(free_ports(2 * len(nodes)))
-    return {
-        node: {
-            "northbound": {
-                "saes": list(saes),
-                "etsi014": {"listen": f"{HOST}:{next(ports)}"},
-                "skip": {"listen": f"{HOST}:{next(ports)}"},
-                **fields,
-            }
-        }
-        for node in nodes
-    }
-
-
-def northbound_url(layout: Layout, node: str, protocol: NorthboundProtocol = "etsi014") -> str:
-    """Where a node serves encryptors, by its configuration."""
-    table = tomllib.loads(layout.config(node).read_text())
-    return f"https://{table['northbound'][protocol]['listen']}"
+def northbound_urls(layout: Layout, protocol: NorthboundProtocol = "etsi014") -> dict[str, str]:
+    """Where each node serves encryptors."""
+    sites = [layout.site(node) for node in layout.nodes]
+    ports = {s.node: s.northbound_port if protocol == "etsi014" else s.northbound_skip_port for s in sites}
+    return {node: f"https://{HOST}:{port}" for node, port in ports.items()}
 
 
 def allow(world: World, name: str, rules: Sequence[Rule], *saes: str) -> None:
@@ -63,8 +44,7 @@ def identity(sae: str) -> Identity:
 
 def encryptor_of(world: World, sae: str) -> "Encryptor":
     """An SAE that may ask every node of a cluster."""
-    layout = world.cluster.layout
-    return Encryptor(sae, {node: northbound_url(layout, node) for node in world.nodes}, world.cluster.authority)
+    return Encryptor(sae, northbound_urls(world.cluster.layout), world.cluster.authority)
 
 
 @dataclass(frozen=True, repr=False)

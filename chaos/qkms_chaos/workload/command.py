@@ -13,15 +13,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from qkms_chaos.cluster.config import Overrides
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.failures import FAILURES, end_with
-from qkms_chaos.cluster.layout import Layout, open_layout
-from qkms_chaos.cluster.northbound import northbound_overrides
+from qkms_chaos.cluster.layout import open_layout
 from qkms_chaos.cluster.relayed import Relayed
 from qkms_chaos.cluster.world import World, world_of
 from qkms_chaos.workload.history import Use
-from qkms_chaos.workload.northbound import SAES as NORTHBOUND_SAES
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition
 from qkms_chaos.workload.rotation import CLIENTS, rotation_under_load
@@ -46,7 +43,6 @@ class Scenario:
 
     promise: str
     run: Callable[[World, Relayed, float, int, Told], Verdict]
-    overrides: Callable[[Layout], Overrides] = lambda _: {}
 
 
 def _rotation(world: World, network: Relayed, seconds: float, seed: int, told: Told) -> Verdict:
@@ -107,7 +103,6 @@ SCENARIOS = {
         "While the leader is killed, no encryptor is given a key_ID twice, both ends have equal keys, "
         "and none is missing but where an answer was lost.",
         _northbound,
-        lambda layout: northbound_overrides(layout.nodes, NORTHBOUND_SAES),
     ),
 }
 
@@ -152,12 +147,11 @@ def run_command(name: str, seconds: float, seed: int, as_json: bool) -> None:
 def run_scenario(folder: Path, name: str, seconds: float, seed: int, told: Told) -> Verdict:
     """Starts a cluster in `folder` and runs the scenario. Raises what the run raises."""
     layout = open_layout(folder)
-    scenario = SCENARIOS[name]
-    with Relayed(layout) as network, Cluster(layout, network, scenario.overrides(layout)) as cluster:
+    with Relayed(layout) as network, Cluster(layout, network) as cluster:
         cluster.start(told)
         with world_of(cluster) as world:
             world.observer.wait_root(1)
-            return scenario.run(world, network, seconds, seed, told)
+            return SCENARIOS[name].run(world, network, seconds, seed, told)
 
 
 def _show(name: str, verdict: Verdict) -> None:
