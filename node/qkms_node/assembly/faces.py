@@ -100,10 +100,10 @@ class Faces:
 
     async def start(self) -> None:
         """Returns when every listener takes calls."""
-        for server in self._servers:
-            await server.start()
         if self._northbound is not None:
             await self._northbound.start()
+        for server in self._servers:
+            await server.start()
 
     async def stop(self, drain_s: float) -> None:
         """Ends streams at once; lets each listener's calls in flight end within `drain_s`."""

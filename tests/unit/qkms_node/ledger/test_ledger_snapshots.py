@@ -49,11 +49,17 @@ def act(world: World, kind: int, name: str, number: int) -> None:
         lambda: world.do(c.AbortRoot(epoch, "none")),
         lambda: world.do(c.AdvanceTime(), later_ms=number * HOUR_MS),
         lambda: world.do(c.AdvanceTime(), later_ms=number * 12 * HOUR_MS),
+        lambda: world.do(
+            c.DrawSaeKeys(
+                request(), "x", ("y", "z")[:number], 256, epoch, (c.NewSaeKey(name, b"s"),), 9, number * HOUR_MS
+            )
+        ),
+        lambda: world.do(c.CollectSaeKeys(request(tag), "x", "yz"[number % 2], (name,))),
     )
     choices[kind % len(choices)]()
 
 
-ACTS = st.lists(st.tuples(st.integers(0, 19), st.sampled_from("abc"), st.integers(1, 3)), max_size=60)
+ACTS = st.lists(st.tuples(st.integers(0, 21), st.sampled_from("abc"), st.integers(1, 3)), max_size=60)
 
 
 def acted(acts: list[Act]) -> World:
