@@ -178,7 +178,7 @@ class NorthboundSection(_Section, frozen=True):
     max_waiting: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     max_per_request: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 128
     max_additional_slaves: Annotated[int, msgspec.Meta(ge=0, le=64)] = 8
-    max_uncollected_ms: Annotated[int, msgspec.Meta(ge=1_000, le=30 * 24 * 3600 * 1000)] = 24 * 3600 * 1000
+    max_uncollected_ms: Annotated[int, msgspec.Meta(ge=1_000, le=30 * 24 * 3600 * 1000)] = 3600 * 1000
 
 
 class RootSection(_Section, frozen=True):

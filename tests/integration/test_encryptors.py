@@ -184,7 +184,7 @@ async def test_policy_limits_the_rate_and_asks_for_a_grade(cluster: World) -> No
 
 
 async def test_each_key_is_given_once_to_each_party_though_the_leader_is_killed(cluster: World) -> None:
-    run = await northbound_once(cluster, 3.0, KEYS, lambda _: None, seed=1)
+    run = await northbound_once(cluster, 2.0, KEYS, lambda _: None, seed=1)
     assert run.breaches() == []
     assert run.killed
     assert len(run.given("draw")) >= KEYS

@@ -14,9 +14,9 @@ from qkms_node.ledger.access_records import AnchorRecord, AuditKeyRecord
 from qkms_node.ledger.commands import (
     AnchorAudit,
     AnyCommand,
+    Asked,
     CollectSaeKeys,
     DrawSaeKeys,
-    Mutation,
     Outcome,
     RegisterAuditKey,
 )
@@ -50,7 +50,7 @@ _DUE = (("session", "sessions"), ("sae_key", "saeKeys"), ("grant", "grants"), ("
 
 def record_effect(state: State, command: AnyCommand) -> None:
     """Adds the record of a command that changed something, at the revision it will have."""
-    request = command.request if isinstance(command, Mutation) else None
+    request = command.request if isinstance(command, Asked) else None
     _add(
         state,
         principal=request.principal if request else CLUSTER,

@@ -24,7 +24,7 @@ from qkms_node.ledger.access_commands import (
     UpdateTenant,
 )
 from qkms_node.ledger.access_records import AnchorRecord, GrantRecord, PolicyRecord, RoleRecord, TenantRecord
-from qkms_node.ledger.command import Command, Mutation, Request
+from qkms_node.ledger.command import Asked, Command, Mutation, Request
 from qkms_node.ledger.key_commands import (
     AbortVersion,
     ActivateVersion,
@@ -91,6 +91,7 @@ __all__ = [
     "AnchorAudit",
     "AnswerSession",
     "AnyCommand",
+    "Asked",
     "CloseSession",
     "CollectSaeKeys",
     "Command",

@@ -1,12 +1,14 @@
 """Commands about SAE keys: drawn by a master for its slaves, collected by each of them once.
 
 The encryptor has no request id. The node that serves it makes one, so that it can repeat a
-proposal whose outcome it does not know.
+proposal whose outcome it does not know. The records themselves tell a repetition, for as long
+as their tombstones stay: with the requests of many encryptors, the ledger's memory of a day
+would hold little else.
 """
 
 import msgspec
 
-from qkms_node.ledger.command import Mutation
+from qkms_node.ledger.command import Asked
 
 
 class NewSaeKey(msgspec.Struct, frozen=True):
@@ -16,7 +18,7 @@ class NewSaeKey(msgspec.Struct, frozen=True):
     sealed: bytes
 
 
-class DrawSaeKeys(Mutation, frozen=True, tag="draw_sae_keys"):
+class DrawSaeKeys(Asked, frozen=True, tag="draw_sae_keys"):
     """Holds keys for `slaves`, the one of the path first. `epoch`: under whose root they are sealed.
 
     `max_waiting`: keys that may wait for the pair of master and first slave, these included. `ttl_ms`: how long
@@ -32,7 +34,7 @@ class DrawSaeKeys(Mutation, frozen=True, tag="draw_sae_keys"):
     ttl_ms: int
 
 
-class CollectSaeKeys(Mutation, frozen=True, tag="collect_sae_keys"):
+class CollectSaeKeys(Asked, frozen=True, tag="collect_sae_keys"):
     """Gives `slave` these keys of `master`, all or none."""
 
     master: str

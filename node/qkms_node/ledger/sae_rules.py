@@ -1,9 +1,10 @@
 """What commands do to SAE keys: draw, collect, expire.
 
 The master has a key with the answer to its draw, each slave with the entry that
-takes it off `waiting`. With the last of them the sealed key is erased in that
+notes its collection. With the last of them the sealed key is erased in that
 same entry, so that whoever asks later, at whichever node, finds nothing. The
-record without its key stays until its time is up, as the tombstone.
+record without its key stays for a while as the tombstone: a proposal that is
+repeated, since its outcome was not known, finds there that it had its effect.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,15 @@ from qkms_node.ledger.state import Refusal, State
 
 EXPIRE = "expire_sae_key"
 FORGET = "forget_sae_key"
-TOMBSTONE_MS = 3600 * 1000
-"""How long the tombstone of an expired key stays; that of a collected one goes when the key would have expired."""
+TOMBSTONE_MS = 600 * 1000
+"""How long a tombstone stays: far longer than a node repeats a proposal."""
 
 
 def draw_sae_keys(state: State, command: DrawSaeKeys) -> Outcome:
-    """Holds fresh keys for every slave; all or none."""
+    """Holds fresh keys for every slave; all or none. Repeated, it changes nothing."""
+    known = [state.sae_keys.get(new.key_id) for new in command.new_keys]
+    if any(known):
+        return _drawn_before(state, command, known)
     root = state.active_root()
     if command.epoch != root.epoch:
         raise Refusal(
@@ -30,9 +34,6 @@ def draw_sae_keys(state: State, command: DrawSaeKeys) -> Outcome:
             expected=command.epoch,
             actual=root.epoch,
         )
-    for new in command.new_keys:
-        if new.key_id in state.sae_keys:
-            raise Refusal("SAE_KEY_EXISTS", f"saeKeys/{new.key_id} exists already; draw another key_ID")
     waiting = waiting_keys(state, command.master, command.slaves[0])
     if waiting + len(command.new_keys) > command.max_waiting:
         raise Refusal(
@@ -47,7 +48,7 @@ def draw_sae_keys(state: State, command: DrawSaeKeys) -> Outcome:
             key_id=new.key_id,
             master=command.master,
             slaves=command.slaves,
-            waiting=command.slaves,
+            collected={},
             size_bits=command.size_bits,
             grade=root.grade,
             epoch=root.epoch,
@@ -60,11 +61,16 @@ def draw_sae_keys(state: State, command: DrawSaeKeys) -> Outcome:
 
 
 def collect_sae_keys(state: State, command: CollectSaeKeys) -> Outcome:
-    """Takes the slave off every key, and erases those that nobody waits for any more; all or none."""
+    """Gives the slave every key, erases those that nobody waits for; all or none. Repeated, it changes nothing."""
+    request_id = command.request.request_id
+    known = [state.sae_keys.get(key_id) for key_id in command.key_ids]
+    if all(record is not None and record.collected.get(command.slave) == request_id for record in known):
+        return Outcome(state.revision, note="already collected")
     for record in collectable(state, command.master, command.slave, command.key_ids):
-        waiting = tuple(sae for sae in record.waiting if sae != command.slave)
-        sealed = record.sealed if waiting else b""
-        state.sae_keys[record.key_id] = replace(record, waiting=waiting, sealed=sealed)
+        given = replace(record, collected=record.collected | {command.slave: request_id})
+        if len(given.collected) == len(given.slaves):
+            given = _erased(state, given)
+        state.sae_keys[given.key_id] = given
     return Outcome(state.revision + 1, changed=True)
 
 
@@ -92,24 +98,34 @@ def waiting_keys(state: State, master: str, slave: str) -> int:
 
 
 def expire_due(state: State, key_id: str) -> bool:
-    """Erases a key that not everybody collected in time, True; forgets one that everybody did."""
+    """Erases a key that not everybody collected in time; True if there was one."""
     record = state.sae_keys.get(key_id)
-    if record is None:
+    if record is None or not record.sealed:
         return False
-    if not record.sealed:
-        del state.sae_keys[key_id]
-        return False
-    state.sae_keys[key_id] = replace(record, waiting=(), sealed=b"")
-    state.schedule(record.expire_ms + TOMBSTONE_MS, FORGET, key_id)
+    state.sae_keys[key_id] = _erased(state, record)
     return True
 
 
 def forget_due(state: State, key_id: str) -> bool:
-    """Forgets the tombstone of a key that expired; no effect worth a revision, as with remembered requests."""
+    """Forgets a tombstone; no effect worth a revision, as with remembered requests."""
     state.sae_keys.pop(key_id, None)
     return False
 
 
+def _erased(state: State, record: SaeKeyRecord) -> SaeKeyRecord:
+    """The tombstone of a key, which is forgotten later."""
+    state.schedule(state.time_ms + TOMBSTONE_MS, FORGET, record.key_id)
+    return replace(record, sealed=b"")
+
+
+def _drawn_before(state: State, command: DrawSaeKeys, known: Sequence[SaeKeyRecord | None]) -> Outcome:
+    """A node draws key_IDs once: all of them there, of these parties, are this very draw."""
+    parties = command.master, command.slaves
+    if any(record is None or (record.master, record.slaves) != parties for record in known):
+        raise Refusal("SAE_KEY_EXISTS", "a key_ID of the draw exists already; draw others")
+    return Outcome(state.revision, note="already drawn")
+
+
 def _waits(record: SaeKeyRecord, slave: str) -> bool:
     """Whether the key is held, and not given to this slave before; a stranger is told apart afterwards."""
-    return bool(record.sealed) and (slave in record.waiting or slave not in record.slaves)
+    return bool(record.sealed) and slave not in record.collected

@@ -29,8 +29,13 @@ _Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def json_answer(value: object, status: int = 200) -> web.Response:
-    """A JSON body."""
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+    """A JSON body, which may hold a key and is for nobody's cache."""
+    return web.Response(
+        body=msgspec.json.encode(value),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
 
 
 def refusal(status: int, message: str, details: list[dict[str, Any]] | None = None) -> web.Response:

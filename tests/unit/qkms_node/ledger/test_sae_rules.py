@@ -44,10 +44,10 @@ def test_a_key_is_held_until_its_one_slave_has_it_and_then_erased() -> None:
     world = seeded()
     assert draw(world, 1).changed
     held = world.state.sae_keys[key_id(1)]
-    assert (held.grade, held.epoch, held.waiting, held.sealed) == (Grade.QKD_PQC, 1, (B,), b"sealed-1")
+    assert (held.grade, held.epoch, held.collected, held.sealed) == (Grade.QKD_PQC, 1, {}, b"sealed-1")
     assert collect(world, 1).changed
     tombstone = world.state.sae_keys[key_id(1)]
-    assert (tombstone.waiting, tombstone.sealed) == ((), b"")
+    assert (tuple(tombstone.collected), tombstone.sealed) == ((B,), b"")
     assert collect(world, 1).code == "SAE_KEY_NOT_FOUND"
 
 
@@ -62,13 +62,20 @@ def test_each_of_several_slaves_gets_it_once_and_the_last_one_ends_it() -> None:
     assert world.state.sae_keys[key_id(1)].sealed == b""
 
 
-def test_the_same_collection_again_is_answered_from_memory_and_another_is_not() -> None:
+@pytest.mark.parametrize("slaves", [(B,), (B, C)])
+def test_the_same_proposal_again_had_its_effect_and_another_has_none(slaves: tuple[str, ...]) -> None:
     world = seeded()
-    draw(world, 1)
-    first = collect(world, 1, tag="once")
-    again = collect(world, 1, tag="once")
-    assert (again.replayed, again.changed, again.code) == (True, first.changed, "")
-    assert collect(world, 1, tag="twice").code == "SAE_KEY_NOT_FOUND"
+    draw(world, 1, 2, slaves=slaves, tag="drawn")
+    again = draw(world, 1, 2, slaves=slaves, tag="drawn")
+    assert (again.note, again.changed, again.code) == ("already drawn", False, "")
+    assert collect(world, 1, 2, tag="once").changed
+    before = digest(world.state)
+    again = collect(world, 1, 2, tag="once")
+    assert (again.note, again.changed, again.code) == ("already collected", False, "")
+    assert collect(world, 1, 2, tag="twice").code == "SAE_KEY_NOT_FOUND"
+    assert draw(world, 1, 2, slaves=slaves, tag="drawn").note == "already drawn"
+    assert digest(world.state) == before
+    assert not world.state.requests.keys() & {"drawn", "once", "twice"}, "a day's memory is not for these"
 
 
 @pytest.mark.parametrize(
@@ -107,12 +114,18 @@ def test_a_key_that_is_not_collected_in_time_is_erased_and_its_tombstone_forgott
     assert collect(world, 1, slave=C).code == "SAE_KEY_NOT_FOUND"
 
 
-def test_the_tombstone_of_a_collected_key_goes_when_the_key_would_have_expired() -> None:
+def test_the_tombstone_of_a_collected_key_goes_long_before_the_key_would_have_expired() -> None:
     world = seeded()
-    draw(world, 1)
+    draw(world, 1, ttl_ms=24 * HOUR_MS)
     collect(world, 1)
-    world.do(c.AdvanceTime(), later_ms=HOUR_MS + 1)
+    world.do(c.AdvanceTime(), later_ms=TOMBSTONE_MS - 1)
+    assert key_id(1) in world.state.sae_keys
+    world.do(c.AdvanceTime())
     assert not world.state.sae_keys
+    assert collect(world, 1).code == "SAE_KEY_NOT_FOUND"
+    revision = world.state.revision
+    world.do(c.AdvanceTime(), later_ms=24 * HOUR_MS)
+    assert world.state.revision == revision, "its expiry finds nothing"
 
 
 def test_so_many_keys_of_a_pair_may_wait_and_no_more() -> None:
@@ -131,7 +144,8 @@ def test_a_draw_is_under_the_active_epoch_and_never_reuses_a_key_id() -> None:
     world = seeded()
     draw(world, 1)
     collect(world, 1)
-    assert draw(world, 1).code == "SAE_KEY_EXISTS"
+    assert draw(world, 1, 2).code == "SAE_KEY_EXISTS"
+    assert draw(world, 1, slaves=(C,)).code == "SAE_KEY_EXISTS"
     world.root(2)
     assert draw(world, 2, epoch=1).code == "EPOCH_CONFLICT"
     assert draw(World(), 1, epoch=1).code == "ROOT_NOT_READY"
@@ -214,7 +228,7 @@ class SaeKeyModel(RuleBasedStateMachine):
             self.held[one] = set(slaves)
             self.ends[one] = self.world.time_ms + ttl_ms
         if twice:
-            assert draw(self.world, *numbers, slaves=slaves, ttl_ms=ttl_ms, tag=tag, most=10_000).replayed
+            assert draw(self.world, *numbers, slaves=slaves, ttl_ms=ttl_ms, tag=tag, most=10_000).note
         return numbers
 
     @rule(numbers=keys, others=keys, slave=st.sampled_from((B, C, D)), twice=st.booleans())
@@ -232,7 +246,7 @@ class SaeKeyModel(RuleBasedStateMachine):
             self.given.add((one, slave))
             self.held[one].discard(slave)
         if twice:
-            assert collect(self.world, *asked, slave=slave, tag=tag).replayed
+            assert collect(self.world, *asked, slave=slave, tag=tag).note == "already collected"
 
     @rule(later_ms=st.integers(1, 2 * HOUR_MS))
     def later(self, later_ms: int) -> None:

@@ -21,6 +21,7 @@ from qkms_chaos.cluster.northbound import Answer, Encryptor
 from qkms_chaos.cluster.ports import free_ports
 from qkms_node.config import FaceSection, MetricsSection, NorthboundSection, Rule
 from qkms_node.pki import Authority, Identity
+from qkms_node.service.sae_keys import pair_name
 from qkms_node.tls_files import replace_pair
 from qkms_qkd.tls import TlsFiles, client_context
 
@@ -53,12 +54,14 @@ SERVICES = Rule(principals=("spiffe://qkms.dev/service/*",), actions=("*",))
 
 
 @asynccontextmanager
-async def serving(folder: Path, **fields: Any) -> AsyncIterator[Served]:
+async def serving(
+    folder: Path, rules: tuple[Rule, ...] = (PAIRS, SERVICES), saes: tuple[str, ...] = (A, B), **fields: Any
+) -> AsyncIterator[Served]:
     etsi014, skip, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
     section = NorthboundSection(
-        saes=(A, B), etsi014=FaceSection(listen=etsi014), skip=FaceSection(listen=skip), **fields
+        saes=saes, etsi014=FaceSection(listen=etsi014), skip=FaceSection(listen=skip), **fields
     )
-    rules, counted = (PAIRS, SERVICES), MetricsSection(listen=metrics)
+    counted = MetricsSection(listen=metrics)
     async with local_node(folder, rules, northbound=section, metrics=counted) as node:
         await node.node.wait_root()
         urls = {NODE: f"https://{etsi014}"}
@@ -107,6 +110,19 @@ async def test_a_key_drawn_over_one_protocol_is_collected_over_the_other_and_the
         assert (await served.b.collect(NODE, A, key_id)).said == NOT_FOUND
         told = (await skip.get(f"{served.skip_url}/capabilities")).json()
         assert (told["localSystemID"], told["remoteSystemID"]) == (B, [A])
+
+
+async def test_an_sae_may_be_named_by_its_uri(tmp_path: Path) -> None:
+    a, b = (f"spiffe://qkms.dev/sae/{name}" for name in "ab")
+    pair = Rule(principals=(a, b), actions=("northbound.*",), keys=(pair_name(a, b),))
+    async with serving(tmp_path, (pair,), saes=("spiffe://qkms.dev/sae/*",), sae_identity="san_uri") as served:
+        drawn = await served.a.draw(NODE, b)
+        assert (await served.b.collect(NODE, a, *drawn.keys)).keys == drawn.keys
+        assert (await served.b.draw(NODE, a)).status == 401
+        assert (await served.a.draw(NODE, "sae:b")).status == 400
+        async with http(served.a) as skip:
+            told = (await skip.get(f"{served.skip_url}/capabilities")).json()
+    assert (told["localSystemID"], told["remoteSystemID"]) == (a, ["spiffe://qkms.dev/sae/*"])
 
 
 async def test_whoever_is_no_sae_here_gets_401_without_a_body(tmp_path: Path) -> None:
