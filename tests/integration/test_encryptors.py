@@ -69,6 +69,7 @@ async def test_a_key_carries_its_grade_and_the_status_says_what_may_be_drawn(clu
         before = (await a.status(first, B)).body
         drawn = await a.draw(first, B, number=3, size=512, extension_mandatory=[{"qkms_grade": "QKD+PQC"}])
         held = (await a.status(first, B)).body
+        under = sum(use.sae_key_count for use in cluster.operator.status(first).epoch_uses)
         collected = await b.collect(second, A, *drawn.keys)
         cluster.observer.wait_agreement()
         after = (await a.status(first, B)).body
@@ -78,6 +79,7 @@ async def test_a_key_carries_its_grade_and_the_status_says_what_may_be_drawn(clu
     assert counts == [counts[0], counts[0] - 3, counts[0]]
     assert {len(key) for key in drawn.keys.values()} == {64}
     assert collected.keys == drawn.keys
+    assert sum(use.sae_key_count for use in cluster.operator.status(first).epoch_uses) == under - 3
     for answer in (drawn, collected):
         about = answer.body["key_container_extension"]
         assert about["grade"] == "QKD+PQC"
