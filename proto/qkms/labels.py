@@ -56,6 +56,9 @@ SESSION_TRANSCRIPT = b"qkms/session-transcript/v1"
 SESSION_KEYS = b"qkms/session-keys/v1"
 SESSION_CONFIRM = b"qkms/session-confirm/v1"
 SESSION_FINGERPRINT = b"qkms/session-fingerprint/v1"
+# Keys of tunnels (qkms_client.agent)
+AGENT_SESSION = b"qkms/agent-session/v1"
+AGENT_KEY = b"qkms/agent-key/v1"
 # Audit (qkms.audit)
 AUDIT_MUTATIONS = b"qkms/audit-mutations/v1"
 AUDIT_CALLS = b"qkms/audit-calls/v1"

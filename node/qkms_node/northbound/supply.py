@@ -33,6 +33,8 @@ from qkms_qkd.serving.supply import (
 )
 
 GRADE = "qkms_grade"
+ALGORITHM = "QKMS"
+"""In SKIP's capabilities: what a key comes from, its grade says, and SKIP has no field for that."""
 GRADE_NAMES = {Grade.PQC: "PQC", Grade.QKD: "QKD", Grade.QKD_PQC: "QKD+PQC"}
 _GRADES = {name: grade for grade, name in GRADE_NAMES.items()}
 _SAE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}")
@@ -56,6 +58,7 @@ class ClusterSupply:
             section.max_per_request,
             section.max_additional_slaves,
             frozenset({GRADE}),
+            ALGORITHM,
         )
 
     def caller(self, certificate: PeerCertificate) -> Caller | None:

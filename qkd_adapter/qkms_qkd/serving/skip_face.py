@@ -31,7 +31,6 @@ from qkms_qkd.skip.messages import DEFAULT_BITS, Capabilities, Entropy, Key
 
 log = structlog.get_logger(__name__)
 
-ALGORITHM = "QKD"
 MAX_ENTROPY_BITS = 65_536
 _KEY_ID = re.compile(r"[0-9a-fA-F]{32}\Z")
 _Answer = Callable[[web.Request, Caller], Awaitable[web.Response]]
@@ -71,7 +70,8 @@ class SkipFace:
         return guarded
 
     async def _capabilities(self, _: web.Request, caller: Caller) -> web.Response:
-        return json_answer(Capabilities(True, True, ALGORITHM, caller.sae, self._supply.remotes(caller)))
+        remotes = self._supply.remotes(caller)
+        return json_answer(Capabilities(True, True, self._supply.terms.algorithm, caller.sae, remotes))
 
     async def _new_key(self, request: web.Request, caller: Caller) -> web.Response:
         only(request, frozenset({"remoteSystemID", "size"}))

@@ -65,6 +65,7 @@ class Terms:
     """What a supply gives at most and at least; sizes in bits.
 
     `additional`: slave SAEs beside the one of the path. `extensions`: names of mandatory extensions it knows.
+    `algorithm`: what SKIP says that keys come from.
     """
 
     size_bits: int
@@ -74,6 +75,7 @@ class Terms:
     max_per_request: int
     additional: int = 0
     extensions: frozenset[str] = frozenset()
+    algorithm: str = "QKD"
 
     def check(self, number: int, size_bits: int) -> None:
         """Raises RefusedError unless this many keys of this size may be asked for at once."""

@@ -109,7 +109,7 @@ async def test_a_key_drawn_over_one_protocol_is_collected_over_the_other_and_the
         assert (await skip.get(url, params={"remoteSystemID": A})).status_code == 400
         assert (await served.b.collect(NODE, A, key_id)).said == NOT_FOUND
         told = (await skip.get(f"{served.skip_url}/capabilities")).json()
-        assert (told["localSystemID"], told["remoteSystemID"]) == (B, [A])
+        assert (told["localSystemID"], told["remoteSystemID"], told["algorithm"]) == (B, [A], "QKMS")
 
 
 async def test_an_sae_may_be_named_by_its_uri(tmp_path: Path) -> None:
