@@ -35,7 +35,7 @@ PROPOSALS = 3
 """How often a draw is begun anew that a new root epoch overtook."""
 PATIENCE_S = 4.0
 """No attempt begins later than this after the first."""
-UNDECIDED = frozenset({"OUTCOME_UNKNOWN", "NOT_COMMITTED", "NO_QUORUM"})
+UNDECIDED = frozenset({"OUTCOME_UNKNOWN", "NOT_COMMITTED"})
 GRADE_RETRY_S = 5.0
 UNKNOWN = 0
 """The grade where there is no key to have one."""
@@ -227,7 +227,8 @@ class SaeKeys:
                 await self._proposer.effect(command)
             except QkmsError as error:
                 unknown = error if error.code == "OUTCOME_UNKNOWN" else unknown
-                if error.code not in UNDECIDED:
+                repeats = error.code in UNDECIDED or (error.code == "NO_QUORUM" and unknown is not None)
+                if not repeats:
                     raise
                 if time.monotonic() > until:
                     raise unknown or error from None

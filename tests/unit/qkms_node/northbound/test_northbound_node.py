@@ -237,3 +237,37 @@ def certificate_at(served: Served) -> bytes:
         context.wrap_socket(plain, server_hostname=host) as secured,
     ):
         return secured.getpeercert(binary_form=True) or b""
+
+
+async def test_without_a_quorum_nothing_is_given_out_and_nothing_consumed(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served, http(served.a) as raw:
+        drawn = await served.a.draw(NODE, B)
+        served.node.replica.cut()
+        refused = [await served.a.draw(NODE, B), await served.b.collect(NODE, A, *drawn.keys)]
+        refused += [await served.b.collect(NODE, A, "00000000-0000-4000-8000-000000000000")]
+        assert [(answer.status, answer.said) for answer in refused] == [(503, "NO_QUORUM")] * 3
+        answer = await raw.get(f"{served.url}/api/v1/keys/{B}/enc_keys")
+        assert (answer.headers["Retry-After"], answer.headers["Cache-Control"]) == ("1", "no-store")
+        served.node.replica.heal()
+        assert (await served.b.collect(NODE, A, *drawn.keys)).keys == drawn.keys
+
+
+async def test_names_that_are_no_text_are_answered_400(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served, http(served.a) as raw:
+        base = f"{served.url}/api/v1/keys"
+        answers = [
+            await raw.post(f"{base}/{B}/enc_keys", content=b'{"additional_slave_SAE_IDs": ["\\ud800"]}'),
+            await raw.post(f"{base}/{B}/enc_keys", content=b'{"additional_slave_SAE_IDs": ["\xff"]}'),
+            await raw.post(f"{base}/{B}/enc_keys", content=b'{"extension_mandatory": [{"\\ud800": "\\udfff"}]}'),
+            await raw.post(
+                f"{base}/{B}/enc_keys", content=b'{"extension_mandatory": [{"qkms_grade": "\\ud800"}]}'
+            ),
+            await raw.post(f"{base}/{B}/dec_keys", content=b'{"key_IDs": [{"key_ID": "\\ud800"}]}'),
+            await raw.get(f"{base}/%ED%A0%80/enc_keys"),
+            await raw.get(f"{base}/%00{'x' * 4_000}/enc_keys"),
+            await raw.get(f"{base}/{B}/enc_keys?%ED%A0%80=1"),
+            await raw.get(f"{base}/{B}/enc_keys?size=%ED%A0%80"),
+            await raw.get(f"{served.skip_url}/key?remoteSystemID=%ED%A0%80"),
+            await raw.get(f"{served.skip_url}/key/%ED%A0%80?remoteSystemID={B}"),
+        ]
+    assert [answer.status_code for answer in answers] == [400] * len(answers)
