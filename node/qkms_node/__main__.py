@@ -18,7 +18,8 @@ import structlog
 from qkms_node.ca import CaUnusable
 from qkms_node.config import Config, ConfigError, load
 from qkms_node.consensus.journal_listing import list_journal
-from qkms_node.joining import JoinFailed, Place, join
+from qkms_node.join_reading import JoinFailed
+from qkms_node.joining import Place, join
 from qkms_node.node import Node
 from qkms_node.service.roots import RootStoreError
 from qkms_node.telemetry.traces import TracingUnavailable

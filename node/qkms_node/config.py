@@ -291,6 +291,8 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply for a configuration") from None
+    except ValueError:  # Python refuses to read a number of more than 4,300 digits
+        raise ConfigError(f"{path}: has a number with far too many digits") from None
     _check(path, config)
     return config
 
@@ -332,7 +334,11 @@ def _check(path: Path, config: Config) -> None:
         if url.scheme == "http" and not _is_loopback(url.hostname or ""):
             raise ConfigError(f"{path}: tracing.endpoint: {config.tracing.endpoint} must be https, or on loopback")
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
-        if not file.is_file():
+        try:
+            there = file.is_file()
+        except OSError as error:
+            raise ConfigError(f"{path}: tls.{name}: {str(file)[:200]}: {error.strerror}") from None
+        if not there:
             raise ConfigError(f"{path}: tls.{name}: there is no file {file}")
 
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from qkms.certificates import UNREADABLE
 from qkms_node.files import sync_folder, write_durably
 
 ASIDE = ".renewed"
@@ -70,8 +71,8 @@ def read(paths: TlsPaths) -> Pem:
     try:
         pem = Pem(paths.ca.read_bytes(), paths.certificate.read_bytes(), paths.private_key.read_bytes())
         fits = _fits(pem.certificate, pem.private_key)
-    except (OSError, ValueError, TypeError) as error:
-        raise TlsFilesInvalid(f"{paths.certificate}, {paths.private_key}: cannot be read: {error}") from None
+    except (OSError, *UNREADABLE) as error:
+        raise TlsFilesInvalid(f"{paths.certificate}, {paths.private_key}: cannot be read: {_why(error)}") from None
     if not fits:
         raise TlsFilesInvalid(f"{paths.private_key} is not the key of {paths.certificate}; restore the pair")
     return pem
@@ -86,8 +87,8 @@ def validity(paths: TlsPaths) -> tuple[datetime, datetime]:
     """From when until when the certificate is valid (aware, UTC). Raises TlsFilesInvalid."""
     try:
         leaf = x509.load_pem_x509_certificate(paths.certificate.read_bytes())
-    except (OSError, ValueError) as error:
-        raise TlsFilesInvalid(f"{paths.certificate}: cannot be read: {error}") from None
+    except (OSError, *UNREADABLE) as error:
+        raise TlsFilesInvalid(f"{paths.certificate}: cannot be read: {_why(error)}") from None
     return leaf.not_valid_before_utc, leaf.not_valid_after_utc
 
 
@@ -109,7 +110,7 @@ def settle(paths: TlsPaths) -> None:
         return
     try:
         whole = _fits(aside.read_bytes(), paths.private_key.read_bytes())
-    except (OSError, ValueError, TypeError):
+    except (OSError, *UNREADABLE):
         whole = False
     if whole:
         aside.rename(paths.certificate)
@@ -117,6 +118,13 @@ def settle(paths: TlsPaths) -> None:
         aside.unlink()
         _aside(paths.private_key).unlink(missing_ok=True)
     sync_folder(paths.certificate.parent)
+
+
+def _why(error: Exception) -> str:
+    """Only the kind of what the library says: its message may quote the key."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return f"not PEM as it must be ({type(error).__name__})"
 
 
 def _aside(path: Path) -> Path:

@@ -44,7 +44,7 @@ def cluster(permitted: World, healthy: World) -> World:
 
 def arguments(world: World, protocol: NorthboundProtocol) -> list[str]:
     """`qkms-kme conformance` with a at the first node, b and a bystander at the second."""
-    here, there, _ = northbound_urls(world.cluster.layout, protocol).values()
+    here, there, _ = northbound_urls(world.cluster, protocol).values()
     words = ["conformance", "--protocol", protocol, "--local", A, "--peer", B, "--peer-url", there, "--json"]
     for name, sae in (("", A), ("peer-", B), ("bystander-", C)):
         files = world.cluster.authority.issue(identity(sae))
@@ -148,7 +148,7 @@ async def test_what_is_refused_consumes_nothing(
 
 async def test_what_is_not_json_or_too_long_is_answered_400(cluster: World) -> None:
     async with encryptor_of(cluster, A) as a:
-        url = f"{northbound_urls(cluster.cluster.layout)[cluster.nodes[0]]}/api/v1/keys/{B}/enc_keys"
+        url = f"{northbound_urls(cluster.cluster)[cluster.nodes[0]]}/api/v1/keys/{B}/enc_keys"
         async with httpx.AsyncClient(verify=client_context(a.files), trust_env=False) as http:
             answers = [await http.post(url, content=body) for body in (b"{", b'{"a":' * 40_000, b" " * 70_000)]
             unheard = await http.get(url.replace("enc_keys", "keys"))

@@ -14,12 +14,12 @@ perhaps one now, later or never. What a call's args and answer hold, by name (No
     stage     request_id                    -> version, revision, replayed
     activate  request_id, version           -> primary, revision, replayed
     abort, disable, enable, destroy         request_id, version -> revision, replayed
-    get       level, bound_ms               -> primary, versions (number: state), revision, level, staleness_ms
+    get       level, bound_ms               -> primary, revision, level, staleness_ms
     encrypt   fingerprint, level, bound_ms  -> version, revision, level, staleness_ms
     decrypt   version, fingerprint          -> fingerprint, revision, level, staleness_ms
 
-A client (`process`) does one operation after another. Ordering: a line is in the file when its operation has ended;
-lines are in the order of their ends.
+A client (`process`) does one operation after another. Ordering: a line is in the file when its operation has
+ended; lines are in the order of their ends.
 """
 
 import hashlib

@@ -84,8 +84,8 @@ def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Ta
     if site.northbound_port:
         table["northbound"] = {
             "saes": [Identity("sae", "*").common_name],
-            "etsi014": {"listen": f"{HOST}:{site.northbound_port}"},
-            "skip": {"listen": f"{HOST}:{site.northbound_skip_port}"},
+            "etsi014": {"listen": f"{network.host(node)}:{site.northbound_port}"},
+            "skip": {"listen": f"{network.host(node)}:{site.northbound_skip_port}"},
         }
     if node in signing_nodes(layout):
         table["ca"] = {"key_file": str(home / "ca.key"), "passphrase_file": str(home / "ca.passphrase")}

@@ -12,8 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from qkms_chaos.cluster.layout import Layout
-from qkms_chaos.cluster.network import HOST
+from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.world import World
 from qkms_client import Rule
 from qkms_node.pki import Authority, Identity
@@ -24,11 +23,11 @@ POLICY = "encryptors"
 NorthboundProtocol = Literal["etsi014", "skip"]
 
 
-def northbound_urls(layout: Layout, protocol: NorthboundProtocol = "etsi014") -> dict[str, str]:
+def northbound_urls(cluster: Cluster, protocol: NorthboundProtocol = "etsi014") -> dict[str, str]:
     """Where each node serves encryptors."""
-    sites = [layout.site(node) for node in layout.nodes]
+    sites = [cluster.layout.site(node) for node in cluster.layout.nodes]
     ports = {s.node: s.northbound_port if protocol == "etsi014" else s.northbound_skip_port for s in sites}
-    return {node: f"https://{HOST}:{port}" for node, port in ports.items()}
+    return {node: f"https://{cluster.network.host(node)}:{port}" for node, port in ports.items()}
 
 
 def allow(world: World, name: str, rules: Sequence[Rule], *saes: str) -> None:
@@ -44,7 +43,7 @@ def identity(sae: str) -> Identity:
 
 def encryptor_of(world: World, sae: str) -> "Encryptor":
     """An SAE that may ask every node of a cluster."""
-    return Encryptor(sae, northbound_urls(world.cluster.layout), world.cluster.authority)
+    return Encryptor(sae, northbound_urls(world.cluster), world.cluster.authority)
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,7 +7,7 @@ node that has it at that moment by what the majority says, else any node that ru
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import httpx
@@ -16,7 +16,7 @@ from qkms_chaos.cluster.waits import WaitExpired
 from qkms_chaos.cluster.world import World
 from qkms_chaos.faults import schedule as s
 from qkms_chaos.faults.faulty_disk import FaultyDisk
-from qkms_chaos.faults.network import FaultyNetwork, Unsupported, between
+from qkms_chaos.faults.network import CLIENTS, FaultyNetwork, Unsupported, between
 
 FIND_LEADER_S = 1.0
 
@@ -40,7 +40,7 @@ class Nemesis:
         network: FaultyNetwork,
         told: Callable[[str], None],
         disks: dict[str, FaultyDisk] | None = None,
-        clocks: dict[str, Callable[[float], None]] | None = None,
+        clocks: Mapping[str, Callable[[float], None]] | None = None,
         seed: int = 0,
     ) -> None:
         self._world = world
@@ -88,29 +88,33 @@ class Nemesis:
         self.carry_out(s.Revive())
 
     def _do(self, fault: s.AnyFault) -> str:
-        nodes = self._world.nodes
+        nodes = self._world.cluster.nodes
         match fault:
             case s.Isolate(node):
                 found = self._node(node)
-                self._network.cut(between([found], self._world.others(found)))
+                self._network.cut(between([found], self._others(found)))
                 return str(s.Isolate(found))
             case s.Halves(side):
-                self._network.cut(between(side, self._world.others(*side)))
+                self._network.cut(between(side, self._others(*side)))
             case s.OneWay(node):
                 found = self._node(node)
-                self._network.cut([(found, other) for other in self._world.others(found)])
+                self._network.cut([(found, other) for other in self._others(found)])
                 return str(s.OneWay(found))
             case s.Bridge(node):
-                others = self._world.others(node)
+                others = self._others(node)
                 self._network.cut(between(others, others))
             case s.Slow(delay_ms, jitter_ms):
                 self._network.slow(between(nodes, nodes), delay_ms, jitter_ms)
             case s.Limit(node, kib_per_s):
-                self._network.limit([(other, node) for other in self._world.others(node)], kib_per_s)
+                self._network.limit([(other, node) for other in self._others(node)], kib_per_s)
             case s.Reset():
                 self._network.reset(between(nodes, nodes))
             case s.CutKme(node):
                 self._network.cut(between([node], [self._kme(node)]))
+            case s.LoseReplies(node):
+                found = self._node(node)
+                self._network.cut([(found, CLIENTS)])
+                return str(s.LoseReplies(found))
             case s.HealNetwork():
                 self._network.heal()
             case _:
@@ -133,6 +137,11 @@ class Nemesis:
                 return str(s.Pause(found))
             case s.Revive():
                 self._revive()
+            case s.Add(node):
+                cluster.add_node(node)
+                self._world.operator.promote_member(node)
+            case s.Remove(node):
+                cluster.remove_node(node)
             case s.KillKme(node):
                 cluster.kmes[self._kme(node)].kill()
             case s.QuantumFault(one, other, switches):
@@ -160,12 +169,16 @@ class Nemesis:
     def _node(self, part: str) -> str:
         if part not in (s.LEADER, s.FOLLOWER):
             return part
-        running = [node for node in self._world.nodes if self._world.cluster.nodes[node].running]
+        nodes = self._world.cluster.nodes
+        running = [node for node, process in nodes.items() if process.running]
         try:
             leader = self._world.observer.wait_leader(running, FIND_LEADER_S)
         except WaitExpired:
-            return self._rng.choice(running or list(self._world.nodes))
-        return leader if part == s.LEADER else self._rng.choice(self._world.others(leader))
+            return self._rng.choice(running or list(nodes))
+        return leader if part == s.LEADER else self._rng.choice(self._others(leader))
+
+    def _others(self, *nodes: str) -> list[str]:
+        return [node for node in self._world.cluster.nodes if node not in nodes]
 
     def _kme(self, node: str) -> str:
         return self._world.cluster.layout.site(node).kme

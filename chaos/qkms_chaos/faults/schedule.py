@@ -80,6 +80,33 @@ class Reset(Fault, frozen=True, tag="reset"):
         return "all connections between nodes are reset"
 
 
+class LoseReplies(Fault, frozen=True, tag="lose-replies"):
+    """What clients ask reaches the node, and its answers do not reach them."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"the answers of {self.node} are lost"
+
+
+class Add(Fault, frozen=True, tag="add"):
+    """A spare node joins as a learner and is promoted."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"{self.node} joins"
+
+
+class Remove(Fault, frozen=True, tag="remove"):
+    """The node is taken out of the cluster and stopped."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"{self.node} is removed"
+
+
 class CutKme(Fault, frozen=True, tag="cut-kme"):
     """The node and its KME do not reach each other."""
 
@@ -177,6 +204,9 @@ AnyFault = (
     | Slow
     | Limit
     | Reset
+    | LoseReplies
+    | Add
+    | Remove
     | CutKme
     | HealNetwork
     | Kill

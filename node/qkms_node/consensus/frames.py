@@ -120,7 +120,7 @@ class FrameReader:
             if self._greeted:
                 return _message.decode(body)
             hello = _hello.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise FrameRejected(f"frame of {len(body)} bytes is not a message: {error}") from error
         self._greeted = True
         return hello

@@ -8,7 +8,6 @@ Everybody else gets 403, whatever the path. Left out: changing settings.
 
 from collections.abc import Mapping
 
-import msgspec
 import structlog
 from aiohttp import web
 
@@ -18,6 +17,7 @@ from qkms_qkd.kme.delivery import Delivery
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.settings import Settings
+from qkms_qkd.serving.bodies import BodyUnreadable, decoded
 from qkms_qkd.serving.web import bounded_body, json_answer, peer_certificate, refusal
 
 log = structlog.get_logger(__name__)
@@ -48,9 +48,9 @@ class AdminFace:
         if link is None:
             return refusal(404, f"KME {self._settings.kme.id} has no link to {request.match_info['peer'][:128]}")
         try:
-            faults = msgspec.json.decode(await bounded_body(request), type=Faults)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return refusal(400, f"faults: {error}")
+            faults = decoded(await bounded_body(request), Faults)
+        except BodyUnreadable as error:
+            return refusal(400, f"faults: the request {error}")
         try:
             await link.set_faults(faults)
         except (ChannelError, NotGreetedError) as error:

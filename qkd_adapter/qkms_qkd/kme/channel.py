@@ -20,6 +20,7 @@ from qkms_qkd.kme.channel_messages import (
 )
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.settings import LinkSection
+from qkms_qkd.serving.bodies import BodyUnreadable, decoded
 from qkms_qkd.tls import TlsFiles, client_context
 
 MAX_MESSAGE_BYTES = 8 << 20
@@ -99,6 +100,6 @@ class Channel:
         if response.status != 200:
             raise ChannelError(f"{operation}: answered {response.status}", definite=response.status < 500)
         try:
-            return msgspec.json.decode(body, type=form)
-        except msgspec.MsgspecError as error:
-            raise ChannelError(f"{operation}: unreadable answer ({error})", definite=False) from None
+            return decoded(body, form)
+        except BodyUnreadable as error:
+            raise ChannelError(f"{operation}: unreadable answer (it {error})", definite=False) from None

@@ -18,6 +18,7 @@ from qkms_qkd.kme.delivery import Delivery
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.settings import Settings
+from qkms_qkd.serving.bodies import BodyUnreadable, decoded
 from qkms_qkd.serving.supply import StrangerError
 from qkms_qkd.serving.web import bounded_body, json_answer, no_body, peer_certificate, refusal
 
@@ -52,9 +53,9 @@ class LinkFace:
                 log.warning("link.stranger", caller=identity, path=request.path)
                 return no_body(403)
             try:
-                message = msgspec.json.decode(await bounded_body(request), type=form)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                return refusal(400, str(error))
+                message = decoded(await bounded_body(request), form)
+            except BodyUnreadable as error:
+                return refusal(400, f"the request {error}")
             try:
                 return await answer(link, message)
             except NotGreetedError:

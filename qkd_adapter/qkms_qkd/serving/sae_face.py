@@ -24,6 +24,7 @@ from qkms_qkd.etsi014.messages import (
     Status,
 )
 from qkms_qkd.identity import principal
+from qkms_qkd.serving.bodies import BodyUnreadable, decoded
 from qkms_qkd.serving.queries import integer, only
 from qkms_qkd.serving.supply import (
     Caller,
@@ -47,7 +48,7 @@ from qkms_qkd.serving.web import (
 
 log = structlog.get_logger(__name__)
 
-_Form = TypeVar("_Form")
+_Form = TypeVar("_Form", bound=msgspec.Struct)
 _USE_POST = "; use POST"
 _Answer = Callable[[web.Request, Caller, str], Awaitable[web.Response]]
 
@@ -173,11 +174,9 @@ async def _key_ids_from_body(request: web.Request) -> KeyIds:
 
 def _decoded(body: bytes, form: type[_Form]) -> _Form:
     try:
-        return msgspec.json.decode(body, type=form)
-    except msgspec.ValidationError as error:
-        raise RefusedError(f"the request does not fit the data format: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise RefusedError("the request body is not JSON") from None
+        return decoded(body, form)
+    except BodyUnreadable as error:
+        raise RefusedError(f"the request {error}") from None
 
 
 def _uuid(text: str) -> str:
