@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -137,7 +138,7 @@ async def test_each_of_several_slaves_gets_the_key_once_and_all_keys_or_none(clu
     ],
 )
 async def test_what_is_refused_consumes_nothing(
-    cluster: World, slave: str, body: dict[str, object], status: int, said: str
+    cluster: World, slave: str, body: dict[str, Any], status: int, said: str
 ) -> None:
     revision = cluster.operator.status(cluster.nodes[0]).revision
     async with encryptor_of(cluster, A) as a:

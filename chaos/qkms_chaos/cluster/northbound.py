@@ -75,25 +75,33 @@ class Encryptor:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def draw(self, node: str, slave: str, **body: object) -> Answer:
+    async def draw(self, node: str, slave: str, *, patience_s: float = TIMEOUT_S, **body: object) -> Answer:
         """enc_keys as master."""
-        return await self.ask("POST", node, slave, "enc_keys", body)
+        return await self.ask("POST", node, slave, "enc_keys", body, patience_s)
 
-    async def collect(self, node: str, master: str, *key_ids: str) -> Answer:
+    async def collect(self, node: str, master: str, *key_ids: str, patience_s: float = TIMEOUT_S) -> Answer:
         """dec_keys as slave."""
-        return await self.ask(
-            "POST", node, master, "dec_keys", {"key_IDs": [{"key_ID": key_id} for key_id in key_ids]}
-        )
+        asked = {"key_IDs": [{"key_ID": key_id} for key_id in key_ids]}
+        return await self.ask("POST", node, master, "dec_keys", asked, patience_s)
 
     async def status(self, node: str, slave: str) -> Answer:
         """The pair's status."""
         return await self.ask("GET", node, slave, "status")
 
-    async def ask(self, method: str, node: str, sae: str, operation: str, body: object = None) -> Answer:
-        """One request, never repeated."""
+    async def ask(
+        self,
+        method: str,
+        node: str,
+        sae: str,
+        operation: str,
+        body: object = None,
+        patience_s: float = TIMEOUT_S,
+    ) -> Answer:
+        """One request, never repeated; when the answer takes longer than `patience_s`, it hangs up."""
         url = f"{self._urls[node]}/api/v1/keys/{quote(sae, safe='')}/{operation}"
         try:
-            answer = await self._http.request(method, url, json=body)
+            timeout = httpx.Timeout(TIMEOUT_S, read=patience_s)
+            answer = await self._http.request(method, url, json=body, timeout=timeout)
         except httpx.HTTPError as error:
             return Answer(0, type(error).__name__, {})
         if not answer.content:

@@ -8,12 +8,12 @@ At the end every key_ID that was collected is asked for once more, at some node.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from qkms_chaos.cluster.northbound import Answer, Encryptor, allow, encryptor_of
+from qkms_chaos.cluster.northbound import TIMEOUT_S, Encryptor, allow, encryptor_of
 from qkms_chaos.cluster.world import World
-from qkms_chaos.workload.deliveries import NO_ANSWER, Attempt, breaches
+from qkms_chaos.workload.deliveries import Attempt, breaches
 from qkms_client import Rule
 
 SAES = ("sae:once-1", "sae:once-2")
@@ -108,8 +108,8 @@ async def _pair(
 ) -> None:
     while not enough():
         node = rng.choice(nodes)
-        asking = master.draw(node, slave.sae, number=rng.randint(1, MOST_AT_ONCE), size=256)
-        drawn = await _asked(asking, rng)
+        number = rng.randint(1, MOST_AT_ONCE)
+        drawn = await master.draw(node, slave.sae, patience_s=_patience_s(rng), number=number, size=256)
         run.attempts.append(Attempt(master.sae, "draw", node, (), drawn.status, drawn.said, drawn.keys))
         run.drawn += len(drawn.keys)
         if drawn.keys:
@@ -129,7 +129,9 @@ async def _collect(
     gives_up = time.monotonic() + GIVES_UP_S
     while time.monotonic() < gives_up:
         chosen = rng.sample(nodes, 2 if rng.random() < ASKS_TWICE else 1)
-        answers = await asyncio.gather(*(_asked(slave.collect(node, master, *key_ids), rng) for node in chosen))
+        answers = await asyncio.gather(
+            *(slave.collect(node, master, *key_ids, patience_s=_patience_s(rng)) for node in chosen)
+        )
         for node, answer in zip(chosen, answers, strict=True):
             run.attempts.append(
                 Attempt(slave.sae, "collect", node, key_ids, answer.status, answer.said, answer.keys)
@@ -139,14 +141,9 @@ async def _collect(
         await asyncio.sleep(PAUSE_S)
 
 
-async def _asked(asking: Coroutine[None, None, Answer], rng: random.Random) -> Answer:
-    """The answer, for which some do not wait."""
-    patience_s = HANGS_UP_AFTER_S if rng.random() < HANGS_UP else None
-    try:
-        async with asyncio.timeout(patience_s):
-            return await asking
-    except TimeoutError:
-        return Answer(NO_ANSWER, "hung up", {})
+def _patience_s(rng: random.Random) -> float:
+    """How long a caller waits for an answer; some hang up."""
+    return HANGS_UP_AFTER_S if rng.random() < HANGS_UP else TIMEOUT_S
 
 
 async def _replay(
