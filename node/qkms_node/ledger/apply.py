@@ -8,6 +8,8 @@ separate the two. Refusals are not remembered: they changed nothing, and the
 same request may succeed later.
 """
 
+from typing import assert_never
+
 from msgspec.structs import replace
 
 from qkms_node.ledger import (
@@ -238,3 +240,5 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return member_rules.settle_handover(state, command)
         case c.AdvanceTime():
             return c.Outcome(state.revision)
+        case _:
+            assert_never(command)
