@@ -1,12 +1,8 @@
 """What commands do to SAE keys: once for each party, all or none, erased with the last, gone when time is up."""
 
-import hashlib
 import uuid
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from ledger_world import HOUR_MS, World, request, seeded
 from qkms_node.keys.grade import Grade
@@ -197,80 +193,3 @@ def test_a_cluster_that_holds_sae_keys_takes_no_backup() -> None:
     draw(world, 1)
     refused = world.do(c.RestorePart("restore", 0, ()))
     assert (refused.code, "1 SAE keys" in refused.message) == ("CLUSTER_NOT_EMPTY", True)
-
-
-class SaeKeyModel(RuleBasedStateMachine):
-    """The ledger against a dictionary: who may still get which key. Every command may arrive twice."""
-
-    keys: Bundle[tuple[int, ...]] = Bundle("keys")
-
-    @initialize()
-    def begin(self) -> None:
-        self.world = seeded()
-        self.count = 0
-        self.held: dict[int, set[str]] = {}
-        self.ends: dict[int, int] = {}
-        self.given: set[tuple[int, str]] = set()
-
-    @rule(
-        target=keys,
-        number=st.integers(1, 3),
-        slaves=st.permutations((B, C, D)).flatmap(lambda s: st.integers(1, 3).map(lambda n: tuple(s[:n]))),
-        ttl_ms=st.integers(1, 3 * HOUR_MS),
-        twice=st.booleans(),
-    )
-    def drawn(self, number: int, slaves: tuple[str, ...], ttl_ms: int, twice: bool) -> tuple[int, ...]:
-        numbers = tuple(range(self.count + 1, self.count + number + 1))
-        self.count += number
-        tag = f"draw {self.count}"
-        assert draw(self.world, *numbers, slaves=slaves, ttl_ms=ttl_ms, tag=tag, most=10_000).changed
-        for one in numbers:
-            self.held[one] = set(slaves)
-            self.ends[one] = self.world.time_ms + ttl_ms
-        if twice:
-            assert draw(self.world, *numbers, slaves=slaves, ttl_ms=ttl_ms, tag=tag, most=10_000).note
-        return numbers
-
-    @rule(numbers=keys, others=keys, slave=st.sampled_from((B, C, D)), twice=st.booleans())
-    def collected(self, numbers: tuple[int, ...], others: tuple[int, ...], slave: str, twice: bool) -> None:
-        asked = tuple(dict.fromkeys((*numbers, *others)))
-        now_ms = self.world.time_ms + 1
-        tag = hashlib.sha256(f"{asked} {slave} {now_ms}".encode()).hexdigest()
-        may = all(slave in self.held[one] and now_ms < self.ends[one] for one in asked)
-        outcome = collect(self.world, *asked, slave=slave, tag=tag)
-        assert outcome.changed == may, outcome
-        if not may:
-            return
-        for one in asked:
-            assert (one, slave) not in self.given
-            self.given.add((one, slave))
-            self.held[one].discard(slave)
-        if twice:
-            assert collect(self.world, *asked, slave=slave, tag=tag).note == "already collected"
-
-    @rule(later_ms=st.integers(1, 2 * HOUR_MS))
-    def later(self, later_ms: int) -> None:
-        self.world.do(c.AdvanceTime(), later_ms)
-
-    @rule(_=consumes(keys))
-    def forgotten(self, _: tuple[int, ...]) -> None:
-        """Fewer keys to choose from."""
-
-    @rule()
-    def restarted(self) -> None:
-        before = self.world.state
-        self.world.state = restore(snapshot(before))
-        assert digest(self.world.state) == digest(before)
-
-    @invariant()
-    def a_key_is_in_the_ledger_exactly_while_somebody_may_get_it(self) -> None:
-        if not hasattr(self, "world"):
-            return
-        sealed = {record.key_id for record in self.world.state.sae_keys.values() if record.sealed}
-        now_ms = self.world.state.time_ms
-        assert sealed == {key_id(one) for one, slaves in self.held.items() if slaves and now_ms < self.ends[one]}
-        assert self.world.state.sae_keys.counts["epoch"].total() == len(sealed)
-
-
-TestSaeKeyModel = SaeKeyModel.TestCase
-TestSaeKeyModel.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
