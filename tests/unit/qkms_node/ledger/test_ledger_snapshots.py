@@ -79,6 +79,7 @@ def sum_of(state: State) -> Sum:
     return total
 
 
+@settings(deadline=None)
 @given(ACTS)
 def test_a_restored_state_is_equal_and_goes_on_equally(acts: list[Act]) -> None:
     world = acted(acts)
@@ -96,12 +97,14 @@ def test_a_restored_state_is_equal_and_goes_on_equally(acts: list[Act]) -> None:
     assert digest(restored.state) == digest(world.state)
 
 
+@settings(deadline=None)
 @given(ACTS)
 def test_the_sum_is_that_of_the_records_that_are_there(acts: list[Act]) -> None:
     state = acted(acts).state
     assert state.total == sum_of(state)
 
 
+@settings(deadline=None)
 @given(ACTS, ACTS, st.integers(1, 5))
 def test_a_snapshot_is_the_state_at_its_moment_however_it_is_read(
     before: list[Act], after: list[Act], at_once: int
@@ -130,7 +133,7 @@ def changed(value: Any) -> Any:
     return value + 1
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(ACTS, st.data())
 def test_the_digest_differs_when_any_one_record_does(acts: list[Act], data: st.DataObject) -> None:
     state = acted(acts).state
