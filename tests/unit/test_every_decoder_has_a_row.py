@@ -52,8 +52,11 @@ ELSEWHERE = {
     },
     "signed by the cluster's CA and checked where it is used": {"qkms_node.service.certificates"},
 }
-# Benchmarks, simulations and faults: they read what they, or the kernel, wrote.
-TOOLS = ("qkms_chaos.bench", "qkms_chaos.simulation", "qkms_chaos.deviant_kme", "qkms_chaos.cluster.config")
+# Benchmarks, simulations, faults and encryptors: they read what they, the kernel, or a node under test wrote.
+TOOLS = (
+    *("qkms_chaos.bench", "qkms_chaos.simulation", "qkms_chaos.deviant_kme"),
+    *("qkms_chaos.cluster.config", "qkms_chaos.cluster.northbound"),
+)
 
 
 def modules() -> dict[str, ast.Module]:
