@@ -20,7 +20,7 @@ from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.faults.schedule import Step, decode
 from qkms_chaos.scenarios import measured, network, processes, quantum
 from qkms_chaos.scenarios.measured import Measured
-from qkms_chaos.scenarios.running import HISTORY, Order, Told, plan_of, replay_command, run_scenario
+from qkms_chaos.scenarios.running import HISTORY, REPORT, Order, Told, plan_of, replay_command, run_scenario
 from qkms_chaos.scenarios.scenario import Scenario
 from qkms_chaos.scenarios.verdict import Verdict
 
@@ -121,7 +121,7 @@ def run_named(
     for step in plan_of(order).steps:
         told(str(step))
     _, verdict = run_scenario(folder, order, told)
-    told(f"history: {folder / HISTORY}")
+    told(f"report: {folder / REPORT}, history: {folder / HISTORY}")
     return verdict
 
 

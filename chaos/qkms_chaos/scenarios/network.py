@@ -1,7 +1,6 @@
 """Scenarios of the network: partitions of every shape, lost replies, slow links."""
 
 import random
-import re
 from itertools import pairwise
 
 from qkms_chaos.checking.history import Outcome
@@ -17,6 +16,7 @@ from qkms_chaos.faults.schedule import (
     OneWay,
     Step,
 )
+from qkms_chaos.scenarios.phases import ALONE
 from qkms_chaos.scenarios.scenario import NODES, Finding, Plan, Scenario, during
 from qkms_chaos.workload.clients import TIMEOUT_S, Load
 from qkms_chaos.workload.faulted import FaultedRun
@@ -25,8 +25,6 @@ WRITES = frozenset({"rotate", "disable", "enable"})
 ANSWERED_S = TIMEOUT_S + 1.0
 """Within this a client hears something, its own time limit and what a busy machine takes included."""
 WRITABLE_S = 2.0
-ALONE = re.compile(r"(what )?(?P<node>node-\d+) (is cut off|on one side|says reaches no other)")
-"""A fault after which one node does not have the others' ears."""
 LEARNS_S = 1.0
 """A leader that was cut off has stepped down by then."""
 
