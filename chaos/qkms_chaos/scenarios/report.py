@@ -21,9 +21,9 @@ COLOURS = {"served": "#2a7f62", "not served": "#c8553d", "unknown": "#8a4fbe"}
 BAND = "#f4d9a8"
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1240px; color: #222; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0 } td, th { white-space: nowrap; padding: .2rem .7rem; text-align: left;
-border-bottom: 1px solid #ddd } td.n { text-align: right; font-variant-numeric: tabular-nums }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1440px; color: #222; padding: 0 1rem }
+table { border-collapse: collapse; margin: 1rem 0 }
+td, th { white-space: nowrap; padding: .2rem .6rem; text-align: left; border-bottom: 1px solid #ddd }
 .held { color: #2a7f62 } .broken { color: #b00020; font-weight: 600 } .undecided { color: #9a6700 }
 code, pre { background: #f5f5f5; padding: .1rem .3rem } svg { width: 100%; height: auto } small { color: #666 }
 """
