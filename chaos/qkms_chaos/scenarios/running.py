@@ -84,6 +84,8 @@ def _disks(folder: Path, layout: Layout, plan: Plan) -> dict[str, FaultyDisk]:
         shim = build_shim(folder)
     except CompilerMissing as error:
         raise Unsupported(str(error)) from error
+    for node in plan.disks:
+        layout.home(node).mkdir(parents=True, exist_ok=True, mode=0o700)
     return {node: FaultyDisk(shim, layout.home(node).absolute() / "data") for node in plan.disks}
 
 
