@@ -17,6 +17,8 @@ from qkms_qkd.opening import LinkProtocol
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 Address = Annotated[str, msgspec.Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Looks = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 
 
 class ConfigError(Exception):
@@ -129,17 +131,44 @@ class SealSection(_Section, frozen=True):
     key_label: str = "qkms-root"
 
 
+class AlarmsSection(_Section, frozen=True):
+    """[qkd.alarms] when an alarm of a link is raised and cleared: QBERs and rises of it as fractions, fills of
+    the store from 0 to 1. A `slack`: how far a value must come back before the alarm is cleared.
+
+    `qber_major`: critical is `qkd.max_qber`. The `qber_rise`s are over the QBER that is usual on the link, which
+    the node learns, or `qber_baseline`. `on_qber_rise`: at the major one `refuse` uses no key of the link until
+    it is cleared, and none that was distilled meanwhile; `report` does without.
+    `raise_after`, `clear_after`: looks in a row, `qkd.poll_ms` apart; the QBER's are raised at the first."""
+
+    qber_major: Fraction = 0.08
+    qber_slack: Fraction = 0.005
+    qber_rise_warning: Fraction = 0.01
+    qber_rise_major: Fraction = 0.015
+    qber_rise_slack: Fraction = 0.004
+    qber_baseline: Fraction | None = None
+    on_qber_rise: Literal["refuse", "report"] = "refuse"
+    store_warning: Fraction = 0.25
+    store_minor: Fraction = 0.1
+    store_slack: Fraction = 0.05
+    raise_after: Looks = 2
+    clear_after: Looks = 3
+
+
 class QkdSection(_Section, frozen=True):
     """[qkd] where this site's QKD keys come from: the KME at `kme_url` by its `protocol`, or the key
-    files under `folder`. `max_qber`: keys over it are refused, at most 0.11."""
+    files under `folder`. `max_qber`: keys over it are refused, at most 0.11. `allow_relays`: whether keys
+    that trusted relays have seen may be used. `min_store`: keys of a store that are left for others."""
 
     kme_id: str
     protocol: LinkProtocol = "etsi014"
     kme_url: Annotated[str, msgspec.Meta(pattern=r"^https://")] | None = None
     folder: Path | None = None
     max_qber: Annotated[float, msgspec.Meta(gt=0, le=0.11)] = 0.11
+    allow_relays: bool = False
+    min_store: Annotated[int, msgspec.Meta(ge=0)] = 0
     timeout_ms: Milliseconds = 3_000
     poll_ms: Milliseconds = 2_000
+    alarms: AlarmsSection = AlarmsSection()
 
 
 class RootSection(_Section, frozen=True):
@@ -295,6 +324,13 @@ def _check_qkd(path: Path, qkd: QkdSection) -> None:
         raise ConfigError(f"{path}: qkd.{needed}: protocol {qkd.protocol} needs it")
     if getattr(qkd, other) is not None:
         raise ConfigError(f"{path}: qkd.{other}: protocol {qkd.protocol} does not use it")
+    alarms = qkd.alarms
+    for less, more in (("qber_rise_warning", "qber_rise_major"), ("store_minor", "store_warning")):
+        if getattr(alarms, less) > getattr(alarms, more):
+            raise ConfigError(f"{path}: qkd.alarms.{less}: must not be over {more}")
+    for slack, least in (("qber_slack", "qber_major"), ("qber_rise_slack", "qber_rise_warning")):
+        if getattr(alarms, slack) >= getattr(alarms, least):
+            raise ConfigError(f"{path}: qkd.alarms.{slack}: must be under {least}, or no alarm is ever cleared")
 
 
 def _check_seal(path: Path, seal: SealSection) -> None:
