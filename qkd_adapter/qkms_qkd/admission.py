@@ -1,9 +1,10 @@
 """Whether a link may be drawn from and whether a delivered key may be used. Pure.
 
 Rules: QBER at most the threshold, link not down, key of exactly the expected length, not
-older than the limit, never a key_ID used before, seen by no relay unless relays are allowed. What
-a KME does not tell (QBER, age, relays) cannot be judged and passes: standard ETSI GS QKD 014 carries none. Callers run `admit_link`
-before drawing and `admit` on each key before its first use; the set of used ids is theirs.
+older than the limit, never a key_ID used before, seen by no relay unless relays are allowed.
+What a KME does not tell (QBER, age, relays) cannot be judged and passes: standard ETSI GS
+QKD 014 carries none of them. Callers run `admit_link` before drawing and `admit` on each key
+before its first use; the set of used ids is theirs.
 """
 
 import math
@@ -75,7 +76,7 @@ def admit(rules: AdmissionRules, key: QkdKey, *, seen: Container[str], kme: str,
         raise LinkError(
             kme,
             "KEY_RELAYED",
-            f"key {key.key_id} has passed {', '.join(key.relays)}, which knows it; allow relays, or build a direct link",
+            f"key {key.key_id} has passed {', '.join(key.relays)}, who knows it; allow relays, or link directly",
         )
     age_s = held_s + (key.age_s or 0.0)
     if not age_s <= rules.max_age_s:

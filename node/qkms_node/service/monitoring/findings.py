@@ -30,15 +30,17 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """The thresholds: those of [qkd.alarms], and the two at which keys are refused."""
+class Thresholds:
+    """Those of [qkd.alarms], and the two at which keys are refused."""
 
     alarms: AlarmsSection
     max_qber: float
     min_store: int
 
 
-def findings(look: Look, seen: Figures, baseline: float | None, limits: Limits, held: Held) -> Iterator[Finding]:
+def findings(
+    look: Look, seen: Figures, baseline: float | None, thresholds: Thresholds, held: Held
+) -> Iterator[Finding]:
     """What a look shows, while the alarms in `held` are raised."""
     if look.problem:
         yield Finding(AlarmKind.KME_UNREACHABLE, MAJOR, f"the KME gives no status of the link [{look.problem}]")
@@ -48,37 +50,41 @@ def findings(look: Look, seen: Figures, baseline: float | None, limits: Limits, 
         word = "up" if look.up else "down"
         yield Finding(AlarmKind.LINK_DOWN, CLEARED if look.up else MAJOR, f"the KME says that the link is {word}")
     if look.qber is not None:
-        yield _qber_high(look.qber, limits, held)
+        yield _qber_high(look.qber, thresholds, held)
         if baseline is not None:
-            yield _qber_rise(look.qber, baseline, limits, held)
+            yield _qber_rise(look.qber, baseline, thresholds, held)
     if look.stored is not None:
-        yield _store_low(look, look.stored, limits, held)
+        yield _store_low(look, look.stored, thresholds, held)
     if look.skr_bps is not None and seen.consumption_bps is not None:
         yield _overloaded(look.skr_bps, seen.consumption_bps, seen.falling)
 
 
-def _qber_high(qber: float, limits: Limits, held: Held) -> Finding:
-    levels = ((CRITICAL, limits.max_qber), (MAJOR, limits.alarms.qber_major))
-    severity = _over(qber, levels, held.get(AlarmKind.QBER_HIGH, CLEARED), limits.alarms.qber_slack)
-    return Finding(AlarmKind.QBER_HIGH, severity, f"the QBER is {qber:.2%}, keys are refused over {limits.max_qber:.2%}")
+def _qber_high(qber: float, thresholds: Thresholds, held: Held) -> Finding:
+    levels = ((CRITICAL, thresholds.max_qber), (MAJOR, thresholds.alarms.qber_major))
+    severity = _over(qber, levels, held.get(AlarmKind.QBER_HIGH, CLEARED), thresholds.alarms.qber_slack)
+    return Finding(
+        AlarmKind.QBER_HIGH, severity, f"the QBER is {qber:.2%}, keys are refused over {thresholds.max_qber:.2%}"
+    )
 
 
-def _qber_rise(qber: float, baseline: float, limits: Limits, held: Held) -> Finding:
-    levels = ((MAJOR, limits.alarms.qber_rise_major), (WARNING, limits.alarms.qber_rise_warning))
-    severity = _over(qber - baseline, levels, held.get(AlarmKind.QBER_RISE, CLEARED), limits.alarms.qber_rise_slack)
-    return Finding(AlarmKind.QBER_RISE, severity, f"the QBER is {qber:.2%}, on this link it is usually {baseline:.2%}")
+def _qber_rise(qber: float, baseline: float, thresholds: Thresholds, held: Held) -> Finding:
+    alarms = thresholds.alarms
+    levels = ((MAJOR, alarms.qber_rise_major), (WARNING, alarms.qber_rise_warning))
+    severity = _over(qber - baseline, levels, held.get(AlarmKind.QBER_RISE, CLEARED), alarms.qber_rise_slack)
+    cause = f"the QBER is {qber:.2%}, on this link it is usually {baseline:.2%}"
+    return Finding(AlarmKind.QBER_RISE, severity, cause)
 
 
-def _store_low(look: Look, stored: int, limits: Limits, held: Held) -> Finding:
-    kept = f", {limits.min_store} are not drawn" if limits.min_store else ""
+def _store_low(look: Look, stored: int, thresholds: Thresholds, held: Held) -> Finding:
+    kept = f", {thresholds.min_store} are not drawn" if thresholds.min_store else ""
     cause = f"{stored} keys are in store{kept}"
-    if stored <= limits.min_store:
+    if stored <= thresholds.min_store:
         return Finding(AlarmKind.STORE_LOW, MAJOR, cause)
     severity = CLEARED
     if look.fill is not None:
-        levels = ((MINOR, 1 - limits.alarms.store_minor), (WARNING, 1 - limits.alarms.store_warning))
+        levels = ((MINOR, 1 - thresholds.alarms.store_minor), (WARNING, 1 - thresholds.alarms.store_warning))
         now = held.get(AlarmKind.STORE_LOW, CLEARED)
-        severity = _over(1 - look.fill, levels, now, limits.alarms.store_slack)
+        severity = _over(1 - look.fill, levels, now, thresholds.alarms.store_slack)
         cause += f", {look.fill:.0%} of what it holds"
     return Finding(AlarmKind.STORE_LOW, severity, cause)
 

@@ -13,7 +13,7 @@ from qkms_node.ledger.link_records import AlarmKind, AlarmSeverity
 from qkms_node.service.monitoring.alarms import Alarm, Alarms
 from qkms_node.service.monitoring.baseline import Baseline
 from qkms_node.service.monitoring.figures import CONSUMPTION_S, Figures, figures
-from qkms_node.service.monitoring.findings import Limits, findings
+from qkms_node.service.monitoring.findings import Thresholds, findings
 from qkms_node.service.monitoring.history_file import LinkHistory, Suspicion
 from qkms_node.service.monitoring.look import Look
 
@@ -31,10 +31,10 @@ _QBER = (AlarmKind.QBER_HIGH, AlarmKind.QBER_RISE)
 class LinkView:
     """One link, from look to look."""
 
-    def __init__(self, peer: str, limits: Limits, kept: LinkHistory | None) -> None:
-        self._limits = limits
+    def __init__(self, peer: str, thresholds: Thresholds, kept: LinkHistory | None) -> None:
+        self._thresholds = thresholds
         raised = kept.raised if kept is not None else ()
-        self._alarms = Alarms(peer, limits.alarms.raise_after, limits.alarms.clear_after, raised)
+        self._alarms = Alarms(peer, thresholds.alarms.raise_after, thresholds.alarms.clear_after, raised)
         self._baseline = kept.baseline if kept is not None else Baseline()
         self._suspicions = deque(kept.suspicions if kept is not None else (), SUSPICIONS_KEPT)
         self._samples = deque(kept.samples if kept is not None else (), SAMPLES_KEPT)
@@ -49,7 +49,7 @@ class LinkView:
     @property
     def baseline(self) -> float | None:
         """The QBER that a rise is measured from; None: not known yet."""
-        fixed = self._limits.alarms.qber_baseline
+        fixed = self._thresholds.alarms.qber_baseline
         return fixed if fixed is not None else self._baseline.known
 
     @property
@@ -77,7 +77,7 @@ class LinkView:
         self.figures = figures(self._looks, self._used)
         refused = self.refusal is not None
         held = self._alarms.held
-        steps = self._alarms.take(findings(look, self.figures, self.baseline, self._limits, held), look.time_s)
+        steps = self._alarms.take(findings(look, self.figures, self.baseline, self._thresholds, held), look.time_s)
         self._suspect(refused, look)
         in_order = look.qber is not None and not any(kind in self._alarms.raised for kind in _QBER)
         if in_order and look.qber is not None and look.up is not False:
@@ -112,7 +112,7 @@ class LinkView:
     def _refuses(self, alarm: Alarm) -> bool:
         if alarm.kind is AlarmKind.QBER_HIGH:
             return alarm.severity is AlarmSeverity.CRITICAL
-        refused = self._limits.alarms.on_qber_rise == "refuse" and alarm.severity >= AlarmSeverity.MAJOR
+        refused = self._thresholds.alarms.on_qber_rise == "refuse" and alarm.severity >= AlarmSeverity.MAJOR
         return alarm.kind is AlarmKind.QBER_RISE and refused
 
     def _suspect(self, refused: bool, look: Look) -> None:

@@ -15,7 +15,7 @@ import structlog
 from qkms_node.config import AlarmsSection
 from qkms_node.ledger.link_records import AlarmSeverity
 from qkms_node.service.monitoring.alarms import Alarm
-from qkms_node.service.monitoring.findings import Limits
+from qkms_node.service.monitoring.findings import Thresholds
 from qkms_node.service.monitoring.history_file import History, HistoryFile
 from qkms_node.service.monitoring.link_view import LinkView
 from qkms_node.service.monitoring.look import Look
@@ -29,8 +29,8 @@ KEEP_EVERY_S = 300.0
 class LinkMonitor:
     """The views of all links, by peer. `folder`: where the history is kept; None: in memory only."""
 
-    def __init__(self, limits: Limits, folder: Path | None = None) -> None:
-        self._limits = limits
+    def __init__(self, thresholds: Thresholds, folder: Path | None = None) -> None:
+        self._thresholds = thresholds
         self._file = HistoryFile(folder)
         kept = self._file.read()
         self._kept = kept.links
@@ -41,12 +41,12 @@ class LinkMonitor:
     @classmethod
     def plain(cls, max_qber: float) -> "LinkMonitor":
         """With every default and nothing kept on disk."""
-        return cls(Limits(AlarmsSection(), max_qber, min_store=0))
+        return cls(Thresholds(AlarmsSection(), max_qber, min_store=0))
 
     @property
     def min_store(self) -> int:
         """How many keys of a store are left for others."""
-        return self._limits.min_store
+        return self._thresholds.min_store
 
     @property
     def steps(self) -> list[Alarm]:
@@ -63,7 +63,7 @@ class LinkMonitor:
         """The view of the link to `peer`."""
         view = self.views.get(peer)
         if view is None:
-            view = LinkView(peer, self._limits, self._kept.pop(peer, None))
+            view = LinkView(peer, self._thresholds, self._kept.pop(peer, None))
             self.views = {**self.views, peer: view}
         return view
 
