@@ -48,6 +48,7 @@ from qkms_node.ledger.key_commands import (
     UpdateKey,
     ValidateVersion,
 )
+from qkms_node.ledger.link_commands import ReportLinkAlarm
 from qkms_node.ledger.member_commands import (
     AddMember,
     FoundMembers,
@@ -128,6 +129,7 @@ __all__ = [
     "RejectVersion",
     "RemoveMember",
     "ReplaceShare",
+    "ReportLinkAlarm",
     "Request",
     "RequestRoot",
     "RestorePart",
@@ -224,6 +226,7 @@ AnyCommand = (
     | RedeemToken
     | FoundMembers
     | SettleHandover
+    | ReportLinkAlarm
 )
 
 

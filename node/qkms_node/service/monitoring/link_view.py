@@ -67,6 +67,11 @@ class LinkView:
         """Whether more is drawn here than comes in."""
         return AlarmKind.LINK_OVERLOADED in self._alarms.raised
 
+    @property
+    def last(self) -> Look | None:
+        """The last look."""
+        return self._looks[-1] if self._looks else None
+
     def take(self, look: Look) -> list[Alarm]:
         """One more look; the steps of alarms it led to."""
         self._looks.append(look)
