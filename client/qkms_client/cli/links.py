@@ -16,20 +16,8 @@ from qkms_client.types import Link, LinkAlarm
 
 Found = TypeVar("Found")
 
-COLUMNS = (
-    "node",
-    "peer",
-    "state",
-    "qber",
-    "usual",
-    "bit/s",
-    "eskr",
-    "drawn",
-    "stored",
-    "fill",
-    "empty at",
-    "alarms",
-)
+FIGURES = ("qber", "usual", "bit/s", "eskr", "drawn", "stored", "fill", "empty at")
+COLUMNS = ("node", "peer", "state", *FIGURES, "alarms")
 
 node_option = click.option("--node", help="Only the links of this node. Default: of every node.")
 
@@ -91,7 +79,8 @@ def show_alarms(settings: Settings, node: str | None, history: bool) -> None:
     type=click.FloatRange(0.1, 3600),
     default=2.0,
     show_default=True,
-    help="Seconds between two looks.",
+    metavar="SECONDS",
+    help="Time between two looks.",
 )
 @click.option("--count", type=click.IntRange(1), help="End after this many looks. Default: go on.")
 @options.common

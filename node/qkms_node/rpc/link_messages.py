@@ -3,7 +3,6 @@
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from qkms.v1 import qkd_pb2
-from qkms_node.rpc import messages
 from qkms_node.service.links import Observation
 from qkms_node.service.monitoring.alarms import Alarm
 from qkms_node.service.monitoring.link_view import LinkView
@@ -15,7 +14,9 @@ LAST_S = 253_402_300_799
 
 def seconds(time_s: float) -> Timestamp:
     """Unix seconds as a Timestamp of milliseconds."""
-    return messages.timestamp(int(min(time_s, LAST_S) * 1000))
+    stamp = Timestamp()
+    stamp.FromMilliseconds(int(min(time_s, LAST_S) * 1000))
+    return stamp
 
 
 def alarm(record: Alarm) -> qkd_pb2.LinkAlarm:
