@@ -1,8 +1,9 @@
 """Tells the cluster of this node's link alarms that change what keys get: major and critical ones.
 
 The ledger has what was reported last, so that a node that restarts, or could not
-report, sees the difference and makes it good. One alarm is reported at most once
-in `PAUSE_S`: however quickly a link comes and goes, the ledger grows slowly.
+report, sees the difference and makes it good. What was cleared is told at once,
+but an alarm is raised again only `PAUSE_S` after its last report: however quickly
+a link comes and goes, the ledger grows slowly.
 """
 
 from collections.abc import Callable
@@ -47,10 +48,11 @@ class AlarmReporter:
             }
         for place in sorted(raised.keys() | known.keys()):
             severity = raised.get(place, AlarmSeverity.CLEARED)
-            if severity is not known.get(place, AlarmSeverity.CLEARED) and self._may_report(place):
+            differs = severity is not known.get(place, AlarmSeverity.CLEARED)
+            if differs and (severity is AlarmSeverity.CLEARED or self._may_raise(place)):
                 await self._proposer.effect(ReportLinkAlarm(self._node_id, *place, severity))
                 self._reported_s[place] = self._monotonic_s()
 
-    def _may_report(self, place: _Place) -> bool:
+    def _may_raise(self, place: _Place) -> bool:
         reported_s = self._reported_s.get(place)
         return reported_s is None or self._monotonic_s() - reported_s >= PAUSE_S
