@@ -7,6 +7,10 @@ it; the cluster goes on by its policy, and when she leaves, QKD is in the root a
 
 import asyncio
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -17,6 +21,7 @@ from click.testing import CliRunner
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
 from qkms_client.access_types import AuditChain
+from qkms_client.cli.links_watch import BARS
 from qkms_client.cli.main import main
 from qkms_client.sync.watch import KeyWatch
 from qkms_client.types import AlarmSeverity, EventType, Grade, KeyEvent, Link, LinkAlarm, LinkAlarmKind, LinkState
@@ -92,6 +97,29 @@ def qkms(world: World, *arguments: str) -> str:
     result = CliRunner().invoke(main, [*arguments, "--profile", str(world.cluster.layout.profile)])
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+def redrawn(world: World, *arguments: str) -> str:
+    """What a command writes to a terminal."""
+    master, terminal = pty.openpty()
+    profile = ["--profile", str(world.cluster.layout.profile)]
+    start = "from qkms_client.cli.main import main; main()"
+    command = [sys.executable, "-c", start, *arguments, *profile]
+    with subprocess.Popen(command, stdout=terminal, stderr=subprocess.PIPE) as process:
+        os.close(terminal)
+        found = b""
+        while chunk := _read(master):
+            found += chunk
+        assert process.wait() == 0, process.stderr
+    os.close(master)
+    return found.decode()
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65_536)
+    except OSError:  # how Linux says that the other side of the terminal is closed
+        return b""
 
 
 def test_an_eavesdropper_on_a_tenth_of_the_pulses_is_seen_and_seeds_nothing(
@@ -200,5 +228,8 @@ def commands_show_it(world: World, node: str, peer: str) -> None:
     lines = qkms(world, "links", "watch", "--node", node, "--count", "2", "--interval", "0.2").splitlines()
     assert len(lines) == 2 * len(shown)
     assert all("qber=0.03" in line for line in lines)
+    drawn = redrawn(world, "links", "watch", "--node", node, "--count", "2", "--interval", "0.2")
+    assert drawn.count("\x1b[H") == 2
+    assert sum(bar in drawn for bar in BARS) >= 3, "the curves of the minutes in which she was there"
     looks = world.operator.list_link_samples(node, peer)
     assert max(look.qber for look in looks if look.qber is not None) > 0.05
