@@ -17,7 +17,8 @@ import structlog
 from qkms_node.keys.secret import QkdSecret
 from qkms_node.service.monitoring.look import Look, look_at
 from qkms_node.service.monitoring.monitor import LinkMonitor
-from qkms_qkd.admission import AdmissionRules, admit, admit_link
+from qkms_node.service.monitoring.refusal import refusal
+from qkms_qkd.admission import AdmissionRules, admit
 from qkms_qkd.errors import LinkError
 from qkms_qkd.link import Link, LinkStatus, QkdKey
 from qkms_qkd.tls import TlsFilesError
@@ -126,8 +127,8 @@ class Links:
     def is_exhausted(self, peer: str) -> bool:
         """Whether the last look found nothing wrong but too few keys in store."""
         seen = self.observations.get(peer)
-        refusal = self._refusal(peer, seen.status) if seen is not None and seen.status is not None else None
-        return refusal is not None and refusal.code == "STORE_EXHAUSTED"
+        why = self._refusal(peer, seen.status) if seen is not None and seen.status is not None else None
+        return why is not None and why.code == "STORE_EXHAUSTED"
 
     def problem(self, peer: str) -> str:
         """Why a link is not usable, in words; empty when it is."""
@@ -138,31 +139,12 @@ class Links:
             return f"the link to {peer} has not been looked at yet"
         if seen.status is None:
             return seen.error
-        refusal = self._refusal(peer, seen.status)
-        return str(refusal) if refusal is not None else ""
+        why = self._refusal(peer, seen.status)
+        return str(why) if why is not None else ""
 
     def _refusal(self, peer: str, status: LinkStatus) -> LinkError | None:
-        """Why no key is drawn from a link of this status."""
-        try:
-            admit_link(self._rules, status)
-        except LinkError as error:
-            return error
-        alarm = self.monitor.view(peer).refusal
-        if alarm is not None:
-            return LinkError(
-                status.source_kme,
-                "QBER_TOO_HIGH",
-                f"the alarm {alarm.kind.name} of the link to {peer} is raised: {alarm.cause}; "
-                "keys are used again when it is cleared; look for an eavesdropper, then check the fibre",
-            )
-        # A KME that does not tell may have some.
-        kept = self.monitor.min_store
-        if status.stored_key_count is not None and status.stored_key_count <= kept:
-            why = f"has {status.stored_key_count} keys for {peer} in store, and {kept} are left for others"
-            if not status.stored_key_count:
-                why = f"has no key for {peer} in store"
-            return LinkError(status.source_kme, "STORE_EXHAUSTED", why)
-        return None
+        view = self.monitor.view(peer)
+        return refusal(self._rules, view.refusal, self.monitor.min_store, peer, status)
 
     def ends(self, peer: str) -> str:
         """The KMEs at both ends of a link, as last seen, for messages that must not blame one of them."""
@@ -177,15 +159,16 @@ class Links:
         """
         link = self._link(peer)
         status = await self._look(peer, link)
-        refusal = self._refusal(peer, status)
-        if refusal is not None:
-            raise refusal
+        why = self._refusal(peer, status)
+        if why is not None:
+            raise why
         view = self.monitor.view(peer)
         number = 1
         for _ in range(DISCARD_ROUNDS):
+            asked_s = time.time()
             for key in await link.draw(number, KEY_BITS):
                 view.use(time.time(), KEY_BITS, drawn=True)
-                if not self._is_suspect(peer, key):
+                if not self._is_suspect(peer, key, asked_s):
                     return self._admitted(peer, key, used)
                 view.discarded["KEY_SUSPECT"] += 1
             number = max(1, min(status.max_key_per_request, DISCARD_BATCH))
@@ -199,10 +182,11 @@ class Links:
     async def collect(self, peer: str, key_id: str) -> QkdSecret:
         """The key that `peer` drew as master, by its key_ID. Raises LinkError."""
         link = self._link(peer)
+        asked_s = time.time()
         [key] = await link.collect([key_id], KEY_BITS)
         view = self.monitor.view(peer)
         view.use(time.time(), KEY_BITS, drawn=False)
-        if self._is_suspect(peer, key):
+        if self._is_suspect(peer, key, asked_s):
             view.discarded["KEY_SUSPECT"] += 1
             raise LinkError(
                 self.kme_id,
@@ -211,12 +195,13 @@ class Links:
             )
         return self._admitted(peer, key, lambda _: False)[1]
 
-    def _is_suspect(self, peer: str, key: QkdKey) -> bool:
-        """Whether a key is in doubt; one of unknown age is while its link is."""
+    def _is_suspect(self, peer: str, key: QkdKey, asked_s: float) -> bool:
+        """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while
+        its link is."""
         view = self.monitor.view(peer)
         if key.age_s is None:
             return view.refusal is not None
-        return view.is_suspect(time.time() - key.age_s)
+        return view.is_suspect(asked_s - key.age_s, time.time() - key.age_s)
 
     async def look(self) -> None:
         """Asks for the status of every link once, and keeps what is seen."""

@@ -97,10 +97,10 @@ class LinkView:
         self.drawn += drawn
         self.collected += not drawn
 
-    def is_suspect(self, distilled_s: float) -> bool:
-        """Whether a key that was distilled then is in doubt."""
+    def is_suspect(self, earliest_s: float, latest_s: float) -> bool:
+        """Whether a key that was distilled between these times is in doubt."""
         return any(
-            s.since_s <= distilled_s and (s.until_s is None or distilled_s <= s.until_s) for s in self._suspicions
+            s.since_s <= latest_s and (s.until_s is None or earliest_s <= s.until_s) for s in self._suspicions
         )
 
     def samples(self) -> Iterator[Look]:

@@ -120,7 +120,7 @@ def test_rises_may_be_reported_without_refusing_keys() -> None:
     link = learnt(alarms=AlarmsSection(on_qber_rise="report"))
     assert link.see(0.057) == [(RISE, MAJOR)]
     assert link.monitor.view("peer").refusal is None
-    assert not link.monitor.view("peer").is_suspect(link.now_s)
+    assert not link.monitor.view("peer").is_suspect(link.now_s, link.now_s)
 
 
 def test_a_kme_that_is_slow_once_is_no_alarm() -> None:
@@ -163,10 +163,10 @@ def test_keys_distilled_between_the_last_look_in_order_and_the_clearing_are_in_d
     link.see_all([0.057] * 5 + [USUAL] * 3)
     view = link.monitor.view("peer")
     assert view.refusal is None
-    assert not view.is_suspect(in_order_s - 0.1)
-    assert view.is_suspect(in_order_s + 0.1), "the block that was open when she came"
-    assert view.is_suspect(link.now_s - 0.1), "the block that was open when she left"
-    assert not view.is_suspect(link.now_s + 0.1)
+    assert not view.is_suspect(in_order_s - 0.1, in_order_s - 0.1)
+    assert view.is_suspect(in_order_s + 0.1, in_order_s + 0.1), "the block that was open when she came"
+    assert view.is_suspect(link.now_s - 0.1, link.now_s - 0.1), "the block that was open when she left"
+    assert not view.is_suspect(link.now_s + 0.1, link.now_s + 0.1)
 
 
 def test_consumption_trend_and_exhaustion_are_measured() -> None:
@@ -197,7 +197,7 @@ def test_the_history_outlives_a_restart_and_the_eavesdropper_does_not_become_usu
     view = again.monitor.view("peer")
     assert view.baseline == pytest.approx(USUAL)
     assert view.refusal is not None
-    assert view.is_suspect(began_s)
+    assert view.is_suspect(began_s, began_s)
     assert again.see_all([USUAL] * 3) == [(RISE, CLEARED)]
     assert [step.severity for step in again.monitor.steps] == [MAJOR, CLEARED]
     assert len(list(view.samples())) > 4
