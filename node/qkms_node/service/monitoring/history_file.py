@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from qkms_node.service.files import write_durably
+from qkms_node.files import write_durably
 from qkms_node.service.monitoring.alarms import Alarm
 from qkms_node.service.monitoring.baseline import Baseline
 from qkms_node.service.monitoring.look import Look
