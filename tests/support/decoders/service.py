@@ -19,6 +19,7 @@ from qkms_node.errors import QkmsError
 from qkms_node.keys import data, errors, importing, local, secret, share
 from qkms_node.rpc import audit_servicer, fields, key_fields, paging
 from qkms_node.service import restoring, watching
+from qkms_node.service.monitoring import history_file
 from qkms_node.service.seals import making
 from qkms_node.service.seals import passphrase as passphrase_seal
 from qkms_node.service.seals.seal import SealError, SealRejected
@@ -44,6 +45,13 @@ def _share(raw: bytes) -> object:
 
 
 DECODERS = (
+    Decoder(
+        "history of links",
+        ("qkms_node.service.monitoring.history_file",),
+        history_file.decode_history,
+        msgspec.msgpack.encode(history_file.History()),
+        (history_file.HistoryUnreadable,),
+    ),
     Decoder(
         "ciphertext",
         ("qkms_node.keys.data",),

@@ -44,6 +44,18 @@ class History(msgspec.Struct, frozen=True, tag="qkms-links-1"):
     steps: list[Alarm] = []
 
 
+class HistoryUnreadable(Exception):
+    """Bytes that are no history of this release."""
+
+
+def decode_history(raw: bytes) -> History:
+    """The history that a file holds. Raises HistoryUnreadable."""
+    try:
+        return msgspec.msgpack.decode(raw, type=History)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise HistoryUnreadable(f"{type(error).__name__}: {error}") from error
+
+
 class HistoryFile:
     """The file, or nothing at a node without a folder for it."""
 
@@ -56,8 +68,8 @@ class HistoryFile:
         if self._path is None or not self._path.exists():
             return History()
         try:
-            return msgspec.msgpack.decode(self._path.read_bytes(), type=History)
-        except (OSError, msgspec.MsgspecError) as error:
+            return decode_history(self._path.read_bytes())
+        except (OSError, HistoryUnreadable) as error:
             log.warning("links.history_unreadable", file=str(self._path), error=str(error))
             return History()
 
