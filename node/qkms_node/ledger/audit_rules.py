@@ -5,11 +5,22 @@ The head is kept for ever; records that leave the window have been written to
 every node's disk before (service.spool). The format is qkms.audit's.
 """
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from qkms.audit import Head, append, head_of
 from qkms_node.ledger.access_records import AnchorRecord, AuditKeyRecord
-from qkms_node.ledger.commands import AnchorAudit, AnyCommand, Mutation, Outcome, RegisterAuditKey, ReportLinkAlarm
+from qkms_node.ledger.commands import (
+    AnchorAudit,
+    AnyCommand,
+    Asked,
+    CollectSaeKeys,
+    DrawSaeKeys,
+    Outcome,
+    RegisterAuditKey,
+    ReportLinkAlarm,
+)
 from qkms_node.ledger.link_records import alarm_name
 from qkms_node.ledger.records import EventType
 from qkms_node.ledger.state import Refusal, State
@@ -37,12 +48,12 @@ _COLLECTIONS = (
     ("target", "nodes"),
 )
 # What a scheduled thing is about, by a word of its kind; else keys.
-_DUE = (("session", "sessions"), ("grant", "grants"), ("token", "nodes"))
+_DUE = (("session", "sessions"), ("sae_key", "saeKeys"), ("grant", "grants"), ("token", "nodes"))
 
 
 def record_effect(state: State, command: AnyCommand) -> None:
     """Adds the record of a command that changed something, at the revision it will have."""
-    request = command.request if isinstance(command, Mutation) else None
+    request = command.request if isinstance(command, Asked) else None
     _add(
         state,
         principal=request.principal if request else CLUSTER,
@@ -77,6 +88,10 @@ def resource_of(command: AnyCommand) -> str:
     if isinstance(command, ReportLinkAlarm):
         alarm = alarm_name(command.node_id, command.peer_node_id, command.alarm)
         return f"{alarm}/{command.severity.name.lower()}"
+    if isinstance(command, DrawSaeKeys):
+        return _sae_keys([new.key_id for new in command.new_keys])
+    if isinstance(command, CollectSaeKeys):
+        return _sae_keys(command.key_ids)
     for field, collection in _COLLECTIONS:
         name = getattr(command, field, None)
         if name is not None:
@@ -84,6 +99,12 @@ def resource_of(command: AnyCommand) -> str:
             suffix = f"/versions/{version}" if field == "key_id" and isinstance(version, int) else ""
             return f"{collection}/{name}{suffix}"
     return ""
+
+
+def _sae_keys(key_ids: Sequence[str]) -> str:
+    """The first, and how many more: a record has a bound, and the calls' log has every key_ID."""
+    more = f"+{len(key_ids) - 1}" if len(key_ids) > 1 else ""
+    return f"saeKeys/{key_ids[0]}{more}"
 
 
 def register_audit_key(state: State, command: RegisterAuditKey) -> Outcome:

@@ -7,10 +7,18 @@ from tests.unit.qkms_node.ledger.test_key_model import KeysInAnyOrder
 from tests.unit.qkms_node.ledger.test_member_model import MembersInAnyOrder
 from tests.unit.qkms_node.ledger.test_restore_model import RestoresInAnyOrder
 from tests.unit.qkms_node.ledger.test_root_model import RootsInAnyOrder
+from tests.unit.qkms_node.ledger.test_sae_model import SaeKeysInAnyOrder
 
 from qkms_node.ledger.commands import AnyCommand
 
-MACHINES = (AccessInAnyOrder, KeysInAnyOrder, MembersInAnyOrder, RestoresInAnyOrder, RootsInAnyOrder)
+MACHINES = (
+    AccessInAnyOrder,
+    KeysInAnyOrder,
+    MembersInAnyOrder,
+    RestoresInAnyOrder,
+    RootsInAnyOrder,
+    SaeKeysInAnyOrder,
+)
 
 
 def test_every_command_is_given_by_a_machine() -> None:
