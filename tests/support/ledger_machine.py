@@ -33,7 +33,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.world: World = self.beginning()
         self.twin = restore(list(snapshot(self.world.state)))
-        self.answered: list[tuple[c.AnyCommand, c.Outcome]] = []
+        self.answered: list[tuple[c.Mutation, c.Outcome]] = []
 
     def beginning(self) -> World:
         """The ledger before the first command."""
@@ -59,6 +59,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world.do(c.AdvanceTime(), later_ms)
         self._follow(c.AdvanceTime())
         self.reached[c.AdvanceTime, True] += 1
+        # What is no longer remembered after a day is not repeated.
+        remembered = self.world.state.requests
+        self.answered = [told for told in self.answered if told[0].request.request_id in remembered]
         return self.world.time_ms
 
     def _follow(self, command: c.AnyCommand) -> None:
@@ -74,7 +77,6 @@ class LedgerMachine(RuleBasedStateMachine):
         again = self.world.do(command, 0)
         assert again.replayed
         assert replace(again, replayed=False) == answer
-        assert isinstance(command, c.Mutation)
         other = replace(command, request=replace(command.request, fingerprint=b"another request".ljust(32)))
         assert self.world.do(other, 0).code == "REQUEST_ID_REUSED"
         assert digest(self.world.state) == before
