@@ -33,7 +33,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.world: World = self.beginning()
         self.twin = restore(list(snapshot(self.world.state)))
-        self.answered: list[tuple[c.Mutation, c.Outcome]] = []
+        self.answered: list[tuple[c.AnyCommand, c.Outcome]] = []
 
     def beginning(self) -> World:
         """The ledger before the first command."""
@@ -61,7 +61,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.reached[c.AdvanceTime, True] += 1
         # What is no longer remembered after a day is not repeated.
         remembered = self.world.state.requests
-        self.answered = [told for told in self.answered if told[0].request.request_id in remembered]
+        self.answered = [
+            (command, outcome)
+            for command, outcome in self.answered
+            if isinstance(command, c.Mutation) and command.request.request_id in remembered
+        ]
         return self.world.time_ms
 
     def _follow(self, command: c.AnyCommand) -> None:
@@ -77,6 +81,7 @@ class LedgerMachine(RuleBasedStateMachine):
         again = self.world.do(command, 0)
         assert again.replayed
         assert replace(again, replayed=False) == answer
+        assert isinstance(command, c.Mutation)
         other = replace(command, request=replace(command.request, fingerprint=b"another request".ljust(32)))
         assert self.world.do(other, 0).code == "REQUEST_ID_REUSED"
         assert digest(self.world.state) == before
