@@ -3,8 +3,9 @@
 Source: Ma, Qi, Zhao, Lo, "Practical decoy state for quantum key distribution", Phys. Rev. A 72,
 012326 (2005), equations 8 to 11 (channel), 18 (rate), 34, 35 and 37 (vacuum + weak decoy bounds). The
 default parameters are those of the Gobby, Yuan and Shields experiment used there. An eavesdropper who
-intercepts and resends a fraction p of the pulses adds p/4 to the error of every photon.
-Left out: finite-size effects and anything at the level of single pulses.
+intercepts and resends a fraction p of the pulses, photon for photon, chooses the wrong basis half of the
+time and then leaves Bob a random bit: a photon's error e becomes (1 - p/2) e + (p/2)/2 = e + (p/4)(1 - 2e).
+Dark counts she does not touch. Left out: finite-size effects and anything at the level of single pulses.
 """
 
 import math
@@ -51,10 +52,15 @@ def binary_entropy(x: float) -> float:
     return -x * math.log2(x) - (1 - x) * math.log2(1 - x)
 
 
+def intercepted_error(error: float, fraction: float) -> float:
+    """A photon's error when the eavesdropper intercepts and resends this fraction (0 to 1) of all pulses."""
+    return error + fraction / 4 * (1 - 2 * error)
+
+
 def figures(length_km: float, parameters: LinkParameters = GYS, intercept_resend: float = 0.0) -> LinkFigures:
     """The link of this length; `intercept_resend` is the fraction (0 to 1) an eavesdropper measures."""
     p = parameters
-    eve = intercept_resend / 4
+    photon_error = intercepted_error(p.misalignment, intercept_resend)
     transmittance = p.receiver_efficiency * 10 ** (-p.loss_db_per_km * length_km / 10)
 
     def gain(intensity: float) -> float:
@@ -62,16 +68,16 @@ def figures(length_km: float, parameters: LinkParameters = GYS, intercept_resend
 
     def error(intensity: float) -> float:
         clicks = 1 - math.exp(-transmittance * intensity)
-        return (BACKGROUND_ERROR * p.background_yield + p.misalignment * clicks) / gain(intensity)
+        return (BACKGROUND_ERROR * p.background_yield + photon_error * clicks) / gain(intensity)
 
     def rate(single_yield: float, single_error: float) -> float:
         single_gain = single_yield * p.signal * math.exp(-p.signal)
-        leaked = p.reconciliation * _entropy_of_error(error(p.signal) + eve)
-        secret = 1 - _entropy_of_error(single_error + eve)
+        leaked = p.reconciliation * _entropy_of_error(error(p.signal))
+        secret = 1 - _entropy_of_error(single_error)
         return max(0.0, p.sifting * (single_gain * secret - gain(p.signal) * leaked))
 
     exact_yield = p.background_yield + transmittance
-    exact_error = (BACKGROUND_ERROR * p.background_yield + p.misalignment * transmittance) / exact_yield
+    exact_error = (BACKGROUND_ERROR * p.background_yield + photon_error * transmittance) / exact_yield
 
     mu, nu = p.signal, p.decoy
     bound_yield = (mu / (mu * nu - nu**2)) * (
@@ -87,7 +93,7 @@ def figures(length_km: float, parameters: LinkParameters = GYS, intercept_resend
 
     return LinkFigures(
         gain=gain(mu),
-        qber=min(0.5, error(mu) + eve),
+        qber=error(mu),
         rate_infinite_decoys=rate(exact_yield, exact_error),
         rate_vacuum_weak=rate(bound_yield, bound_error),
     )
