@@ -11,6 +11,9 @@ from pathlib import Path
 
 import structlog
 
+from qkms_qkd.bb84.simulate.command import DESCRIPTION as SIMULATE_DESCRIPTION
+from qkms_qkd.bb84.simulate.command import add_arguments as add_simulate_arguments
+from qkms_qkd.bb84.simulate.command import simulate_command
 from qkms_qkd.conformance.command import add_arguments, conformance
 from qkms_qkd.kme.database import DATABASE_NAME
 from qkms_qkd.kme.process import ListenError, serve
@@ -90,9 +93,15 @@ def main(arguments: list[str] | None = None) -> int:
     serving.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML file, see below")
     judging = commands.add_parser("conformance", help="judge any KME by its protocol")
     add_arguments(judging)
+    simulating = commands.add_parser(
+        "simulate", help="simulate a BB84 link pulse by pulse", description=SIMULATE_DESCRIPTION
+    )
+    add_simulate_arguments(simulating)
     options = parser.parse_args(arguments)
     if options.command == "conformance":
         return conformance(options)
+    if options.command == "simulate":
+        return simulate_command(options)
     return _serve(options)
 
 

@@ -105,7 +105,9 @@ class Alice:
         positions = integers(heard.positions)
         row = np.searchsorted(sent.position, positions)
         ascending = positions.size == 0 or (positions[0] > last and bool((np.diff(positions) > 0).all()))
-        found = positions.size == 0 or (int(row[-1]) < sent.position.size and bool((sent.position[row] == positions).all()))
+        found = positions.size == 0 or (
+            int(row[-1]) < sent.position.size and bool((sent.position[row] == positions).all())
+        )
         if positions.size != heard.count or not ascending or not found:
             raise BlockDiscarded("MESSAGE_MALFORMED", "clicks were reported for pulses out of order or never sent")
         return row
@@ -119,7 +121,9 @@ class Alice:
             try:
                 told = frames[asked.frame].parities(asked.number, integers(asked.cuts))
             except (LookupError, ValueError) as error:
-                raise BlockDiscarded("MESSAGE_MALFORMED", f"a parity was asked for that is none: {error}") from None
+                raise BlockDiscarded(
+                    "MESSAGE_MALFORMED", f"a parity was asked for that is none: {error}"
+                ) from None
             await line.send(Told(packed(told)))
         block.parity_bits = sum(frame.leaked_bits for frame in frames)
         block.flipped_bits = asked.flipped

@@ -62,7 +62,9 @@ def judge_test_basis(block: Block, limits: Limits) -> float:
     if qber is None or not block.sifted_bits:
         raise BlockDiscarded("NO_SECRET_BITS", "too few clicks: one of the bases has none; send more pulses")
     if qber > limits.max_qber:
-        raise BlockDiscarded("QBER_TOO_HIGH", f"QBER {qber:.2%} in the test basis, the limit is {limits.max_qber:.2%}")
+        raise BlockDiscarded(
+            "QBER_TOO_HIGH", f"QBER {qber:.2%} in the test basis, the limit is {limits.max_qber:.2%}"
+        )
     return qber
 
 
@@ -70,7 +72,9 @@ def judge_key_basis(block: Block, limits: Limits) -> None:
     """Whether as many errors were corrected as may have been. Raises BlockDiscarded."""
     qber = block.flipped_bits / block.sifted_bits
     if qber > limits.max_qber:
-        raise BlockDiscarded("QBER_TOO_HIGH", f"QBER {qber:.2%} in the key basis, the limit is {limits.max_qber:.2%}")
+        raise BlockDiscarded(
+            "QBER_TOO_HIGH", f"QBER {qber:.2%} in the key basis, the limit is {limits.max_qber:.2%}"
+        )
 
 
 def key_length(block: Block, limits: Limits) -> int:
@@ -105,4 +109,3 @@ def finish(block: Block, corrected: Bits, length: int, seed: Bits, keys: Authent
     block.replenished_bytes = min(keys.wanted_bytes, len(data))
     keys.replenish(data[: block.replenished_bytes])
     block.key = data[block.replenished_bytes :]
-

@@ -75,7 +75,9 @@ class Bob:
 
         final = await line.receive(Amplify)
         if final.leaked_bits != block.parity_bits or not 0 < final.key_bits <= key_length(block, self._limits):
-            raise BlockDiscarded("MESSAGE_MALFORMED", "the other party counts other bits told, or wants a longer key")
+            raise BlockDiscarded(
+                "MESSAGE_MALFORMED", "the other party counts other bits told, or wants a longer key"
+            )
         seed = unpacked(final.seed, seed_bits(key.size, final.key_bits))
         await line.confirm()
         finish(block, key, final.key_bits, seed, self.keys)

@@ -123,7 +123,9 @@ class Corrections:
         """Every question to Alice in turn; it must be sent Alice's parities for each."""
         for number, size in enumerate(self._sizes):
             yield from self._open(number, size)
-            while (busy := next((one for one in range(number + 1) if self._passes[one].odd.any()), None)) is not None:
+            while (
+                busy := next((one for one in range(number + 1) if self._passes[one].odd.any()), None)
+            ) is not None:
                 yield from self._narrow(busy)
 
     def _open(self, number: int, size: int) -> Generator[Question, Bits, None]:

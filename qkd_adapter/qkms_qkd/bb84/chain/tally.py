@@ -35,9 +35,7 @@ class Tally:
 
     def scaled(self, factor: float) -> "Tally":
         """The tally of `factor` times as many pulses, were all rates the same."""
-        one, two, three = (
-            _scaled(counts, factor) for counts in (self.key, self.test, self.test_errors)
-        )
+        one, two, three = (_scaled(counts, factor) for counts in (self.key, self.test, self.test_errors))
         return Tally(one, two, three)
 
 

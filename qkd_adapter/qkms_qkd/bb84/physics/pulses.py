@@ -80,9 +80,7 @@ def _places(pulses: int, clicks: int, rng: np.random.Generator) -> NDArray[np.in
     return found
 
 
-def _live(
-    position: NDArray[np.int64], dead_time: int, busy_until: int
-) -> tuple[NDArray[np.bool_], int]:
+def _live(position: NDArray[np.int64], dead_time: int, busy_until: int) -> tuple[NDArray[np.bool_], int]:
     """Which clicks find the detectors ready, and until which pulse these are busy after the last one.
 
     A click is surely live if nothing came within the dead time before it; from there each live click leads to

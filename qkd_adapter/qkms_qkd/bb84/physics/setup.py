@@ -23,9 +23,9 @@ class Setup:
 
     length_km: float
     link: LinkParameters = GYS
-    signal_share: float = 0.7
-    decoy_share: float = 0.2
-    key_basis_share: float = 0.8
+    signal_share: float = 0.4
+    decoy_share: float = 0.4
+    key_basis_share: float = 0.6
     dead_time_pulses: int = 0
     pulse_rate_hz: float = 2e6
 
