@@ -3,6 +3,8 @@
 See `alice` for the order of a block. An alarm of his detectors' monitor ends the block before anything is said.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from qkms_qkd.bb84.chain import cascade
@@ -37,8 +39,16 @@ PORTION_CLICKS = 1 << 18
 class Bob:
     """The other end of the link."""
 
-    def __init__(self, setup: Setup, keys: AuthenticationKeys, limits: Limits) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        keys: AuthenticationKeys,
+        limits: Limits,
+        progress: Callable[[float], None] = lambda done: None,
+    ) -> None:
+        """`progress` is told how much of the error correction is done (0 to 1)."""
         self.keys = keys
+        self._progress = progress
         self._setup = setup
         self._limits = limits
 
@@ -107,7 +117,8 @@ class Bob:
         """His key after error correction."""
         seed = (await line.receive(FrameSeed)).seed
         parts: list[Bits] = []
-        for frame, bits in enumerate(cascade.split(raw)):
+        frames = cascade.split(raw)
+        for frame, bits in enumerate(frames):
             corrections = cascade.Corrections(bits, cascade.frame_seed(seed, frame), qber)
             questions = corrections.questions()
             question = next(questions, None)
@@ -121,6 +132,7 @@ class Bob:
                     question = None
             block.flipped_bits += corrections.flipped
             parts.append(corrections.bits)
+            self._progress((frame + 1) / len(frames))
         await line.send(Corrected(block.flipped_bits))
         return np.concatenate(parts)
 

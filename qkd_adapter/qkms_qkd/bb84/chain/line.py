@@ -1,9 +1,10 @@
 """The authenticated classical line between the two parties, over any transport of frames.
 
 Every message is covered by a tag: frames gather in a running tag for each direction, and `confirm` exchanges and
-checks the tags of all since the last one; after the last keys nothing more can be said. A forged, lost, added or reordered frame is therefore found at the next
-`confirm`, and nothing is done with a block's key before its last. Frames of both directions have keys of their own,
-so none can be reflected. Pure but for the transport, which a caller brings.
+checks the tags of all since the last one; after the last keys nothing more can be said. A forged, added or
+reordered frame is therefore found at the next `confirm` at the latest, and nothing is done with a block's key
+before its last. Frames of both directions have keys of their own, so none can be reflected. Pure but for the
+transport, which a caller brings: that it may stall, and for how long to wait then, is the transport's to say.
 """
 
 import hmac

@@ -42,7 +42,10 @@ async def distil(
 ) -> tuple[Block, Block]:
     """Both parties' accounts of a block. Raises AuthenticationKeyExhausted."""
     first, second = wires
-    async with asyncio.TaskGroup() as group:
-        hers = group.create_task(alice.distil(sent, first))
-        his = group.create_task(bob.distil(found, second, alarm))
+    try:
+        async with asyncio.TaskGroup() as group:
+            hers = group.create_task(alice.distil(sent, first))
+            his = group.create_task(bob.distil(found, second, alarm))
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
     return hers.result(), his.result()

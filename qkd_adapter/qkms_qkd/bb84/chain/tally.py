@@ -1,4 +1,4 @@
-"""What sifting leaves to count: clicks in equal bases by intensity, and the errors among those that were published.
+"""What sifting leaves to count: clicks in equal bases by intensity, and the errors among those published.
 
 Both parties arrive at the same tally. Pure.
 """

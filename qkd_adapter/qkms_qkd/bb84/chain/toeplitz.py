@@ -4,8 +4,8 @@ Toeplitz matrices are a two-universal family (Krawczyk, Crypto '94; Mansour, Nis
 matrix is seed[i + n - 1], seed[i + n - 2], ... seed[i]: out[i] = sum over j of seed[i + n - 1 - j] key[j], mod 2.
 The product is a stretch of a convolution of 0s and 1s over the integers. It is taken tile by tile, so that
 memory stays bounded by the key's own spectra. Each sum is an integer; floating point errs by at most a few times
-2^-53 log2(2 tile) times the factors' norms, below 1e-5 for keys of up to 10^8 bits, so rounding is exact. A residue
-that is larger all the same raises ArithmeticError. Pure.
+2^-53 log2(2 tile) times the factors' norms, below 1e-5 for keys of up to 10^8 bits, so rounding is exact. A
+residue that is larger all the same raises ArithmeticError. Pure.
 """
 
 import numpy as np
@@ -43,11 +43,12 @@ def amplify(key: Bits, out_bits: int, seed: Bits, tile_bits: int = TILE_BITS) ->
         for j, spectrum in enumerate(spectra):
             start = (i + columns - 1 - j) * tile
             total += np.fft.rfft(diagonals[start : start + 2 * tile]) * spectrum
-        parts.append(_parity(np.fft.irfft(total, 2 * tile)[tile - 1 : 2 * tile - 1]))
+        parts.append(parities(np.fft.irfft(total, 2 * tile)[tile - 1 : 2 * tile - 1]))
     return np.concatenate(parts)[:out_bits]
 
 
-def _parity(sums: NDArray[np.float64]) -> Bits:
+def parities(sums: NDArray[np.float64]) -> Bits:
+    """Sums that are integers but for rounding, mod 2. Raises ArithmeticError."""
     whole = np.rint(sums)
     residue = float(np.abs(sums - whole).max())
     if residue > _MAX_RESIDUE:

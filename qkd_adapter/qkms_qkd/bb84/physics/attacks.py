@@ -148,9 +148,11 @@ def attack_named(name: str, fraction: float) -> Attack:
         raise ValueError(f"the attacked fraction must be from 0 to 1, not {fraction}")
     if fraction == 0:
         return NoAttack()
-    try:
-        return {"intercept-resend": InterceptResend, "pns": PhotonNumberSplitting, "blinding": Blinding}[name](
-            fraction
-        )
-    except KeyError:
-        raise ValueError(f"there is no attack named {name}") from None
+    match name:
+        case "intercept-resend":
+            return InterceptResend(fraction)
+        case "pns":
+            return PhotonNumberSplitting(fraction)
+        case "blinding":
+            return Blinding(fraction)
+    raise ValueError(f"there is no attack named {name}")

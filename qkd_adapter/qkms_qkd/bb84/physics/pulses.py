@@ -15,6 +15,7 @@ reconstructs its state from them must not find the key in it.
 Left out: afterpulses, jitter, drift, detectors of unequal efficiency.
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -28,7 +29,8 @@ from qkms_qkd.bb84.physics.setup import Setup
 BitSource = Callable[[int], Bits]
 """Gives so many independent fair bits, one per byte."""
 
-STRETCH_PULSES = 1 << 22
+STRETCH_CLICKS = 1 << 17
+"""Expected clicks per stretch: some ten megabytes at work, however many pulses that takes."""
 
 
 def seeded_bits(rng: np.random.Generator) -> BitSource:
@@ -42,17 +44,18 @@ def transmit(
     pulses: int,
     rng: np.random.Generator,
     bits: BitSource,
-    stretch_pulses: int = STRETCH_PULSES,
+    stretch_clicks: int = STRETCH_CLICKS,
 ) -> Iterator[tuple[Preparations, Detections]]:
     """Sends `pulses` pulses; both parties' notes, stretch by stretch."""
     table = cells(setup, attack)
+    stretch_pulses = math.ceil(stretch_clicks / max(float(table.probability.sum()), stretch_clicks / pulses))
     busy_until = 0
     for start in range(0, pulses, stretch_pulses):
         number = min(stretch_pulses, pulses - start)
         position, label, sent = _clicks(table, number, rng)
         position += start
-        live, busy_until = _live(position, setup.dead_time_pulses, busy_until)
         if setup.dead_time_pulses:
+            live, busy_until = ready(position, setup.dead_time_pulses, busy_until)
             position, label = position[live], label[live]
         yield _notes(setup, table, position, label, sent, number, rng, bits)
 
@@ -80,8 +83,8 @@ def _places(pulses: int, clicks: int, rng: np.random.Generator) -> NDArray[np.in
     return found
 
 
-def _live(position: NDArray[np.int64], dead_time: int, busy_until: int) -> tuple[NDArray[np.bool_], int]:
-    """Which clicks find the detectors ready, and until which pulse these are busy after the last one.
+def ready(position: NDArray[np.int64], dead_time: int, busy_until: int) -> tuple[NDArray[np.bool_], int]:
+    """Which clicks (ascending) find the detectors ready, and the first pulse that does after the last of them.
 
     A click is surely live if nothing came within the dead time before it; from there each live click leads to
     the first one after its dead time. All such chains are followed at once."""

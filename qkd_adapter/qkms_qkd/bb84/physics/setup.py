@@ -54,7 +54,7 @@ class Setup:
     @property
     def fibre(self) -> float:
         """The probability that a photon survives the fibre."""
-        return 10.0 ** (-self.link.loss_db_per_km * self.length_km / 10)
+        return math.pow(10.0, -self.link.loss_db_per_km * self.length_km / 10)
 
     @property
     def efficiency(self) -> float:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from qkms_qkd.bb84.physics.setup import Setup
 
 DESCRIPTION = """\
-Simulates a decoy-state BB84 link pulse by pulse with the parameters of the Gobby, Yuan and Shields experiment, lets
-Alice and Bob distil a key from it over an authenticated line, and reports what was measured beside theory. Keys of a
-simulation come from its seed: never use them."""
+Simulates a decoy-state BB84 link pulse by pulse with the parameters of the Gobby, Yuan and Shields experiment,
+lets Alice and Bob distil a key from it over an authenticated line, and reports what was measured beside theory.
+Keys of a simulation come from its seed: never use them."""
 
 ATTACKS = ("intercept-resend", "pns", "blinding")
 
@@ -92,14 +92,13 @@ class _Progress:
     def show(self, what: str, done: float) -> None:
         """Says what is being done and how far it is."""
         step = f"{what} {done:.0%}" if self._terminal else f"{what} {int(done * 10) * 10}%"
-        if step != self._shown:
-            self._shown = step
-            print(
-                f"\r{step:24}" if self._terminal else step,
-                end="" if self._terminal else "\n",
-                file=sys.stderr,
-                flush=True,
-            )
+        if step == self._shown:
+            return
+        self._shown = step
+        if self._terminal:
+            print(f"\r{step:24}", end="", file=sys.stderr, flush=True)
+        else:
+            print(step, file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leaves the line clean."""
@@ -111,14 +110,14 @@ def _benchmark(setup: "Setup", attack: "Attack", pulses: int, seed: int) -> str:
     from qkms_qkd.bb84.simulate.benchmark import NAIVE_PULSES, measure
 
     speed = measure(setup, attack, pulses, min(pulses, NAIVE_PULSES), seed)
-    return "\n".join(
-        [
-            f"{'sampler':14}{speed.pulses_per_s / 1e6:12.3f} million pulses/s, {speed.clicks_per_pulse:.3e} clicks per pulse",
-            f"{'plain loop':14}{speed.naive_pulses_per_s / 1e6:12.3f} million pulses/s,"
-            f" {speed.naive_clicks_per_pulse:.3e} clicks per pulse",
-            f"{'ratio':14}{speed.ratio:12.0f}",
-        ]
+    rows = (
+        ("sampler", speed.pulses_per_s, speed.clicks_per_pulse),
+        ("plain loop", speed.naive_pulses_per_s, speed.naive_clicks_per_pulse),
     )
+    lines = [
+        f"{name:12}{rate / 1e6:12.3f} million pulses/s{clicks:12.3e} clicks/pulse" for name, rate, clicks in rows
+    ]
+    return "\n".join([*lines, f"{'ratio':12}{speed.ratio:12.0f}"])
 
 
 def _number(text: str) -> int:

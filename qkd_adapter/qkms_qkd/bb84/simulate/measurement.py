@@ -1,9 +1,10 @@
 """Rates measured in a simulation, with standard errors, beside what theory expects. Pure.
 
-An observer who reads both parties' notebooks counts clicks and errors by intensity, errors in equal bases. Gains are
-per pulse that found the detectors ready: each click makes them miss `dead_time_pulses`. Counts are binomial; what is
-derived from them has the error that propagates to first order. The decoy bounds are those of `decoy`, of infinitely
-many pulses and without fluctuations: what the key may rest on stands in `finite_key`.
+An observer who reads both parties' notebooks counts clicks and errors by intensity, errors in equal bases. Gains
+are per pulse that found the detectors ready: each click makes them miss `dead_time_pulses`. Counts are binomial;
+what is derived from them has the error that propagates to first order. The decoy bounds are those of `decoy`, of
+infinitely many pulses and without fluctuations: what the key may rest on stands in `finite_key`. A key rate below
+zero means that there is none.
 """
 
 import math
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qkms_qkd.bb84.decoy import rate, vacuum_weak_bound
 from qkms_qkd.bb84.physics.attacks import Attack, NoAttack
@@ -50,7 +52,7 @@ def count(sent: Preparations, found: Detections) -> Counts:
     equal = sent.basis == found.basis
     wrong = equal & (sent.bit != found.bit)
 
-    def by(chosen: np.typing.NDArray[np.uint8]) -> tuple[int, ...]:
+    def by(chosen: NDArray[np.uint8]) -> tuple[int, ...]:
         return tuple(int(number) for number in np.bincount(chosen, minlength=3))
 
     return Counts(sent.sent, by(sent.intensity), by(sent.intensity[equal]), by(sent.intensity[wrong]))
@@ -78,10 +80,15 @@ def quantities(setup: Setup, attack: Attack, counts: Counts) -> list[Quantity]:
         gains
         + qbers
         + [
-            Quantity(name, of(measured), _propagated(of, measured, errors), of(attacked), of(quiet))
+            Quantity(name, of(measured), _propagated(of, measured, errors), _whole(of(attacked)), of(quiet))
             for name, of in derived
         ]
     )
+
+
+def _whole(value: float) -> float:
+    # What rounding leaves of zero.
+    return 0.0 if abs(value) < 1e-15 else value
 
 
 def _point(rates: Expected) -> list[float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkms_qkd.bb84.decoy import GYS, LinkParameters, cutoff_km, figures
+from qkms_qkd.bb84.decoy import LinkParameters, cutoff_km, figures
 from qkms_qkd.bb84.simulate.measurement import Quantity
 from qkms_qkd.bb84.simulate.run import Simulation
 
@@ -34,14 +34,12 @@ class PlottingUnavailable(Exception):
 def plot(run: Simulation, path: Path) -> None:
     """Writes the plot. Raises PlottingUnavailable, OSError."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise PlottingUnavailable(
             f"a plot needs matplotlib: pip install 'qkms-qkd[plot]' [{PlottingUnavailable.code}]"
         ) from None
     figure = Figure(figsize=(8.0, 8.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
     qber_axes, rate_axes = figure.subplots(2, 1, sharex=True)
     _draw_qber(qber_axes, run)
     _draw_rate(rate_axes, run)
@@ -54,7 +52,7 @@ def _undated(path: Path) -> dict[str, None]:
 
 
 def _draw_qber(axes: "Axes", run: Simulation) -> None:
-    km = np.linspace(0, 160, 321)
+    km = np.linspace(0, _furthest_km(run), 321)
     link = run.setup.link
     axes.plot(
         km,
@@ -114,16 +112,20 @@ def _draw_rate(axes: "Axes", run: Simulation) -> None:
     finite = run.alice.secret_bits / run.pulses
     label = "this run, finite key" if finite else "this run: no finite key"
     axes.plot(
-        run.setup.length_km, max(finite, _LEAST_RATE), "s" if finite else "v", color="black", ms=6, zorder=5, clip_on=False,
-        label=label,
+        run.setup.length_km, max(finite, _LEAST_RATE), "s" if finite else "v", color="black", ms=6, zorder=5,
+        clip_on=False, label=label,
     )  # fmt: skip
     axes.set_yscale("log")
     axes.set_ylim(_LEAST_RATE, 1e-2)
-    axes.set_xlim(0, 160)
+    axes.set_xlim(0, _furthest_km(run))
     axes.set_ylabel("secret bits per pulse")
     axes.set_xlabel("fibre, km")
     axes.grid(alpha=0.25)
     axes.legend(loc="lower left", fontsize=9, framealpha=0.95)
+
+
+def _furthest_km(run: Simulation) -> float:
+    return max(160.0, 1.05 * run.setup.length_km)
 
 
 def _named(run: Simulation, name: str) -> Quantity | None:

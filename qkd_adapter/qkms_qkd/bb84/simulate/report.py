@@ -20,9 +20,8 @@ _FAR = 5.0
 
 def as_text(run: Simulation) -> str:
     """The report; lines of at most about 110 characters."""
-    return "\n".join(
-        [*_heading(run), "", *_table(run), "", *_monitors(run), "", *_distillation(run), "", *_verdict(run)]
-    )
+    parts = (_heading(run), _table(run), _monitors(run), _distillation(run), _verdict(run))
+    return "\n\n".join("\n".join(part) for part in parts)
 
 
 def as_json(run: Simulation) -> str:
@@ -86,23 +85,24 @@ def _heading(run: Simulation) -> list[str]:
 
 
 def _table(run: Simulation) -> list[str]:
-    title = f"{'':32}{'measured':>13} {'std error':>10} {'expected':>12} {'off by':>8} {'without Eve':>13} {'off by':>8}"
-    return [title, *(_row(quantity) for quantity in run.quantities)]
+    columns = ("measured", "std error", "expected", "off by", "without Eve", "off by")
+    title = "".join(f"{column:>{width}}" for column, width in zip(columns, (12, 10, 13, 9, 13, 9), strict=True))
+    return [f"{'':31}{title}", *(_row(quantity) for quantity in run.quantities)]
 
 
 def _row(one: Quantity) -> str:
     quiet = (one.measured - one.undisturbed) / one.standard_error if one.standard_error > 0 else None
     mark = "  <" if quiet is not None and abs(quiet) >= _FAR else ""
     return (
-        f"{one.name:32}{one.measured:13.4e} {one.standard_error:10.1e} {one.expected:12.4e} {_sigmas(one.deviation)}"
-        f" {one.undisturbed:13.4e} {_sigmas(quiet)}{mark}"
+        f"{one.name:31}{one.measured:12.4e}{one.standard_error:10.1e}"
+        f"{one.expected:13.4e}{_sigmas(one.deviation)}{one.undisturbed:13.4e}{_sigmas(quiet)}{mark}"
     )
 
 
 def _sigmas(deviation: float | None) -> str:
     if deviation is None:
-        return f"{'-':>8}"
-    return f"{deviation:+7.1f}s" if abs(deviation) < 1000 else f"{deviation:+7.0e}s"
+        return f"{'-':>9}"
+    return f"{deviation:+8.1f}s" if abs(deviation) < 1000 else f"{deviation:+8.0e}s"
 
 
 def _monitors(run: Simulation) -> list[str]:
@@ -120,15 +120,14 @@ def _distillation(run: Simulation) -> list[str]:
     block = run.alice
     lines = ["Distillation"]
     if block.tally.qber is not None:
-        lines.append(
-            f"  sifting              {block.sifted_bits} bits in the key basis, {sum(block.tally.test):.0f} in the test"
-            f" basis, of these {block.tally.qber:.2%} wrong"
-        )
+        tested = f"{sum(block.tally.test):.0f} in the test basis, of these {block.tally.qber:.2%} wrong"
+        lines.append(f"  sifting              {block.sifted_bits} bits in the key basis, {tested}")
     if (efficiency := reconciliation_efficiency(block)) is not None:
+        corrected = f"{block.flipped_bits} bits corrected ({block.flipped_bits / block.sifted_bits:.2%})"
+        missed = failure_probability(block.sifted_bits)
         lines += [
-            f"  Cascade              {block.flipped_bits} bits corrected ({block.flipped_bits / block.sifted_bits:.2%}),"
-            f" {block.parity_bits} parities told, f = {efficiency:.3f}",
-            f"  verification         equal; unequal keys pass with probability {failure_probability(block.sifted_bits):.0e}",
+            f"  Cascade              {corrected}, {block.parity_bits} parities told, f = {efficiency:.3f}",
+            f"  verification         equal; unequal keys pass with probability {missed:.0e}",
         ]
     if (found := block.bounds) is not None:
         lines.append(
@@ -137,8 +136,8 @@ def _distillation(run: Simulation) -> list[str]:
         )
     if block.secret_bits:
         lines.append(
-            f"  privacy amplification {block.secret_bits} bits, after {block.leaked_bits} told and"
-            f" {overhead_bits():.0f} spent; {8 * block.replenished_bytes} of them to authentication"
+            f"  secret               {block.secret_bits} bits, after {block.leaked_bits} told and"
+            f" {overhead_bits():.0f} spent; {8 * block.replenished_bytes} of them go to authentication"
         )
     frames = block.sent_frames + run.bob.sent_frames
     lines.append(
@@ -156,8 +155,9 @@ def _verdict(run: Simulation) -> list[str]:
     reason = run.bob.discarded if _peer_spoke_first(run) else block.discarded
     asymptotic = figures(run.setup.length_km, run.setup.link).rate_vacuum_weak
     if reason is None:
+        rate = f"{block.secret_bits / run.pulses:.3e} bits per pulse"
         return [
-            f"Key: {8 * len(block.key)} bits, the same at both ends; {block.secret_bits / run.pulses:.3e} bits per pulse"
+            f"Key: {8 * len(block.key)} bits, the same at both ends; {rate}"
             f" (asymptotic rate with half the bases equal: {asymptotic:.3e})"
         ]
     lines = [f"No key: {reason.message} [{reason.code}]"]

@@ -69,10 +69,8 @@ def simulate(setup: Setup, attack: Attack, pulses: int, seed: int, progress: Pro
     reading = read(setup, attack, found, rng)
     secret = rng.bytes(PRESHARED_BYTES)
     alice = Alice(setup, AuthenticationKeys(secret), seeded_bits(rng), Limits())
-    bob = Bob(setup, AuthenticationKeys(secret), Limits())
-    progress("distilling", 0.0)
+    bob = Bob(setup, AuthenticationKeys(secret), Limits(), lambda done: progress("correcting", done))
     hers, his = asyncio.run(distil(alice, bob, sent, found, memory_wires(), reading.alarm))
-    progress("distilling", 1.0)
     finished = time.perf_counter()
 
     counts = count(sent, found)
