@@ -65,11 +65,11 @@ def read(setup: Setup, attack: Attack, found: Detections, rng: np.random.Generat
         current_a=current * (1.0 + READING_NOISE * float(rng.standard_normal())),
         double_clicks=found.double,
         double_clicks_expected=mean,
-        double_clicks_chance=_chance(found.double, mean),
+        double_clicks_chance=chance(found.double, mean),
     )
 
 
-def _chance(count: int, mean: float) -> float:
+def chance(count: int, mean: float) -> float:
     """Twice the Poisson probability of so few, or of so many, whichever is smaller; at most 1."""
     if mean <= 0:
         return 1.0 if count == 0 else 0.0

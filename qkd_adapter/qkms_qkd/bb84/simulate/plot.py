@@ -5,12 +5,13 @@ Published points: Gobby, Yuan, Shields, Appl. Phys. Lett. 84, 3762 (2004) measur
 decoys and with vacuum and one weak decoy. Needs matplotlib, the extra `plot`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qkms_qkd.bb84.decoy import LinkParameters, cutoff_km, figures
+from qkms_qkd.bb84.decoy import LinkFigures, LinkParameters, cutoff_km, figures
 from qkms_qkd.bb84.simulate.measurement import Quantity
 from qkms_qkd.bb84.simulate.run import Simulation
 
@@ -89,10 +90,11 @@ def _draw_qber(axes: "Axes", run: Simulation) -> None:
 
 def _draw_rate(axes: "Axes", run: Simulation) -> None:
     link = run.setup.link
-    for name, colour, style, rate_of in (
+    curves: list[tuple[str, str, str, Callable[[LinkFigures], float]]] = [
         ("infinitely many decoys", _GREY, "--", lambda found: found.rate_infinite_decoys),
         ("vacuum + weak decoy", _BLUE, "-", lambda found: found.rate_vacuum_weak),
-    ):
+    ]
+    for name, colour, style, rate_of in curves:
         end = cutoff_km(rate_of, link)
         km = np.append(np.linspace(0, end - 0.2, 400), np.linspace(end - 0.2, end, 200))
         rates = np.array([rate_of(figures(x, link)) for x in km])
