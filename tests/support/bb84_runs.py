@@ -17,9 +17,9 @@ from qkms_qkd.bb84.physics.pulses import seeded_bits, transmit
 from qkms_qkd.bb84.physics.records import Detections, Preparations, joined_detections, joined_preparations
 from qkms_qkd.bb84.physics.setup import Setup
 
-GOOD_LINK = Setup(0, LinkParameters(receiver_efficiency=0.2, misalignment=0.01))
+GOOD_LINK = Setup(0, LinkParameters(receiver_efficiency=0.5, misalignment=0.005), key_basis_share=0.5)
 """A link that gives a key from few pulses."""
-GOOD_PULSES = 6_000_000
+GOOD_PULSES = 2_000_000
 
 Notes = tuple[Preparations, Detections]
 Wires = Callable[[tuple[Wire, Wire]], tuple[Wire, Wire]]

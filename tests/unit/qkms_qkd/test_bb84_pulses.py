@@ -1,13 +1,14 @@
 """Simulated pulses: the published figures within statistical error, and the very distribution of a plain loop."""
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
-from bb84_runs import notes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bb84_runs import notes
 from qkms_qkd.bb84.decoy import LinkParameters, figures
 from qkms_qkd.bb84.physics.attacks import (
     Attack,
@@ -103,7 +104,7 @@ def _tables(sent: Preparations, found: Detections) -> dict[str, Table]:
     }
 
 
-def _joint(*columns: tuple[np.typing.NDArray[np.generic], int]) -> Table:
+def _joint(*columns: tuple[np.typing.NDArray[Any], int]) -> Table:
     index = np.zeros(columns[0][0].size, dtype=np.int64)
     for column, size in columns:
         index = index * size + column

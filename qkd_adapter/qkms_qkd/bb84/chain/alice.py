@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qkms_qkd.bb84.chain import cascade
-from qkms_qkd.bb84.chain.authentication import AuthenticationKeys
-from qkms_qkd.bb84.chain.block import TAGS, Block, Limits, finish, judge_key_basis, judge_test_basis, key_length
-from qkms_qkd.bb84.chain.errors import BlockDiscarded
+from qkms_qkd.bb84.chain.authentication import SLOT_BYTES, AuthenticationKeys
+from qkms_qkd.bb84.chain.block import Block, Limits, finish, judge_key_basis, judge_test_basis, key_length
+from qkms_qkd.bb84.chain.errors import AuthenticationKeyExhausted, BlockDiscarded
 from qkms_qkd.bb84.chain.finite_key import bounds
-from qkms_qkd.bb84.chain.line import Line, Wire
+from qkms_qkd.bb84.chain.line import Line, Wire, discard
 from qkms_qkd.bb84.chain.messages import (
     Amplify,
     Corrected,
@@ -27,6 +27,7 @@ from qkms_qkd.bb84.chain.messages import (
     packed,
     unpacked,
 )
+from qkms_qkd.bb84.chain.opening import open_as_alice
 from qkms_qkd.bb84.chain.tally import tally
 from qkms_qkd.bb84.chain.toeplitz import seed_bits
 from qkms_qkd.bb84.chain.verification import POINT_BYTES, value
@@ -46,21 +47,26 @@ class Alice:
 
     async def distil(self, sent: Preparations, wire: Wire) -> Block:
         """Her account of the block. The wire carries this block only. Raises AuthenticationKeyExhausted."""
-        own = self.keys.block(TAGS)
-        line = Line(wire, own.alice, own.bob)
         block = Block()
         try:
-            await self._distil(block, sent, line)
+            line, bobs_slots = await open_as_alice(wire, self.keys)
+            try:
+                await self._distil(block, sent, line, bobs_slots)
+            finally:
+                block.sent_bytes, block.sent_frames = line.sent_bytes, line.sent_frames
         except BlockDiscarded as reason:
             block.discarded = reason
             if reason.code != "PEER_DISCARDED":
-                await line.discard(reason)
-        block.sent_bytes, block.sent_frames = line.sent_bytes, line.sent_frames
+                await discard(wire, reason)
+        except AuthenticationKeyExhausted as reason:
+            await discard(wire, BlockDiscarded("AUTHENTICATION_KEY_NOT_SHARED", str(reason)))
+            raise
         return block
 
-    async def _distil(self, block: Block, sent: Preparations, line: Line) -> None:
+    async def _distil(self, block: Block, sent: Preparations, line: Line, bobs_slots: list[int]) -> None:
         key = await self._sift(block, sent, line)
         await line.confirm()
+        self.keys.keep_only(bobs_slots)
         judge_test_basis(block, self._limits)
         block.bounds = bounds(block.tally, self._setup, self._limits.eps_secret)
         await self._answer(block, key, line)
@@ -74,9 +80,11 @@ class Alice:
 
         length = key_length(block, self._limits)
         seed = self._random_bits(seed_bits(key.size, length))
-        await line.send(Amplify(length, block.parity_bits, packed(seed)))
+        slots = min(self.keys.wanted_slots, length // (8 * SLOT_BYTES))
+        final = Amplify(length, block.parity_bits, slots, self.keys.reserve_numbers(slots), packed(seed))
+        await line.send(final)
         await line.confirm()
-        finish(block, key, length, seed, self.keys)
+        finish(block, key, final, seed, self.keys)
 
     async def _sift(self, block: Block, sent: Preparations, line: Line) -> Bits:
         """Her sifted key; fills the tally."""

@@ -3,17 +3,14 @@
 import math
 from dataclasses import dataclass, field
 
-from qkms_qkd.bb84.chain.authentication import AuthenticationKeys
+from qkms_qkd.bb84.chain.authentication import SLOT_BYTES, AuthenticationKeys
 from qkms_qkd.bb84.chain.errors import BlockDiscarded
 from qkms_qkd.bb84.chain.finite_key import EPS_SECRET, Bounds, overhead_bits, secret_key_bits
-from qkms_qkd.bb84.chain.messages import packed
+from qkms_qkd.bb84.chain.messages import Amplify, packed
 from qkms_qkd.bb84.chain.tally import Tally
 from qkms_qkd.bb84.chain.toeplitz import amplify
 from qkms_qkd.bb84.chain.verification import VALUE_BITS
 from qkms_qkd.bb84.physics.records import Bits
-
-TAGS = 2
-"""Per party and block: after sifting, and at the end."""
 
 MAX_QBER = 0.11
 """Where 1 - 2 H2(e) ends: no one-way error correction leaves a secret above it."""
@@ -101,11 +98,10 @@ def why_no_key(found: Bounds, block: Block, limits: Limits) -> str:
     )
 
 
-def finish(block: Block, corrected: Bits, length: int, seed: Bits, keys: AuthenticationKeys) -> None:
+def finish(block: Block, corrected: Bits, final: Amplify, seed: Bits, keys: AuthenticationKeys) -> None:
     """Makes the key, and gives authentication its share first."""
-    secret = amplify(corrected, length, seed)
-    data = packed(secret)
-    block.secret_bits = length
-    block.replenished_bytes = min(keys.wanted_bytes, len(data))
-    keys.replenish(data[: block.replenished_bytes])
-    block.key = data[block.replenished_bytes :]
+    secret = packed(amplify(corrected, final.key_bits, seed))
+    share = final.slots * SLOT_BYTES
+    keys.add(final.first_slot, secret[:share])
+    block.secret_bits, block.replenished_bytes = final.key_bits, share
+    block.key = secret[share:]

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from qkms_qkd.bb84.chain import cascade
-from qkms_qkd.bb84.chain.authentication import AuthenticationKeys
-from qkms_qkd.bb84.chain.block import TAGS, Block, Limits, finish, judge_key_basis, judge_test_basis, key_length
-from qkms_qkd.bb84.chain.errors import BlockDiscarded
+from qkms_qkd.bb84.chain.authentication import SLOT_BYTES, AuthenticationKeys
+from qkms_qkd.bb84.chain.block import Block, Limits, finish, judge_key_basis, judge_test_basis, key_length
+from qkms_qkd.bb84.chain.errors import AuthenticationKeyExhausted, BlockDiscarded
 from qkms_qkd.bb84.chain.finite_key import bounds
-from qkms_qkd.bb84.chain.line import Line, Wire
+from qkms_qkd.bb84.chain.line import Line, Wire, discard
 from qkms_qkd.bb84.chain.messages import (
     Amplify,
     Corrected,
@@ -26,6 +26,7 @@ from qkms_qkd.bb84.chain.messages import (
     packed,
     unpacked,
 )
+from qkms_qkd.bb84.chain.opening import open_as_bob
 from qkms_qkd.bb84.chain.tally import tally
 from qkms_qkd.bb84.chain.toeplitz import seed_bits
 from qkms_qkd.bb84.chain.verification import value
@@ -55,23 +56,28 @@ class Bob:
     async def distil(self, found: Detections, wire: Wire, alarm: str | None = None) -> Block:
         """His account of the block. `alarm` is what the monitor says of the detectors. Raises
         AuthenticationKeyExhausted."""
-        own = self.keys.block(TAGS)
-        line = Line(wire, own.bob, own.alice)
         block = Block()
         try:
             if alarm is not None:
                 raise BlockDiscarded("DETECTORS_BLINDED", alarm)
-            await self._distil(block, found, line)
+            line, alices_slots = await open_as_bob(wire, self.keys)
+            try:
+                await self._distil(block, found, line, alices_slots)
+            finally:
+                block.sent_bytes, block.sent_frames = line.sent_bytes, line.sent_frames
         except BlockDiscarded as reason:
             block.discarded = reason
             if reason.code != "PEER_DISCARDED":
-                await line.discard(reason)
-        block.sent_bytes, block.sent_frames = line.sent_bytes, line.sent_frames
+                await discard(wire, reason)
+        except AuthenticationKeyExhausted as reason:
+            await discard(wire, BlockDiscarded("AUTHENTICATION_KEY_NOT_SHARED", str(reason)))
+            raise
         return block
 
-    async def _distil(self, block: Block, found: Detections, line: Line) -> None:
+    async def _distil(self, block: Block, found: Detections, line: Line, alices_slots: list[int]) -> None:
         raw = await self._sift(block, found, line)
         await line.confirm()
+        self.keys.keep_only(alices_slots)
         qber = judge_test_basis(block, self._limits)
         block.bounds = bounds(block.tally, self._setup, self._limits.eps_secret)
         key = await self._correct(block, raw, qber, line)
@@ -88,9 +94,11 @@ class Bob:
             raise BlockDiscarded(
                 "MESSAGE_MALFORMED", "the other party counts other bits told, or wants a longer key"
             )
+        if not 0 <= final.slots * SLOT_BYTES * 8 <= final.key_bits:
+            raise BlockDiscarded("MESSAGE_MALFORMED", "more authentication keys are to be made than the key holds")
         seed = unpacked(final.seed, seed_bits(key.size, final.key_bits))
         await line.confirm()
-        finish(block, key, final.key_bits, seed, self.keys)
+        finish(block, key, final, seed, self.keys)
 
     async def _sift(self, block: Block, found: Detections, line: Line) -> Bits:
         """His sifted key, still with errors; fills the tally."""

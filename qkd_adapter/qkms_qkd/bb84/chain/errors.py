@@ -7,6 +7,7 @@ DiscardCode = Literal[
     "NO_SECRET_BITS",  # the finite-size bound leaves nothing
     "NOT_VERIFIED",  # the corrected keys differ
     "DETECTORS_BLINDED",  # a monitor of the receiver raised an alarm
+    "AUTHENTICATION_KEY_NOT_SHARED",  # the parties hold no slot in common, or so it was said
     "MESSAGE_FORGED",  # a tag does not fit what was received
     "MESSAGE_MALFORMED",  # a message is out of place or makes no sense
     "PEER_DISCARDED",  # the other party gave up; its reason is in the message, unauthenticated
@@ -23,13 +24,13 @@ class BlockDiscarded(Exception):
 
 
 class AuthenticationKeyExhausted(Exception):
-    """There is too little key left to authenticate a block. The link must stop: only a new secret, shared by
-    other means, starts it again."""
+    """No key is left to authenticate a block. The link must stop: only a new secret, shared by other means,
+    starts it again."""
 
     code = "AUTHENTICATION_KEY_EXHAUSTED"
 
-    def __init__(self, needed_bytes: int, left_bytes: int) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"a block needs {needed_bytes} bytes of authentication key and {left_bytes} are left; "
-            f"stop, and give both ends a new pre-shared secret [{self.code}]"
+            "no authentication key is left and no block gave new; stop the link and give both ends a new"
+            f" pre-shared secret [{self.code}]"
         )

@@ -1,7 +1,8 @@
 """The authenticated classical line between the two parties, over any transport of frames.
 
 Every message is covered by a tag: frames gather in a running tag for each direction, and `confirm` exchanges and
-checks the tags of all since the last one; after the last keys nothing more can be said. A forged, added or
+checks the tags of all since the last one; after the last keys nothing more can be said. Bob's tag goes first:
+Alice tags nothing that was drawn out of her by a forger. A forged, added or
 reordered frame is therefore found at the next `confirm` at the latest, and nothing is done with a block's key
 before its last. Frames of both directions have keys of their own, so none can be reflected. Pure but for the
 transport, which a caller brings: that it may stall, and for how long to wait then, is the transport's to say.
@@ -32,11 +33,24 @@ class Wire(Protocol):
 class Line:
     """One block's conversation, seen from one party; the keys are one-time keys in order of use."""
 
-    def __init__(self, wire: Wire, own_keys: Sequence[bytes], peer_keys: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        own_keys: Sequence[bytes],
+        peer_keys: Sequence[bytes],
+        said: bytes,
+        heard: bytes,
+        tags_first: bool,
+    ) -> None:
+        """`said` and `heard` are the frames exchanged before the keys were agreed on; the first tag covers them.
+        `tags_first` is Bob."""
+        self._tags_first = tags_first
         self._wire = wire
         own, *self._own_left = (RunningTag(key) for key in own_keys)
         peer, *self._peer_left = (RunningTag(key) for key in peer_keys)
         self._own, self._peer = own, peer
+        self._own.add(said)
+        self._peer.add(heard)
         self.sent_bytes = 0
         self.sent_frames = 0
 
@@ -56,21 +70,20 @@ class Line:
 
     async def confirm(self) -> None:
         """Exchanges tags over everything since the last confirm. Raises BlockDiscarded if they do not fit."""
-        await self._put(encode(Tag(self._own.tag())))
+        if self._tags_first:
+            await self._put(encode(Tag(self._own.tag())))
         due = self._peer.tag()
-        received = _checked(await self._wire.receive(), (Tag,)).tag
+        received = checked(await self._wire.receive(), (Tag,)).tag
         if not hmac.compare_digest(due, received):
             raise BlockDiscarded("MESSAGE_FORGED", "what arrived is not what the other party sent")
+        if not self._tags_first:
+            await self._put(encode(Tag(self._own.tag())))
         if self._own_left:
             self._own, self._peer = self._own_left.pop(0), self._peer_left.pop(0)
 
-    async def discard(self, reason: BlockDiscarded) -> None:
-        """Tells the other party, without a tag: whoever could forge this could as well cut the line."""
-        await self._put(encode(Discard(reason.code, reason.message)))
-
     async def _receive(self, forms: tuple[type[_Form], ...]) -> _Form:
         frame = await self._wire.receive()
-        message = _checked(frame, forms)
+        message = checked(frame, forms)
         self._peer.add(frame)
         return message
 
@@ -80,7 +93,13 @@ class Line:
         await self._wire.send(frame)
 
 
-def _checked(frame: bytes, forms: tuple[type[_Form], ...]) -> _Form:
+async def discard(wire: Wire, reason: BlockDiscarded) -> None:
+    """Tells the other party, without a tag: whoever could forge this could as well cut the line."""
+    await wire.send(encode(Discard(reason.code, reason.message)))
+
+
+def checked(frame: bytes, forms: tuple[type[_Form], ...]) -> _Form:
+    """The message in the frame, which must have one of these forms. Raises BlockDiscarded."""
     message = decode(frame)
     if isinstance(message, Discard):
         raise BlockDiscarded("PEER_DISCARDED", f"the other party gave the block up: {message.reason[:200]}")

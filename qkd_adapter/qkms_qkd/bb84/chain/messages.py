@@ -16,6 +16,13 @@ class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
     """Any of the messages below."""
 
 
+class Slots(Message, frozen=True):
+    """Either, first of all: the authentication slots it holds. Alice: `chosen` is this block's."""
+
+    held: list[int]
+    chosen: int | None = None
+
+
 class Detected(Message, frozen=True):
     """Bob: `count` clicks at these positions, in these bases, and his bits in the test basis. `more` follow."""
 
@@ -74,10 +81,13 @@ class Verified(Message, frozen=True):
 
 
 class Amplify(Message, frozen=True):
-    """Alice: the key's length, the bits told of it, and the seed of the matrix."""
+    """Alice: the key's length, the bits told of it, the seed of the matrix; and how many authentication slots
+    its first bytes make, numbered from `first_slot`."""
 
     key_bits: int
     leaked_bits: int
+    slots: int
+    first_slot: int
     seed: bytes
 
 
@@ -95,7 +105,18 @@ class Discard(Message, frozen=True):
 
 
 AnyMessage = (
-    Detected | Sifted | FrameSeed | Parities | Told | Corrected | Verify | Verified | Amplify | Tag | Discard
+    Slots
+    | Detected
+    | Sifted
+    | FrameSeed
+    | Parities
+    | Told
+    | Corrected
+    | Verify
+    | Verified
+    | Amplify
+    | Tag
+    | Discard
 )
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)

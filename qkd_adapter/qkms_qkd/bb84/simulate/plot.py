@@ -35,11 +35,13 @@ class PlottingUnavailable(Exception):
 def plot(run: Simulation, path: Path) -> None:
     """Writes the plot. Raises PlottingUnavailable, OSError."""
     try:
+        from matplotlib import rcParams
         from matplotlib.figure import Figure
     except ImportError:
         raise PlottingUnavailable(
             f"a plot needs matplotlib: pip install 'qkms-qkd[plot]' [{PlottingUnavailable.code}]"
         ) from None
+    rcParams["svg.hashsalt"] = "qkms"
     figure = Figure(figsize=(8.0, 8.4), dpi=150, layout="constrained")
     qber_axes, rate_axes = figure.subplots(2, 1, sharex=True)
     _draw_qber(qber_axes, run)

@@ -58,7 +58,7 @@ def as_json(run: Simulation) -> str:
             "secret_bits": block.secret_bits,
             "key_bits": 8 * len(block.key),
             "keys_equal": block.key == run.bob.key,
-            "authentication_left_bytes": run.authentication_left_bytes,
+            "authentication_left_blocks": run.authentication_left_blocks,
             "pulses_for_a_key": run.pulses_for_a_key,
         },
         "transmission_s": run.transmission_s,
@@ -77,8 +77,8 @@ def _heading(run: Simulation) -> list[str]:
     return [
         f"Decoy-state BB84 over {setup.length_km:g} km, {run.pulses:.3g} pulses, seed {run.seed}",
         f"  photons per pulse    {shares}",
-        f"  receiver             efficiency {link.receiver_efficiency:g}, dark counts {setup.dark_count:.2e} per"
-        f" detector and pulse, misalignment {link.misalignment:g}, dead time {setup.dead_time_pulses} pulses",
+        f"  receiver             efficiency {link.receiver_efficiency:g}, misalignment {link.misalignment:g},"
+        f" dark counts {setup.dark_count:.2e} per gate, dead time {setup.dead_time_pulses} pulses",
         f"  fibre and bases      {link.loss_db_per_km:g} dB/km, key basis {setup.key_basis_share:.0%}",
         f"  eavesdropper         {eve}",
     ]
@@ -137,12 +137,12 @@ def _distillation(run: Simulation) -> list[str]:
     if block.secret_bits:
         lines.append(
             f"  secret               {block.secret_bits} bits, after {block.leaked_bits} told and"
-            f" {overhead_bits():.0f} spent; {8 * block.replenished_bytes} of them go to authentication"
+            f" {overhead_bits():.0f} spent; {8 * block.replenished_bytes} go to authentication"
         )
     frames = block.sent_frames + run.bob.sent_frames
     lines.append(
         f"  authenticated line   {frames} messages, {(block.sent_bytes + run.bob.sent_bytes) / 1e6:.2f} MB;"
-        f" {run.authentication_left_bytes} bytes of authentication key left"
+        f" keys left to authenticate {run.authentication_left_blocks} blocks"
     )
     lines.append(
         f"  time                 {run.transmission_s:.2f} s of pulses, {run.distillation_s:.2f} s of distillation"
@@ -158,7 +158,7 @@ def _verdict(run: Simulation) -> list[str]:
         rate = f"{block.secret_bits / run.pulses:.3e} bits per pulse"
         return [
             f"Key: {8 * len(block.key)} bits, the same at both ends; {rate}"
-            f" (asymptotic rate with half the bases equal: {asymptotic:.3e})"
+            f" (asymptotic, half the bases equal: {asymptotic:.3e})"
         ]
     lines = [f"No key: {reason.message} [{reason.code}]"]
     if reason.code == "NO_SECRET_BITS":

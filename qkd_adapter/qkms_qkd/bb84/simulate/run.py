@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qkms_qkd.bb84.chain.alice import Alice
-from qkms_qkd.bb84.chain.authentication import AuthenticationKeys
+from qkms_qkd.bb84.chain.authentication import SLOT_BYTES, AuthenticationKeys
 from qkms_qkd.bb84.chain.block import Block, Limits
 from qkms_qkd.bb84.chain.bob import Bob
 from qkms_qkd.bb84.chain.finite_key import pulses_for_a_key
@@ -27,7 +27,7 @@ from qkms_qkd.bb84.simulate.measurement import Counts, Quantity, count, quantiti
 Progress = Callable[[str, float], None]
 """Told what is being done, and how much of it is done (0 to 1)."""
 
-PRESHARED_BYTES = 1024
+PRESHARED_BYTES = 8 * SLOT_BYTES
 _EXPECTED_EFFICIENCY = 1.06
 """Of error correction, where none was reached: to say how many pulses a key would take."""
 
@@ -45,7 +45,7 @@ class Simulation:
     reading: Reading
     alice: Block
     bob: Block
-    authentication_left_bytes: int
+    authentication_left_blocks: int
     pulses_for_a_key: float | None
     transmission_s: float
     distillation_s: float
@@ -84,7 +84,7 @@ def simulate(setup: Setup, attack: Attack, pulses: int, seed: int, progress: Pro
         reading=reading,
         alice=hers,
         bob=his,
-        authentication_left_bytes=alice.keys.left_bytes,
+        authentication_left_blocks=alice.keys.left_slots,
         pulses_for_a_key=_needed(hers, pulses, setup),
         transmission_s=transmitted - started,
         distillation_s=finished - transmitted,
