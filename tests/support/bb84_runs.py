@@ -10,16 +10,23 @@ from qkms_qkd.bb84.chain.authentication import AuthenticationKeys
 from qkms_qkd.bb84.chain.block import Block, Limits
 from qkms_qkd.bb84.chain.bob import Bob
 from qkms_qkd.bb84.chain.line import Wire
-from qkms_qkd.bb84.chain.memory_wire import distil, memory_wires
 from qkms_qkd.bb84.decoy import LinkParameters
+from qkms_qkd.bb84.memory_wire import distil, memory_wires
 from qkms_qkd.bb84.physics.attacks import Attack, NoAttack
 from qkms_qkd.bb84.physics.pulses import seeded_bits, transmit
 from qkms_qkd.bb84.physics.records import Detections, Preparations, joined_detections, joined_preparations
 from qkms_qkd.bb84.physics.setup import Setup
 
-GOOD_LINK = Setup(0, LinkParameters(receiver_efficiency=0.5, misalignment=0.005), key_basis_share=0.5)
+GOOD_LINK = Setup(
+    0,
+    LinkParameters(receiver_efficiency=0.9, misalignment=0.003, signal=0.6, decoy=0.2),
+    signal_share=0.3,
+    decoy_share=0.5,
+    key_basis_share=0.5,
+)
 """A link that gives a key from few pulses."""
-GOOD_PULSES = 2_000_000
+
+GOOD_PULSES = 250_000
 
 Notes = tuple[Preparations, Detections]
 Wires = Callable[[tuple[Wire, Wire]], tuple[Wire, Wire]]

@@ -19,11 +19,11 @@ from qkms_qkd.bb84.physics.attacks import (
     attack_named,
 )
 from qkms_qkd.bb84.physics.cells import cells, expected
-from qkms_qkd.bb84.physics.naive import transmit_naively
 from qkms_qkd.bb84.physics.pulses import ready, seeded_bits, transmit
 from qkms_qkd.bb84.physics.records import Detections, Preparations
 from qkms_qkd.bb84.physics.setup import SIGNAL, Setup, photon_numbers
 from qkms_qkd.bb84.simulate.measurement import count, quantities
+from qkms_qkd.bb84.simulate.naive import transmit_naively
 
 Table = np.typing.NDArray[np.int64]
 
@@ -79,16 +79,16 @@ BRIGHT = Setup(
 )
 def test_as_a_plain_loop_over_pulses(attack: Attack) -> None:
     """Both samplers fill the same tables of clicks."""
-    fast = _tables(*notes(BRIGHT, 2_000_000, attack, seed=5))
-    slow = _tables(*transmit_naively(BRIGHT, attack, 200_000, seed=6))
+    fast = _tables(*notes(BRIGHT, 1_000_000, attack, seed=5))
+    slow = _tables(*transmit_naively(BRIGHT, attack, 120_000, seed=6))
     for name, table in slow.items():
         statistic, freedom = _chi_squared(table, fast[name])
         assert statistic < freedom + 5 * np.sqrt(2 * freedom), name
 
 
 def test_rates_of_clicks_and_double_clicks_as_a_plain_loop() -> None:
-    _, fast = notes(BRIGHT, 2_000_000)
-    _, slow = transmit_naively(BRIGHT, NoAttack(), 200_000, seed=7)
+    _, fast = notes(BRIGHT, 1_000_000)
+    _, slow = transmit_naively(BRIGHT, NoAttack(), 120_000, seed=7)
     for one, other in ((fast.position.size, slow.position.size), (fast.double, slow.double)):
         rate = other / slow.pulses
         assert one / fast.pulses == pytest.approx(rate, abs=5 * np.sqrt(rate / slow.pulses))

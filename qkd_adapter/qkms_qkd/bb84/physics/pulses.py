@@ -5,7 +5,7 @@ independent and each falls into one of the `cells` or stays silent, so in a stre
 clicks is binomial, their cells are multinomial, their places a uniform subset of N, and which click has which
 cell is a uniform arrangement. What a cell leaves open is drawn per click: bases, bits, the detector each photon
 meets. Dead time is then applied to the sequence of clicks, across stretches. Memory is bounded by the clicks of
-a stretch. `naive` draws the same physics without any of this; a test holds one to the other.
+a stretch. `simulate.naive` draws the same physics without any of this; a test holds one to the other.
 
 Randomness. `rng` draws what nature, Bob's coin and the eavesdropper do, and the bases; `bits` gives Alice's bits,
 the only secret of them all. For simulations both may come from one seed. For keys that are handed out `bits`

@@ -1,6 +1,6 @@
 """How fast the pulses are simulated, beside a loop over pulses, in one run on one core.
 
-Both sample the same link; the loop is `physics.naive`. Distillation is no part of either.
+Both sample the same link; the loop is `naive`. Distillation is no part of either.
 """
 
 import time
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from qkms_qkd.bb84.physics.attacks import Attack
-from qkms_qkd.bb84.physics.naive import transmit_naively
 from qkms_qkd.bb84.physics.pulses import seeded_bits, transmit
 from qkms_qkd.bb84.physics.setup import Setup
+from qkms_qkd.bb84.simulate.naive import transmit_naively
 
 NAIVE_PULSES = 1_000_000
 """For the loop: a second or two."""

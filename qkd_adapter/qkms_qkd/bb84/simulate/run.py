@@ -15,8 +15,8 @@ from qkms_qkd.bb84.chain.authentication import SLOT_BYTES, AuthenticationKeys
 from qkms_qkd.bb84.chain.block import Block, Limits
 from qkms_qkd.bb84.chain.bob import Bob
 from qkms_qkd.bb84.chain.finite_key import pulses_for_a_key
-from qkms_qkd.bb84.chain.memory_wire import distil, memory_wires
 from qkms_qkd.bb84.decoy import binary_entropy
+from qkms_qkd.bb84.memory_wire import distil, memory_wires
 from qkms_qkd.bb84.physics.attacks import Attack
 from qkms_qkd.bb84.physics.monitor import Reading, read
 from qkms_qkd.bb84.physics.pulses import seeded_bits, transmit
