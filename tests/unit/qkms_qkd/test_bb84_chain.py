@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bb84_runs import GOOD_LINK, GOOD_PULSES, Notes, distilled, notes, parties
 from qkms_qkd.bb84.chain.authentication import SLOT_BYTES, AuthenticationKeys
@@ -16,6 +18,7 @@ from qkms_qkd.bb84.chain.messages import (
     Amplify,
     Corrected,
     Detected,
+    FrameSeed,
     Message,
     Parities,
     Sifted,
@@ -58,6 +61,11 @@ class Tampering:
 
     async def receive(self) -> bytes:
         return await self._end.receive()
+
+
+def as_integers(numbers: list[int]) -> bytes:
+    """As they travel."""
+    return np.array(numbers, dtype="<i8").tobytes()
 
 
 class Change:
@@ -206,6 +214,49 @@ def assert_discarded(block: Block) -> None:
     assert block.discarded is not None
     assert block.discarded.code in ("MESSAGE_FORGED", "MESSAGE_MALFORMED", "NOT_VERIFIED", "PEER_DISCARDED")
     assert block.key == b""
+
+
+_BYTES = st.binary(max_size=40)
+_NUMBER = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 40)
+_FORGED = st.one_of(
+    st.builds(Slots, st.lists(_NUMBER, max_size=5), st.none() | _NUMBER),
+    st.builds(Detected, _NUMBER, st.lists(_NUMBER, max_size=5).map(as_integers), _BYTES, _BYTES, st.booleans()),
+    st.builds(Sifted, _BYTES, _BYTES, _BYTES),
+    st.builds(FrameSeed, _BYTES),
+    st.builds(Parities, _NUMBER, _NUMBER, st.lists(_NUMBER, max_size=5).map(as_integers)),
+    st.builds(Told, _BYTES),
+    st.builds(Corrected, _NUMBER),
+    st.builds(Verify, _BYTES, _BYTES),
+    st.builds(Verified, st.booleans()),
+    st.builds(Amplify, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _BYTES),
+    st.builds(Tag, _BYTES),
+)
+
+
+@settings(deadline=None, max_examples=120)
+@given(forged=_FORGED, which=st.integers(0, 30), extra=st.booleans())
+def test_whatever_is_forged_costs_a_block_and_nothing_else(forged: Message, which: int, extra: bool) -> None:
+    """In place of a message of its form, or before it."""
+
+    class Forgery(Change):
+        def __call__(self, frame: bytes) -> list[bytes]:
+            return [encode(forged), frame] if extra else [encode(forged)]
+
+    few = notes(GOOD_LINK, 3000)
+    pair = parties(GOOD_LINK, SECRET)
+    forgery = Forgery()
+    by_alice = isinstance(forged, Sifted | FrameSeed | Told | Verify | Amplify)
+
+    def wires(ends: tuple[Wire, Wire]) -> tuple[Wire, Wire]:
+        tampering = Tampering(ends[0] if by_alice else ends[1], type(forged), which % 3, forgery)
+        return (tampering, ends[1]) if by_alice else (ends[0], tampering)
+
+    for block in distilled(pair, few, wires):
+        assert block.discarded is not None
+        assert block.key == b""
+    for block in distilled(pair, few):
+        assert block.verified
+    assert pair[0].keys.held() == pair[1].keys.held()
 
 
 def test_a_stranger_without_the_secret_gets_no_key(written: Notes) -> None:

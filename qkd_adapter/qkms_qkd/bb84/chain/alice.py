@@ -110,13 +110,16 @@ class Alice:
         return key
 
     def _rows(self, sent: Preparations, heard: Detected, last: int) -> NDArray[np.intp]:
+        """Where her notes have the pulses that Bob names, all of them after pulse `last`."""
         positions = integers(heard.positions)
         row = np.searchsorted(sent.position, positions)
-        ascending = positions.size == 0 or (positions[0] > last and bool((np.diff(positions) > 0).all()))
-        found = positions.size == 0 or (
-            int(row[-1]) < sent.position.size and bool((sent.position[row] == positions).all())
-        )
-        if positions.size != heard.count or not ascending or not found:
+        before = np.concatenate([np.array([last]), positions[:-1]])
+        if (
+            positions.size != heard.count
+            or (positions.size and row.max() >= sent.position.size)
+            or (sent.position[row] != positions).any()
+            or (positions <= before[: positions.size]).any()
+        ):
             raise BlockDiscarded("MESSAGE_MALFORMED", "clicks were reported for pulses out of order or never sent")
         return row
 
@@ -127,6 +130,8 @@ class Alice:
         frames = cascade.frames(key, seed)
         while isinstance(asked := await line.receive_either(Parities, Corrected), Parities):
             try:
+                if asked.frame < 0:
+                    raise LookupError(f"frame {asked.frame}")
                 told = frames[asked.frame].parities(asked.number, integers(asked.cuts))
             except (LookupError, ValueError) as error:
                 raise BlockDiscarded(

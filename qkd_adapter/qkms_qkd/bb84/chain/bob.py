@@ -29,7 +29,7 @@ from qkms_qkd.bb84.chain.messages import (
 from qkms_qkd.bb84.chain.opening import open_as_bob
 from qkms_qkd.bb84.chain.tally import tally
 from qkms_qkd.bb84.chain.toeplitz import seed_bits
-from qkms_qkd.bb84.chain.verification import value
+from qkms_qkd.bb84.chain.verification import POINT_BYTES, value
 from qkms_qkd.bb84.physics.records import Bits, Detections
 from qkms_qkd.bb84.physics.setup import KEY_BASIS, TEST_BASIS, Setup
 
@@ -84,6 +84,8 @@ class Bob:
         judge_key_basis(block, self._limits)
 
         asked = await line.receive(Verify)
+        if len(asked.point) != POINT_BYTES:
+            raise BlockDiscarded("MESSAGE_MALFORMED", f"the point of verification has {len(asked.point)} bytes")
         block.verified = value(key, asked.point) == asked.value
         await line.send(Verified(block.verified))
         if not block.verified:
