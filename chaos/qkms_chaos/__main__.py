@@ -12,11 +12,11 @@ from qkms_chaos.bench.command import bench_consensus_command, bench_snapshots_co
 from qkms_chaos.bench.keys import bench_keys_command
 from qkms_chaos.cluster.failures import FAILURES, end_with
 from qkms_chaos.cluster.layout import MAX_NODES
+from qkms_chaos.scenarios.command import list_command, run_command
 from qkms_chaos.simulation.command import simulate
 from qkms_chaos.tour.demo import demo as run_demo
 from qkms_chaos.tour.steps import DoesNotHold
 from qkms_chaos.up import up as run_up
-from qkms_chaos.workload.command import list_command, run_command
 
 DEFAULT_FOLDER = Path("var/cluster")
 EXIT_INTERRUPTED = 130

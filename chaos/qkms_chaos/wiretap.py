@@ -117,6 +117,8 @@ def _handshake_messages(stream: bytes) -> list[tuple[int, bytes]]:
 
 def _server_hello_extensions(message: bytes) -> list[tuple[int, bytes]]:
     # legacy_version 2, random 32, session id 1 + n, cipher suite 2, compression 1, extensions length 2.
+    if len(message) < 35:
+        return []
     rest = message[34 + 1 + message[34] + 2 + 1 + 2 :]
     extensions = []
     while len(rest) >= 4:

@@ -156,7 +156,7 @@ class AuditDecision:
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """One record. `line` is what stands in the chain."""
+    """One record. `line` is what stands in the chain; `damage` what is wrong with it and where, empty: nothing."""
 
     number: int
     time: datetime | None
@@ -169,6 +169,7 @@ class AuditRecord:
     decisions: tuple[AuditDecision, ...]
     context_keys: tuple[str, ...]
     line: bytes = field(repr=False)
+    damage: str = ""
 
 
 @dataclass(frozen=True)

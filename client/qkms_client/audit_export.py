@@ -15,9 +15,11 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from qkms.audit import (
+    HEAD_BYTES,
+    MAX_NUMBER,
     MUTATIONS_GENESIS,
     AuditBroken,
     AuditPublicKey,
@@ -30,6 +32,7 @@ from qkms.audit import (
     number_of,
     signed_by,
 )
+from qkms.errors import CryptoError
 from qkms_client.access_types import AuditAnchor, AuditHeads, AuditKey, AuditVerdict
 from qkms_client.errors import ExportInvalid
 
@@ -85,6 +88,13 @@ def check(folder: Path, trusted: Collection[str] = ()) -> list[AuditVerdict]:
 
     Raises ExportInvalid when the folder is not an export.
     """
+    try:
+        return _check(folder, trusted)
+    except CryptoError as error:
+        raise ExportInvalid(f"{folder}: names what no cluster or node can be called: {error}") from None
+
+
+def _check(folder: Path, trusted: Collection[str]) -> list[AuditVerdict]:
     anchors = _read_anchors(folder)
     names = sorted(path.name for path in folder.glob(f"{CALLS}-*.jsonl"))
     if not (folder / f"{MUTATIONS}.jsonl").is_file():
@@ -103,11 +113,12 @@ def _check_mutations(folder: Path, anchors: Anchors) -> AuditVerdict:
     counter = _Counter(path)
     try:
         start = counter.start(Head(0, MUTATIONS_GENESIS))
+        _check_start(start, ends)
         check_chain(start, counter.lines(wanted), ends)
         if wanted and not start.length:
             raise AuditBroken(counter.count + 1, f"is missing: no record of the anchor {min(wanted)}")
     except AuditBroken as broken:
-        return AuditVerdict(MUTATIONS, False, counter.count, 0, broken.number, broken.problem)
+        return counter.broken(MUTATIONS, 0, broken)
     return AuditVerdict(MUTATIONS, True, counter.count, len(anchors.committed), 0, "")
 
 
@@ -126,14 +137,22 @@ def _check_calls(path: Path, node_id: str, anchors: Anchors, trusted: Collection
                 raise AuditBroken(each.head.length, "has an anchor whose signatures do not verify")
         # The chain of the key in use: one that was moved aside has anchors under another key.
         current = {each.key_id for each in anchors.heads if each.node_id == node_id}
-        check_chain(
-            start,
-            counter.lines(),
-            [each for each in mine if each.key_id in current and each.head.length > start.length],
-        )
+        anchored = [each for each in mine if each.key_id in current]
+        _check_start(start, anchored)
+        check_chain(start, counter.lines(), [each for each in anchored if each.head.length > start.length])
     except AuditBroken as broken:
-        return AuditVerdict(name, False, counter.count, len(mine), max(broken.number, 1), broken.problem)
+        return counter.broken(name, len(mine), broken)
     return AuditVerdict(name, True, counter.count, len(mine), 0, "")
+
+
+def _check_start(start: Head, anchored: Sequence[SignedHead]) -> None:
+    """Raises AuditBroken for a chain that begins, on trust, with another record than was anchored, or later."""
+    last = max((each.head.length for each in anchored), default=start.length)
+    if start.length > last:
+        raise AuditBroken(last, f"is missing: it was anchored, and the chain begins with record {start.length}")
+    here = [each.head for each in anchored if each.head.length == start.length]
+    if start.length and any(head != start for head in here):
+        raise AuditBroken(start.length, "is not the one that was anchored: the chain was written anew")
 
 
 class _Counter:
@@ -142,27 +161,41 @@ class _Counter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._skip = 0
+        self._place = 0
         self.count = 0
 
     def start(self, genesis: Head) -> Head:
         """Where to follow the chain from: its beginning, or the first record that is there."""
-        with self._path.open("rb") as file:
+        with self._open() as file:
             first = file.readline().rstrip(b"\n")
         if not first or number_of(first) <= 1:
             return genesis
-        self._skip = 1
+        self._skip = self._place = 1
         return head_of(first)
 
     def lines(self, seen: set[str] | None = None) -> Iterator[bytes]:
         """The lines to follow; resources that are met are taken out of `seen`."""
-        with self._path.open("rb") as file:
+        with self._open() as file:
             for position, line in enumerate(file):
                 text = line.removesuffix(b"\n")
+                self._place = position + 1
                 if position >= self._skip:
                     yield text
                 self.count += 1
                 if seen:
                     seen.discard(_resource(text))
+        self._place = 0
+
+    def broken(self, chain: str, anchors: int, broken: AuditBroken) -> AuditVerdict:
+        """The verdict of a chain that broke at the line in hand, or after the last."""
+        where = f" ({self._path.name}, line {self._place})" if self._place else f" ({self._path.name})"
+        return AuditVerdict(chain, False, self.count, anchors, max(broken.number, 1), broken.problem + where)
+
+    def _open(self) -> BinaryIO:
+        try:
+            return self._path.open("rb")
+        except OSError as error:
+            raise ExportInvalid(f"{self._path}: cannot be read: {error.strerror}") from None
 
 
 def _resource(line: bytes) -> str:
@@ -190,16 +223,16 @@ def _read_anchors(folder: Path) -> Anchors:
         return Anchors(
             cluster_id=str(content["cluster_id"]),
             keys={
-                key["key_id"]: AuditPublicKey(bytes.fromhex(key["ed25519"]), bytes.fromhex(key["mldsa65"]))
+                str(key["key_id"]): AuditPublicKey(bytes.fromhex(key["ed25519"]), bytes.fromhex(key["mldsa65"]))
                 for key in content["keys"]
             },
             committed=[_anchor_in(each) for each in content["anchors"]],
             heads=[_anchor_in(each) for each in content["heads"]],
-            ends=[Head(int(end["length"]), bytes.fromhex(end["head"])) for end in content["ends"]],
+            ends=[_head_in(end) for end in content["ends"]],
         )
     except OSError as error:
         raise ExportInvalid(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ExportInvalid(f"{path}: is not what an export writes: {type(error).__name__} {error}") from None
 
 
@@ -207,7 +240,14 @@ def _anchor_in(content: Mapping[str, Any]) -> SignedHead:
     return SignedHead(
         str(content["node_id"]),
         str(content["key_id"]),
-        Head(int(content["length"]), bytes.fromhex(content["head"])),
+        _head_in(content),
         bytes.fromhex(content["ed25519"]),
         bytes.fromhex(content["mldsa65"]),
     )
+
+
+def _head_in(content: Mapping[str, Any]) -> Head:
+    length, digest = content["length"], bytes.fromhex(content["head"])
+    if not isinstance(length, int) or not 0 <= length <= MAX_NUMBER or len(digest) != HEAD_BYTES:
+        raise ValueError(f"a head has a length up to {MAX_NUMBER} and {HEAD_BYTES} bytes")
+    return Head(length, digest)

@@ -27,7 +27,7 @@ from qkms.passphrase import Argon2Parameters
 from qkms.redacted import Redacted
 from qkms.v1 import cluster_pb2 as pb
 from qkms_client import decode
-from qkms_client.errors import BackupInvalid, RecoveryFailed
+from qkms_client.errors import AnswerNotUnderstood, BackupInvalid, RecoveryFailed
 from qkms_client.recovery_shares import joined
 from qkms_client.root_types import BackupCheck, BackupInfo
 
@@ -122,11 +122,15 @@ def _backup_key(header: pb.BackupHeader, passphrase: bytes | None, shares: Seque
 
 
 def _info(header: pb.BackupHeader) -> BackupInfo:
+    try:
+        create_time = decode.time(header.create_time)
+    except AnswerNotUnderstood as error:
+        raise BackupInvalid("the header of this backup is damaged: it has a time that no calendar has") from error
     return BackupInfo(
         cluster_id=header.cluster_id,
         node_id=header.node_id,
         revision=header.revision,
-        create_time=decode.time(header.create_time),
+        create_time=create_time,
         active_epoch=header.active_epoch,
         key_count=header.key_count,
         recovery_set_id=header.recovery_set_id,

@@ -38,9 +38,9 @@ def linearizable() -> Consistency:
 
 
 def at_least(revision: int) -> Consistency:
-    """Sees at least the state of `revision`, from an earlier answer's header. Raises ValueError below 1."""
-    if revision < 1:
-        raise ValueError(f"revision {revision}: revisions begin at 1")
+    """Sees at least the state of `revision`, from an earlier answer's header. Raises ValueError out of bounds."""
+    if not 1 <= revision < 2**64:
+        raise ValueError("revisions begin at 1 and have at most 64 bits")
     return Consistency(Level.AT_LEAST, revision=revision)
 
 

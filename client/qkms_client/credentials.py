@@ -9,6 +9,7 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from qkms.certificates import UNREADABLE
 from qkms_client.errors import ProfileInvalid
 from qkms_client.profile import Profile
 
@@ -22,7 +23,7 @@ class Credentials:
         self._profile = profile
         self._stamp = profile.tls_stamp()
         self._looked_at: float | None = None
-        self.current = _read(profile)
+        self.current = read(profile)
 
     def renewed(self, now: float) -> bool:
         """Whether `current` is another one than before; looks at the files once a second at most."""
@@ -33,20 +34,21 @@ class Credentials:
         if stamp == self._stamp:
             return False
         try:
-            self.current = _read(self._profile, check=True)
+            self.current = read(self._profile, check=True)
         except ProfileInvalid:
             return False
         self._stamp = stamp
         return True
 
 
-def _read(profile: Profile, *, check: bool = False) -> grpc.ChannelCredentials:
+def read(profile: Profile, *, check: bool = False) -> grpc.ChannelCredentials:
+    """The credentials of a profile; with `check` only if key and certificate fit. Raises ProfileInvalid."""
     ca, certificate, private_key = profile.read_tls()
     if check:
         try:
             leaf = x509.load_pem_x509_certificate(certificate)
             fits = leaf.public_key() == serialization.load_pem_private_key(private_key, None).public_key()
-        except (ValueError, TypeError):
+        except UNREADABLE:
             fits = False
         if not fits:
             raise ProfileInvalid(f"private_key: {profile.private_key} is not the key of {profile.certificate}")

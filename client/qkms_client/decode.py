@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from qkms.v1 import cluster_pb2, common_pb2, crypto_pb2, key_pb2, qkd_pb2, session_pb2
 from qkms_client import types as t
+from qkms_client.errors import AnswerNotUnderstood
 from qkms_client.secret import DataKey, Decapsulated, Decrypted, DerivedKey, Encapsulated
 
 
@@ -15,7 +17,7 @@ def header(message: common_pb2.ResponseHeader) -> t.Header:
         revision=message.revision,
         term=message.term,
         leader_known=message.leader_known,
-        staleness=message.staleness.ToTimedelta() if message.HasField("staleness") else None,
+        staleness=length(message.staleness) if message.HasField("staleness") else None,
         consistency=t.Level(message.consistency),
         node_id=message.node_id,
         leader_id=message.leader_id,
@@ -31,13 +33,13 @@ def key(message: key_pb2.Key, head: t.Header, replayed: bool = False) -> t.Key:
         version_count=message.version_count,
         create_time=time(message.create_time),
         required_grade=t.Grade(message.required_grade),
-        max_staleness=message.max_staleness.ToTimedelta(),
+        max_staleness=length(message.max_staleness),
         labels=dict(message.labels),
         etag=message.etag,
         revision=message.revision,
         state=t.KeyState(message.state),
         staged_version=message.staged_version,
-        rotation_period=message.rotation_period.ToTimedelta() if message.HasField("rotation_period") else None,
+        rotation_period=length(message.rotation_period) if message.HasField("rotation_period") else None,
         next_rotation_time=time(message.next_rotation_time),
         min_decrypt_version=message.min_decrypt_version,
         min_encrypt_version=message.min_encrypt_version,
@@ -269,6 +271,7 @@ def member(message: cluster_pb2.Member) -> t.Member:
         add_time=time(message.add_time),
         behind=message.behind if message.HasField("behind") else None,
         trouble=message.trouble,
+        qkd_sealed=message.qkd_sealed if message.HasField("qkd_sealed") else None,
     )
 
 
@@ -286,10 +289,21 @@ def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
 
 
 def time(message: Timestamp) -> datetime | None:
-    """None for a timestamp that is absent: no event of a cluster happened in 1970."""
+    """None for a timestamp that is absent: no event of a cluster happened in 1970. Raises AnswerNotUnderstood."""
     if not message.seconds and not message.nanos:
         return None
-    return datetime.fromtimestamp(message.seconds, UTC) + timedelta(microseconds=message.nanos // 1000)
+    try:
+        return datetime.fromtimestamp(message.seconds, UTC) + timedelta(microseconds=message.nanos // 1000)
+    except (ValueError, OverflowError, OSError):
+        raise AnswerNotUnderstood(f"the answer has a time that no calendar has: {message.seconds} s") from None
+
+
+def length(message: Duration) -> timedelta:
+    """A length of time. Raises AnswerNotUnderstood."""
+    try:
+        return message.ToTimedelta()
+    except (ValueError, OverflowError):
+        raise AnswerNotUnderstood(f"the answer has a length of time out of bounds: {message.seconds} s") from None
 
 
 def _algorithm(number: int) -> str:

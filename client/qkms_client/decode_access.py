@@ -125,13 +125,15 @@ def audit_record(message: audit_pb2.AuditRecord) -> t.AuditRecord:
         decisions=tuple(t.AuditDecision(d.action, d.key, d.allowed, d.rule) for d in message.decisions),
         context_keys=tuple(message.context_keys),
         line=message.line,
+        damage=message.damage,
     )
 
 
 def verdict(message: audit_pb2.ChainVerdict) -> t.AuditVerdict:
     """What a node found wrong with a chain of its own."""
+    known = audit_pb2.AuditChain.DESCRIPTOR.values_by_number.get(message.chain)
     return t.AuditVerdict(
-        chain=audit_pb2.AuditChain.Name(message.chain).lower(),
+        chain=known.name.lower() if known is not None else f"unknown {message.chain}",
         intact=message.intact,
         records=message.records,
         anchors=message.anchors,

@@ -24,6 +24,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from qkms.certificates import UNREADABLE
 from qkms_client.errors import ProfileInvalid
 
 VARIABLE = "QKMS_PROFILE"
@@ -82,14 +83,14 @@ class Profile:
         """SHA-256 of the cluster's CA (DER) in hexadecimal. Raises ProfileInvalid."""
         try:
             return x509.load_pem_x509_certificate(_read("ca", self.ca)).fingerprint(hashes.SHA256()).hex()
-        except ValueError:
+        except UNREADABLE:
             raise ProfileInvalid(f"ca: {self.ca} is not a PEM certificate") from None
 
     def certificate_expires(self) -> datetime:
         """When this caller's certificate ends (aware, UTC). Raises ProfileInvalid."""
         try:
             return x509.load_pem_x509_certificate(_read("certificate", self.certificate)).not_valid_after_utc
-        except ValueError:
+        except UNREADABLE:
             raise ProfileInvalid(f"certificate: {self.certificate} is not a PEM certificate") from None
 
     def principal(self) -> str:
@@ -99,14 +100,10 @@ class Profile:
         """
         try:
             certificate = x509.load_pem_x509_certificate(_read("certificate", self.certificate))
-        except ValueError:
+            common = [a.value for a in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+            uris = _uris(certificate)
+        except UNREADABLE:
             raise ProfileInvalid(f"certificate: {self.certificate} is not a PEM certificate") from None
-        try:
-            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-        except x509.ExtensionNotFound:
-            uris = []
-        common = [a.value for a in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
         for name in [*(u for u in uris if u.startswith("spiffe://")), *common]:
             return str(name)
         raise ProfileInvalid(f"certificate: {self.certificate} has neither a SPIFFE URI nor a common name")
@@ -126,12 +123,12 @@ def load_profile(path: str | Path | None = None) -> Profile:
         raise ProfileInvalid(f"{chosen}: cannot be read: {error}") from None
     try:
         return _parse(tomllib.loads(text), chosen.parent)
-    except tomllib.TOMLDecodeError as error:
+    except ProfileInvalid as error:
+        raise ProfileInvalid(f"{chosen}: {error.message}") from None
+    except ValueError as error:  # a number of over 4,300 digits is no TOMLDecodeError
         raise ProfileInvalid(f"{chosen}: not TOML: {error}") from None
     except RecursionError:
         raise ProfileInvalid(f"{chosen}: nested too deeply for a profile") from None
-    except ProfileInvalid as error:
-        raise ProfileInvalid(f"{chosen}: {error.message}") from None
 
 
 def _choose(path: str | Path | None) -> tuple[Path, str]:
@@ -165,18 +162,30 @@ def _path(data: dict[str, object], field: str, folder: Path) -> Path:
     value = data.get(field)
     if not isinstance(value, str) or not value:
         raise ProfileInvalid(f"{field}: write the path of a PEM file")
-    return folder / Path(value).expanduser()
+    try:
+        return folder / Path(value).expanduser()
+    except RuntimeError:
+        raise ProfileInvalid(f"{field}: {value!r}: there is no such user") from None
 
 
 def _seconds(data: dict[str, object], field: str, default: float) -> float:
     value = data.get(field, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ProfileInvalid(f"{field}: {value!r} is not a number of seconds")
-    return float(value)
+    return value
+
+
+def _uris(certificate: x509.Certificate) -> list[str]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return names.get_values_for_type(x509.UniformResourceIdentifier)
 
 
 def _read(field: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise ProfileInvalid(f"{field}: {path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise ProfileInvalid(f"{field}: {path} cannot be read: {why}") from None

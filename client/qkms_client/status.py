@@ -82,6 +82,13 @@ def _rich_status(metadata: Iterable[tuple[str, str | bytes]]) -> status_pb2.Stat
 
 
 def _typed(status: status_pb2.Status) -> QkmsError | None:
+    try:
+        return _detailed(status)
+    except DecodeError:
+        return None
+
+
+def _detailed(status: status_pb2.Status) -> QkmsError | None:
     info = error_details_pb2.ErrorInfo()
     retry = error_details_pb2.RetryInfo()
     bad = error_details_pb2.BadRequest()

@@ -201,7 +201,8 @@ class Member:
 
     `role` is what it is meant to be (UNSPECIFIED: it is to go), `acting_role` what it is by that node's log.
     `joined`: its public keys are known. `behind`: log entries it lacks, and `trouble`: why its change has
-    not been made, are known to the leader only.
+    not been made, are known to the leader only. `qkd_sealed`: all Raft traffic between that node and it is sealed
+    under QKD keys, inside TLS; None for itself.
     """
 
     id: str
@@ -217,6 +218,7 @@ class Member:
     add_time: datetime | None = None
     behind: int | None = None
     trouble: str = ""
+    qkd_sealed: bool | None = None
 
 
 @dataclass(frozen=True)

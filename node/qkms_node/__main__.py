@@ -18,7 +18,8 @@ import structlog
 from qkms_node.ca import CaUnusable
 from qkms_node.config import Config, ConfigError, load
 from qkms_node.consensus.journal_listing import list_journal
-from qkms_node.joining import JoinFailed, Place, join
+from qkms_node.join_reading import JoinFailed
+from qkms_node.joining import Place, join
 from qkms_node.node import Node
 from qkms_node.service.roots import RootStoreError
 from qkms_node.telemetry.traces import TracingUnavailable
@@ -135,7 +136,8 @@ def _join(arguments: argparse.Namespace) -> None:
 async def _serve(config: Config) -> None:
     settle(config.tls)
     config.node.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    node = Node(config, replica_maker(config), make_links(config))
+    links = make_links(config)
+    node = Node(config, replica_maker(config, links), links)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

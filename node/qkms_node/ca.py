@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from qkms.certificates import UNREADABLE
 from qkms_node.csr import host_names, node_uri
 from qkms_node.leaf import sign_leaf
 
@@ -34,7 +35,11 @@ class SigningCa:
         self._lifetime = lifetime
         self._certificate = _certificate(certificate)
         self._key = _key(key, passphrase)
-        if self._certificate.public_key() != self._key.public_key():
+        try:
+            fits = self._certificate.public_key() == self._key.public_key()
+        except UNREADABLE:
+            fits = False
+        if not fits:
             raise CaUnusable(f"ca.key_file: {key} is not the key of {certificate}")
 
     def sign(
@@ -67,8 +72,10 @@ def encrypt_key(clear: Path, encrypted: Path, passphrase: bytes) -> None:
 def _certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CaUnusable(f"tls.ca: {path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise CaUnusable(f"tls.ca: {path}: cannot be read: {error.strerror}") from None
+    except UNREADABLE as error:
+        raise CaUnusable(f"tls.ca: {path}: is no PEM certificate ({type(error).__name__})") from None
 
 
 def _key(path: Path, passphrase: Path) -> ec.EllipticCurvePrivateKey:
@@ -82,7 +89,7 @@ def _key(path: Path, passphrase: Path) -> ec.EllipticCurvePrivateKey:
         ) from None
     except OSError as error:
         raise CaUnusable(f"ca.key_file: {path}: cannot be read: {error.strerror}") from None
-    except ValueError:
+    except UNREADABLE:
         raise CaUnusable(f"ca.key_file: {path} does not open with the passphrase in {passphrase}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise CaUnusable(f"ca.key_file: {path} does not hold an EC private key")

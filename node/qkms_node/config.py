@@ -62,7 +62,9 @@ class RaftSection(_Section, frozen=True):
     """[raft] the listener and the timing of consensus, for a local network by default.
 
     A snapshot is taken after so many log entries; `keep_entries` stay behind it, for members that lag a little.
-    `dial`: where this node dials members (id -> host:port) in place of the address that the cluster knows."""
+    `dial`: where this node dials members (id -> host:port) in place of the address that the cluster knows.
+    `link_keys`: whether what passes between members is sealed under QKD keys too, inside TLS; a key is replaced
+    after `link_rekey_ms`, or when `link_rekey_mib` MiB were sealed under it."""
 
     listen: Address
     election_timeout_min_ms: Milliseconds = 150
@@ -74,6 +76,9 @@ class RaftSection(_Section, frozen=True):
     snapshot_after_entries: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     keep_entries: Annotated[int, msgspec.Meta(ge=0)] = 2_000
     dial: dict[Name, Address] = {}
+    link_keys: Literal["prefer_qkd", "require_qkd", "off"] = "prefer_qkd"
+    link_rekey_ms: Annotated[int, msgspec.Meta(ge=1_000, le=86_400_000)] = 3_600_000
+    link_rekey_mib: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 1_024
 
 
 class RpcSection(_Section, frozen=True):
@@ -251,6 +256,8 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from error
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply for a configuration") from None
+    except ValueError:  # Python refuses to read a number of more than 4,300 digits
+        raise ConfigError(f"{path}: has a number with far too many digits") from None
     _check(path, config)
     return config
 
@@ -268,6 +275,11 @@ def _check(path: Path, config: Config) -> None:
     if config.raft.leader_fallback_ms <= config.raft.heartbeat_ms:
         raise ConfigError(f"{path}: raft.leader_fallback_ms: must be over heartbeat_ms")
     _check_seal(path, config.seal)
+    if config.raft.link_keys == "require_qkd" and len(ids) > 1:
+        if config.qkd is None:
+            raise ConfigError(f"{path}: raft.link_keys: require_qkd needs a [qkd] section with this site's KME")
+        if config.root.policy == "pqc_only":
+            raise ConfigError(f"{path}: raft.link_keys: require_qkd and root.policy pqc_only exclude each other")
     if config.qkd is not None:
         _check_qkd(path, config.qkd)
     if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
@@ -285,7 +297,11 @@ def _check(path: Path, config: Config) -> None:
         if url.scheme == "http" and not _is_loopback(url.hostname or ""):
             raise ConfigError(f"{path}: tracing.endpoint: {config.tracing.endpoint} must be https, or on loopback")
     for name, file in (("ca", config.tls.ca), ("certificate", config.tls.certificate)):
-        if not file.is_file():
+        try:
+            there = file.is_file()
+        except OSError as error:
+            raise ConfigError(f"{path}: tls.{name}: {str(file)[:200]}: {error.strerror}") from None
+        if not there:
             raise ConfigError(f"{path}: tls.{name}: there is no file {file}")
 
 

@@ -9,11 +9,11 @@ from collections.abc import Collection
 from ipaddress import ip_address
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from qkms.certificates import UNREADABLE
 from qkms_node.leaf import named
 
 MAX_BYTES = 4096
@@ -58,7 +58,7 @@ def check_csr(data: bytes, trust_domain: str, node_id: str, hosts: Collection[st
         names = list(request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
         raise CsrRefused("it has no subject alternative name") from None
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+    except UNREADABLE as error:
         raise CsrRefused(f"it is no PKCS#10 request that can be read ({type(error).__name__})") from None
     if not sound:
         raise CsrRefused("its signature is not of its own key")
@@ -88,9 +88,12 @@ def host_names(hosts: Collection[str]) -> list[x509.GeneralName]:
 
 
 def hosts_of(certificate_pem: bytes) -> set[str]:
-    """The hosts that a certificate (PEM) names."""
-    leaf = x509.load_pem_x509_certificate(certificate_pem)
-    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    """The hosts that a certificate (PEM) names. Raises CsrRefused."""
+    try:
+        leaf = x509.load_pem_x509_certificate(certificate_pem)
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except UNREADABLE as error:
+        raise CsrRefused(f"the certificate to renew cannot be read ({type(error).__name__})") from None
     return {host for name in names if (host := _host(name)) is not None}
 
 

@@ -13,9 +13,6 @@ same request and gets the same certificate. Where node.toml is there already,
 only CA and pair are replaced: so a node whose certificate has expired returns.
 """
 
-import base64
-import binascii
-import re
 import socket
 import ssl
 import tomllib
@@ -27,25 +24,17 @@ from typing import Any
 import grpc
 import msgspec
 import tomli_w
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
 
 from qkms.v1 import enrol_pb2 as pb
 from qkms.v1 import enrol_pb2_grpc
 from qkms_node.config import ConfigError, load
 from qkms_node.csr import make_csr
-from qkms_node.tls_files import replace_pair, settle, write_durably
+from qkms_node.files import write_durably
+from qkms_node.join_reading import JoinFailed, issued, parse_token, shared_sections, trusted_ca
+from qkms_node.tls_files import replace_pair, settle
 
 CONNECT_S = 5.0
 CALL_S = 20.0
-TOKEN_BYTES = 32
-
-
-class JoinFailed(Exception):
-    """The node has not joined; the message says why and what to do."""
-
-    code = "JOIN_FAILED"
 
 
 @dataclass(frozen=True)
@@ -79,69 +68,24 @@ class _Pending(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def join(token: str, server: str, fingerprint: str, place: Place) -> Path:
     """Makes the folder, or renews its certificate; returns its node.toml. Raises JoinFailed."""
     node_id, secret = parse_token(token)
-    _check_folder(place.folder / "node.toml", node_id)
-    ca, trust_domain = trusted_ca(server, fingerprint)
+    check_folder(place.folder / "node.toml", node_id)
+    ca, trust_domain = trusted_ca(server, _shown(server), fingerprint)
     place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     pending = _pending(place, node_id, trust_domain)
     response = _enrol(server, ca, pending, secret)
-    return _settle(place, pending, response, ca, trust_domain)
+    return _settle(server, place, pending, response, ca, trust_domain)
 
 
-def _check_folder(config: Path, node_id: str) -> None:
+def check_folder(config: Path, node_id: str) -> None:
     """Raises JoinFailed for a folder of another node."""
     if not config.exists():
         return
     try:
         found = tomllib.loads(config.read_text())["node"]["id"]
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise JoinFailed(f"{config} cannot be read; correct or remove it") from None
     if found != node_id:
         raise JoinFailed(f"{config} is of {found}; name another folder with --dir for {node_id}")
-
-
-def parse_token(token: str) -> tuple[str, bytes]:
-    """Node id and the 32 bytes of `{node_id}.{base64url}`. Raises JoinFailed."""
-    node_id, _, text = token.strip().rpartition(".")
-    try:
-        secret = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        secret = b""
-    if not node_id or len(secret) != TOKEN_BYTES:
-        raise JoinFailed("--token: this is no token; copy it whole, as qkms cluster add printed it")
-    return node_id, secret
-
-
-def trusted_ca(server: str, fingerprint: str) -> tuple[bytes, str]:
-    """The CA (PEM) of this fingerprint, from the certificates that the server shows, and the trust domain of
-    the node that it is. Raises JoinFailed.
-    """
-    wanted = fingerprint.replace(":", "").strip().lower()
-    if len(wanted) != 64:
-        raise JoinFailed("--ca-fingerprint: it is SHA-256, 64 hexadecimal digits, as qkms cluster add printed it")
-    shown = [x509.load_der_x509_certificate(der) for der in _shown(server)]
-    for certificate in shown:
-        if certificate.fingerprint(hashes.SHA256()).hex() == wanted:
-            return certificate.public_bytes(serialization.Encoding.PEM), _trust_domain(
-                server, shown[0], certificate
-            )
-    raise JoinFailed(
-        f"{server} shows no CA with this fingerprint: it is not of this cluster, or somebody stands in between. "
-        "Nothing was sent to it"
-    )
-
-
-def _trust_domain(server: str, leaf: x509.Certificate, ca: x509.Certificate) -> str:
-    """The host part of a node's SPIFFE id. Raises JoinFailed for a server that is no node of the CA."""
-    try:
-        leaf.verify_directly_issued_by(ca)
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        [uri] = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
-        uri = ""
-    match = re.fullmatch(r"spiffe://([^/]+)/node/[^/]+", uri)
-    if match is None:
-        raise JoinFailed(f"{server} is no node of this cluster; nothing was sent to it")
-    return match[1]
 
 
 def _shown(server: str) -> list[bytes]:
@@ -170,14 +114,19 @@ def _chain(tls: ssl.SSLSocket) -> list[bytes]:
     return [certificate.public_bytes(_ssl.ENCODING_DER) for certificate in inner.get_unverified_chain()]
 
 
+def read_pending(path: Path) -> _Pending:
+    """The request that was written down. Raises JoinFailed."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Pending)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise JoinFailed(f"{path} cannot be read; remove it, and ask for a new token") from None
+
+
 def _pending(place: Place, node_id: str, trust_domain: str) -> _Pending:
     """The request under way for this node, or a new one, written down."""
     path = place.folder / "join.json"
     if path.exists():
-        try:
-            known = msgspec.json.decode(path.read_bytes(), type=_Pending)
-        except msgspec.MsgspecError:
-            raise JoinFailed(f"{path} cannot be read; remove it, and ask for a new token") from None
+        known = read_pending(path)
         if known.node_id != node_id:
             raise JoinFailed(f"{path} is of {known.node_id}; name another folder with --dir for {node_id}")
         return known
@@ -200,21 +149,19 @@ def _enrol(server: str, ca: bytes, pending: _Pending, secret: bytes) -> pb.Enrol
             raise JoinFailed(f"{server}: {failed.details()}") from None
 
 
-def _settle(place: Place, pending: _Pending, response: pb.EnrolResponse, ca: bytes, trust_domain: str) -> Path:
+def _settle(
+    server: str, place: Place, pending: _Pending, response: pb.EnrolResponse, ca: bytes, trust_domain: str
+) -> Path:
     folder = place.folder.resolve()
     files = _Files(folder / "ca.pem", folder / "node.pem", folder / "node.key")
-    certificate = x509.load_der_x509_certificate(response.certificate)
-    certificate.verify_directly_issued_by(x509.load_pem_x509_certificates(ca)[0])
+    certificate = issued(server, response.certificate, ca)
     settle(files)
     write_durably(files.ca, ca, 0o644)
-    replace_pair(files, certificate.public_bytes(serialization.Encoding.PEM), pending.private_key)
+    replace_pair(files, certificate, pending.private_key)
     config = folder / "node.toml"
     if not config.exists():
-        write_durably(
-            config,
-            tomli_w.dumps(_table(place, pending.node_id, trust_domain, response.shared_config)).encode(),
-            0o600,
-        )
+        table = _table(server, place, pending.node_id, trust_domain, response.shared_config)
+        write_durably(config, tomli_w.dumps(table).encode(), 0o600)
     try:
         load(config)
     except ConfigError as error:
@@ -223,14 +170,13 @@ def _settle(place: Place, pending: _Pending, response: pb.EnrolResponse, ca: byt
     return config
 
 
-def _table(place: Place, node_id: str, trust_domain: str, shared: str) -> dict[str, Any]:
-    """The shared sections, with this machine's own added."""
-    table = tomllib.loads(shared)
-    me = next(m for m in table["cluster"]["members"] if m["id"] == node_id)
+def _table(server: str, place: Place, node_id: str, trust_domain: str, shared: str) -> dict[str, Any]:
+    """The shared sections, with this machine's own added. Raises JoinFailed."""
+    table, raft_address, rpc_address = shared_sections(server, shared, node_id)
     own: dict[str, Any] = {
         "node": {"id": node_id, "data_dir": "data"},
-        "raft": {"listen": place.raft_listen or me["raft_address"]},
-        "rpc": {"listen": place.rpc_listen or me["rpc_address"]},
+        "raft": {"listen": place.raft_listen or raft_address},
+        "rpc": {"listen": place.rpc_listen or rpc_address},
         "tls": {
             "ca": "ca.pem",
             "certificate": "node.pem",

@@ -7,7 +7,6 @@ lies aside and fits the key in place belongs to it. Whoever reads meanwhile
 checks that the two fit, and keeps what it had if they do not.
 """
 
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,9 @@ from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+
+from qkms.certificates import UNREADABLE
+from qkms_node.files import sync_folder, write_durably
 
 ASIDE = ".renewed"
 
@@ -69,8 +71,8 @@ def read(paths: TlsPaths) -> Pem:
     try:
         pem = Pem(paths.ca.read_bytes(), paths.certificate.read_bytes(), paths.private_key.read_bytes())
         fits = _fits(pem.certificate, pem.private_key)
-    except (OSError, ValueError, TypeError) as error:
-        raise TlsFilesInvalid(f"{paths.certificate}, {paths.private_key}: cannot be read: {error}") from None
+    except (OSError, *UNREADABLE) as error:
+        raise TlsFilesInvalid(f"{paths.certificate}, {paths.private_key}: cannot be read: {_why(error)}") from None
     if not fits:
         raise TlsFilesInvalid(f"{paths.private_key} is not the key of {paths.certificate}; restore the pair")
     return pem
@@ -85,8 +87,8 @@ def validity(paths: TlsPaths) -> tuple[datetime, datetime]:
     """From when until when the certificate is valid (aware, UTC). Raises TlsFilesInvalid."""
     try:
         leaf = x509.load_pem_x509_certificate(paths.certificate.read_bytes())
-    except (OSError, ValueError) as error:
-        raise TlsFilesInvalid(f"{paths.certificate}: cannot be read: {error}") from None
+    except (OSError, *UNREADABLE) as error:
+        raise TlsFilesInvalid(f"{paths.certificate}: cannot be read: {_why(error)}") from None
     return leaf.not_valid_before_utc, leaf.not_valid_after_utc
 
 
@@ -108,7 +110,7 @@ def settle(paths: TlsPaths) -> None:
         return
     try:
         whole = _fits(aside.read_bytes(), paths.private_key.read_bytes())
-    except (OSError, ValueError, TypeError):
+    except (OSError, *UNREADABLE):
         whole = False
     if whole:
         aside.rename(paths.certificate)
@@ -118,22 +120,11 @@ def settle(paths: TlsPaths) -> None:
     sync_folder(paths.certificate.parent)
 
 
-def write_durably(path: Path, content: bytes, mode: int) -> None:
-    """A file whose mode holds from the first byte on, on disk when this returns. Raises OSError."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _why(error: Exception) -> str:
+    """Only the kind of what the library says: its message may quote the key."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return f"not PEM as it must be ({type(error).__name__})"
 
 
 def _aside(path: Path) -> Path:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 from qkms_node.config import Config
-from qkms_node.consensus.engine import Limits, SyncObjReplica, Timing, Tls
+from qkms_node.consensus.engine import Limits, LinkSealing, SyncObjReplica, Timing, Tls
 from qkms_node.consensus.replica import Replica, StateMachine
+from qkms_node.consensus.settings import MIB
+from qkms_node.service.link_keys import LinkKeySource
 from qkms_node.service.links import Links
 from qkms_node.tls_files import stamp
 from qkms_qkd.admission import AdmissionRules
@@ -13,28 +15,33 @@ from qkms_qkd.opening import LinkSource, open_link
 from qkms_qkd.tls import TlsFiles
 
 
-def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
-    """Makes the PySyncObj replica of this node for a state machine."""
+def replica_maker(config: Config, links: Links) -> Callable[[StateMachine], Replica]:
+    """Makes the PySyncObj replica of this node for a state machine, on the node's event loop."""
+    raft = config.raft
 
     def make(machine: StateMachine) -> Replica:
         return SyncObjReplica(
             node_id=config.node.id,
             members={m.id: m.raft_address for m in config.cluster.members},
-            listen=config.raft.listen,
+            listen=raft.listen,
             tls=Tls(config.tls.ca, config.tls.certificate, config.tls.private_key, config.tls.trust_domain),
             data_dir=config.node.data_dir / "raft",
             state_machine=machine,
             cluster_id=config.cluster.id,
             timing=Timing(
-                election_timeout_min_s=config.raft.election_timeout_min_ms / 1000,
-                election_timeout_max_s=config.raft.election_timeout_max_ms / 1000,
-                heartbeat_s=config.raft.heartbeat_ms / 1000,
-                leader_fallback_s=config.raft.leader_fallback_ms / 1000,
+                election_timeout_min_s=raft.election_timeout_min_ms / 1000,
+                election_timeout_max_s=raft.election_timeout_max_ms / 1000,
+                heartbeat_s=raft.heartbeat_ms / 1000,
+                leader_fallback_s=raft.leader_fallback_ms / 1000,
             ),
             joining=config.cluster.joining,
-            dial=config.raft.dial,
-            limits=Limits(
-                snapshot_after_entries=config.raft.snapshot_after_entries, keep_entries=config.raft.keep_entries
+            dial=raft.dial,
+            limits=Limits(snapshot_after_entries=raft.snapshot_after_entries, keep_entries=raft.keep_entries),
+            keys=LinkKeySource(links) if _uses_qkd(config) and raft.link_keys != "off" else None,
+            sealing=LinkSealing(
+                required=raft.link_keys == "require_qkd",
+                rekey_s=raft.link_rekey_ms / 1000,
+                rekey_bytes=raft.link_rekey_mib * MIB,
             ),
         )
 
@@ -44,7 +51,7 @@ def replica_maker(config: Config) -> Callable[[StateMachine], Replica]:
 def make_links(config: Config) -> Links:
     """Links to the peers through this site's KME or its key files; none without [qkd]."""
     qkd = config.qkd
-    if qkd is None or config.root.policy == "pqc_only":
+    if qkd is None or not _uses_qkd(config):
         return Links.none()
     source = LinkSource(
         protocol=qkd.protocol,
@@ -56,3 +63,7 @@ def make_links(config: Config) -> Links:
     )
     rules = AdmissionRules(max_qber=qkd.max_qber)
     return Links(qkd.kme_id, {}, rules, qkd.poll_ms / 1000, partial(open_link, source), lambda: stamp(config.tls))
+
+
+def _uses_qkd(config: Config) -> bool:
+    return config.qkd is not None and config.root.policy != "pqc_only"

@@ -30,6 +30,7 @@ from qkms import labels
 
 HEAD_BYTES = 32
 KEY_ID_BYTES = 16
+MAX_NUMBER = 2**63 - 1
 _MARK = b',"h":"'
 _SUFFIX = len(_MARK) + 2 * HEAD_BYTES + len(b'"}')
 
@@ -95,14 +96,20 @@ def append(head: Head, fields: Mapping[str, Any]) -> tuple[bytes, Head]:
 
 
 def number_of(line: bytes) -> int:
-    """The number of a record as its line says, 0 when it does not; nothing is checked."""
+    """The number of a record as its line says, at most MAX_NUMBER; 0 when it says none. Nothing is checked."""
     digits, _, _ = line.removeprefix(b'{"n":').partition(b",")
-    return int(digits) if digits.isdigit() else 0
+    if not digits.isdigit():
+        return 0
+    # Python refuses to read a number of more than 4,300 digits.
+    return int(digits) if len(digits) < len(str(MAX_NUMBER)) else MAX_NUMBER
 
 
 def fields_of(line: bytes) -> dict[str, Any]:
-    """What a line says. Raises ValueError when it is not a JSON object."""
-    fields = json.loads(line)
+    """What a line says. Raises ValueError when it is not a JSON object, or nests too deeply."""
+    try:
+        fields = json.loads(line)
+    except RecursionError:
+        raise ValueError("a record of the audit does not nest so deeply") from None
     if not isinstance(fields, dict):
         raise ValueError("a record of the audit is a JSON object")
     return fields
@@ -164,11 +171,11 @@ def statement(cluster_id: str, node_id: str, key_id: str, head: Head) -> bytes:
 
 
 def signed_by(key: AuditPublicKey, cluster_id: str, signed: SignedHead) -> bool:
-    """Whether both signatures of `signed` are of `key`."""
-    if key.key_id != signed.key_id:
-        return False
-    data = statement(cluster_id, signed.node_id, signed.key_id, signed.head)
+    """Whether both signatures of `signed` are of `key`: false for names and keys that no anchor can have."""
     try:
+        if key.key_id != signed.key_id:
+            return False
+        data = statement(cluster_id, signed.node_id, signed.key_id, signed.head)
         Ed25519PublicKey.from_public_bytes(key.ed25519).verify(signed.ed25519_signature, data)
         MLDSA65PublicKey.from_public_bytes(key.mldsa65).verify(signed.mldsa65_signature, data)
     except (InvalidSignature, ValueError):

@@ -26,6 +26,8 @@ MATERIAL_WRAP = b"qkms/material-wrap/v1"
 IMPORT_KEY_SEAL = b"qkms/import-key-seal/v1"
 # Hybrid encapsulation to a key (qkms.hybrid)
 HYBRID_KEM = b"qkms/hybrid-kem/v1"
+# Traffic between nodes under QKD keys (qkms_node.keys.node_link)
+NODE_LINK = b"qkms/node-link/v1"
 # A node's own store (qkms_node.keys.local)
 LOCAL_SEAL = b"qkms/local-seal/v1"
 PASSPHRASE_SEAL = b"qkms/passphrase-seal/v1"
@@ -52,6 +54,9 @@ SESSION_TRANSCRIPT = b"qkms/session-transcript/v1"
 SESSION_KEYS = b"qkms/session-keys/v1"
 SESSION_CONFIRM = b"qkms/session-confirm/v1"
 SESSION_FINGERPRINT = b"qkms/session-fingerprint/v1"
+# Keys of tunnels (qkms_client.agent)
+AGENT_SESSION = b"qkms/agent-session/v1"
+AGENT_KEY = b"qkms/agent-key/v1"
 # Audit (qkms.audit)
 AUDIT_MUTATIONS = b"qkms/audit-mutations/v1"
 AUDIT_CALLS = b"qkms/audit-calls/v1"

@@ -36,6 +36,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from qkms import labels
+from qkms.certificates import UNREADABLE
 from qkms.errors import CryptoError, InvalidInput
 from qkms.hkdf import expand
 from qkms.kem import MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES
@@ -86,7 +87,7 @@ class WrappingPrivateKey(Redacted):
             if method is Method.MLKEM768_AES_KWP:
                 return cls(MLKEM768PrivateKey.from_seed_bytes(data))
             key = load_der_private_key(data, password=None, unsafe_skip_rsa_key_validation=True)
-        except (ValueError, TypeError):
+        except UNREADABLE:
             # Not chained: the library's message may quote the key.
             raise WrappingRejected(f"this is no private key for {method.name}") from None
         if not isinstance(key, rsa.RSAPrivateKey):
@@ -125,7 +126,10 @@ def wrap(method: Method, public: bytes, material: bytes, purpose: str) -> bytes:
         room = key.key_size // 8 - 2 * SHA256.digest_size - 2
         if len(material) > room:
             raise InvalidInput(f"material of {len(material)} bytes does not fit RSA-OAEP, which takes {room}")
-        return key.encrypt(material, _oaep())
+        try:
+            return key.encrypt(material, _oaep())
+        except ValueError:
+            raise WrappingRejected("the RSA public key cannot encrypt: its modulus is not one of RSA") from None
     if len(public) != MLKEM_PUBLIC_BYTES:
         raise WrappingRejected(
             f"an ML-KEM-768 encapsulation key has {MLKEM_PUBLIC_BYTES} bytes, not {len(public)}"
@@ -142,7 +146,7 @@ def wrap(method: Method, public: bytes, material: bytes, purpose: str) -> bytes:
 def _rsa_public(public: bytes) -> rsa.RSAPublicKey:
     try:
         key = load_der_public_key(public)
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise WrappingRejected("the RSA public key is not a DER SubjectPublicKeyInfo") from error
     if not isinstance(key, rsa.RSAPublicKey) or not RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         raise WrappingRejected(f"the public key must be RSA of {RSA_BITS} to {MAX_RSA_BITS} bits")

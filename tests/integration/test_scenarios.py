@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from qkms_chaos.workload.command import Verdict, run_scenario
+from qkms_chaos.scenarios.command import run_named
+from qkms_chaos.scenarios.verdict import Verdict
 
 SEED = 1
 SHORT_S = 8.0
@@ -12,7 +13,7 @@ FULL_S = 60.0
 
 
 def run(folder: Path, name: str, seconds: float) -> Verdict:
-    verdict = run_scenario(folder / "cluster", name, seconds, SEED, lambda _: None)
+    verdict = run_named(folder, name, SEED, seconds, "toxiproxy", lambda _: None)
     assert verdict.breaches == []
     return verdict
 

@@ -17,7 +17,8 @@ from qkms_chaos.cluster.world import World
 from qkms_chaos.refusal import refusal_of
 from qkms_client import Client, Profile
 from qkms_client.errors import QkmsError, Unavailable
-from qkms_node.consensus.messages import Hello, frame
+from qkms_node.consensus.frames import frame
+from qkms_node.consensus.messages import Hello
 from qkms_node.pki import Authority, Identity, Material
 
 pytestmark = pytest.mark.cluster

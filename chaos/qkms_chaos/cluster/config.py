@@ -44,7 +44,7 @@ def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Ta
             "members": [
                 {
                     "id": other,
-                    "raft_address": f"{HOST}:{layout.site(other).raft_port}",
+                    "raft_address": f"{network.host(other)}:{layout.site(other).raft_port}",
                     "rpc_address": network.rpc(other),
                     "sae_id": other,
                 }
@@ -52,11 +52,11 @@ def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Ta
             ],
         },
         "raft": {
-            "listen": f"{HOST}:{site.raft_port}",
+            "listen": f"{network.host(node)}:{site.raft_port}",
             # The log has one address of each member for all; what stands between two of them is theirs.
             "dial": {other: network.raft(node, other) for other in layout.nodes if other != node},
         },
-        "rpc": {"listen": f"{HOST}:{site.rpc_port}"},
+        "rpc": {"listen": f"{network.host(node)}:{site.rpc_port}"},
         "tls": tls.table(),
         "seal": {"mode": "keyfile", "key_file": str(home / "seal.key")},
         "qkd": {"kme_id": site.kme, "kme_url": f"https://{network.etsi014(node, site.kme)}"},
@@ -68,7 +68,7 @@ def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Ta
                 {"principals": [Identity("operator", "*").uri], "actions": ["*"], "keys": ["*"]},
             ],
         },
-        "enrol": {"listen": f"{HOST}:{site.enrol_port}"},
+        "enrol": {"listen": f"{network.host(node)}:{site.enrol_port}"},
     }
     if node in signing_nodes(layout):
         table["ca"] = {"key_file": str(home / "ca.key"), "passphrase_file": str(home / "ca.passphrase")}
@@ -86,8 +86,8 @@ def kme_table(layout: Layout, network: Network, kme: str, tls: Material) -> Tabl
     return {
         "kme": {
             "id": kme,
-            "listen": f"{HOST}:{site.etsi014_port}",
-            "link_listen": f"{HOST}:{site.link_port}",
+            "listen": f"{network.host(kme)}:{site.etsi014_port}",
+            "link_listen": f"{network.host(kme)}:{site.link_port}",
             "data_dir": str(layout.home(kme).absolute() / "data"),
             "sae_identity": "cn",
             "admins": [OPERATOR_IDENTITY.uri],
@@ -118,10 +118,10 @@ def write_all(layout: Layout, network: Network, authority: Authority, overrides:
     A node that joins writes its own (`qkms-node join`).
     """
     for site in layout.sites:
-        kme = kme_table(layout, network, site.kme, authority.issue(Identity("kme", site.kme)))
+        kme = kme_table(layout, network, site.kme, _issued(authority, network, Identity("kme", site.kme)))
         _write(layout.config(site.kme), overlaid(kme, overrides, EVERY_KME, site.kme))
     for name in layout.nodes:
-        node = node_table(layout, network, name, authority.issue(Identity("node", name)))
+        node = node_table(layout, network, name, _issued(authority, network, Identity("node", name)))
         _write(layout.config(name), overlaid(node, overrides, EVERY_NODE, name))
     for name in signing_nodes(layout):
         _hand_out_ca(layout.home(name), authority)
@@ -129,6 +129,11 @@ def write_all(layout: Layout, network: Network, authority: Authority, overrides:
     for service in layout.services:
         tls = authority.issue(Identity("service", service))
         _write(layout.service_profile(service), profile_table(layout, network, tls))
+
+
+def _issued(authority: Authority, network: Network, identity: Identity) -> Material:
+    """A member's certificate, good for where it listens and for where proxies before it do."""
+    return authority.issue(identity, addresses=tuple(dict.fromkeys((HOST, network.host(identity.name)))))
 
 
 def overlay_file(path: Path, overrides: Overrides, *names: str) -> None:

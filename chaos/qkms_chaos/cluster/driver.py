@@ -7,7 +7,7 @@ themselves is for `observe` to ask.
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -19,7 +19,7 @@ from grpc_health.v1 import health, health_pb2
 from qkms_chaos.cluster.config import EVERY_NODE, OPERATOR_IDENTITY, Overrides, overlay_file, write_all
 from qkms_chaos.cluster.kme_admin import KmeAdmin
 from qkms_chaos.cluster.layout import Layout
-from qkms_chaos.cluster.network import HOST, Loopback, Network
+from qkms_chaos.cluster.network import Loopback, Network
 from qkms_chaos.cluster.process import READY_TIMEOUT_S, STOP_TIMEOUT_S, Process, ProcessHangs
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_client import Client, Invitation
@@ -36,10 +36,20 @@ class JoinRefused(Exception):
 
 
 class Cluster:
-    """The processes of a layout. As a context manager, it stops them when it is left."""
+    """The processes of a layout. As a context manager, it stops them when it is left.
 
-    def __init__(self, layout: Layout, network: Network | None = None, overrides: Overrides | None = None) -> None:
+    `environment`: of the processes of some members, by id, laid over this process's own.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        network: Network | None = None,
+        overrides: Overrides | None = None,
+        environment: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self.layout = layout
+        self._environment = environment or {}
         self.network = network or Loopback(layout)
         self._overrides = overrides or {}
         self._held = ExitStack()
@@ -48,11 +58,12 @@ class Cluster:
         self.kmes = {s.kme: self._process(s.kme, "qkms_qkd.kme") for s in layout.sites}
         joined = [node for node in layout.spare_nodes if layout.config(node).exists()]
         self.nodes = {node: self._process(node, "qkms_node") for node in (*layout.nodes, *joined)}
-        self.kme_admin = KmeAdmin(layout, self.operator)
+        self.kme_admin = KmeAdmin(layout, self.network, self.operator)
 
     def _process(self, member: str, module: str) -> Process:
         command = [sys.executable, "-m", module, "serve", "--config", str(self.layout.config(member))]
-        return Process(member, command, self.layout.log(member))
+        command = self.network.inside(member, command)
+        return Process(member, command, self.layout.log(member), self._environment.get(member))
 
     def __enter__(self) -> "Cluster":
         return self
@@ -94,7 +105,9 @@ class Cluster:
         """
         site = self.layout.site(node)
         with Client.from_profile(self.layout.profile) as operator:
-            invitation = operator.add_member(node, f"{HOST}:{site.raft_port}", self.network.rpc(node))
+            invitation = operator.add_member(
+                node, f"{self.network.host(node)}:{site.raft_port}", self.network.rpc(node)
+            )
         self.join(node, invitation, through)
         self.nodes[node] = self._process(node, "qkms_node")
         self.start_members([node])
@@ -103,13 +116,18 @@ class Cluster:
         """Runs `qkms-node join` for a spare node at the enrolment listener of `through`. Raises JoinRefused."""
         site = self.layout.site(node)
         server = self.layout.site(through or next(n for n, p in self.nodes.items() if p.running))
+        enrol, host = f"{self.network.host(server.node)}:{server.enrol_port}", self.network.host(node)
         command = [sys.executable, "-m", "qkms_node", "join", "--token", "-"]
-        command += ["--server", f"{HOST}:{server.enrol_port}", "--ca-fingerprint", invitation.ca_fingerprint]
-        command += ["--dir", str(self.layout.home(node)), "--raft-listen", f"{HOST}:{site.raft_port}"]
-        command += ["--rpc-listen", f"{HOST}:{site.rpc_port}", "--enrol-listen", f"{HOST}:{site.enrol_port}"]
+        command += ["--server", enrol, "--ca-fingerprint", invitation.ca_fingerprint]
+        command += ["--dir", str(self.layout.home(node)), "--raft-listen", f"{host}:{site.raft_port}"]
+        command += ["--rpc-listen", f"{host}:{site.rpc_port}", "--enrol-listen", f"{host}:{site.enrol_port}"]
         command += ["--kme-id", site.kme, "--kme-url", f"https://{self.network.etsi014(node, site.kme)}"]
         done = subprocess.run(
-            command, input=invitation.token, text=True, capture_output=True, timeout=JOIN_TIMEOUT_S
+            self.network.inside(node, command),
+            input=invitation.token,
+            text=True,
+            capture_output=True,
+            timeout=JOIN_TIMEOUT_S,
         )
         if done.returncode != 0:
             raise JoinRefused(done.stderr.strip())

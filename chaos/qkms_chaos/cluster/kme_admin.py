@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from qkms_chaos.cluster.layout import Layout
-from qkms_chaos.cluster.network import HOST
+from qkms_chaos.cluster.network import Network
 from qkms_node.pki import Material
 
 TIMEOUT_S = 5.0
@@ -15,8 +15,9 @@ TIMEOUT_S = 5.0
 class KmeAdmin:
     """Speaks to every KME of a layout as the operator. Calls raise httpx.HTTPError."""
 
-    def __init__(self, layout: Layout, operator: Material) -> None:
+    def __init__(self, layout: Layout, network: Network, operator: Material) -> None:
         self._layout = layout
+        self._network = network
         tls = ssl.create_default_context(cafile=str(operator.ca))
         tls.load_cert_chain(operator.certificate, operator.private_key)
         self._http = httpx.Client(verify=tls, timeout=TIMEOUT_S, trust_env=False)
@@ -46,4 +47,4 @@ class KmeAdmin:
         self._http.close()
 
     def _url(self, kme: str, path: str) -> str:
-        return f"https://{HOST}:{self._layout.site(kme).etsi014_port}/admin/v1/{path}"
+        return f"https://{self._network.host(kme)}:{self._layout.site(kme).etsi014_port}/admin/v1/{path}"

@@ -127,7 +127,7 @@ def open_layout(
     """
     record = folder / "cluster.toml"
     if record.exists():
-        layout = _read(folder, record)
+        layout = read_layout(folder, record)
         if nodes is not None and nodes != len(layout.nodes):
             raise LayoutError(
                 f"{folder} holds a cluster of {len(layout.nodes)} nodes, not {nodes}; "
@@ -146,10 +146,11 @@ def open_layout(
     return Layout(folder, sites, services, spares)
 
 
-def _read(folder: Path, record: Path) -> Layout:
+def read_layout(folder: Path, record: Path) -> Layout:
+    """The layout that stands in `record`. Raises LayoutError."""
     try:
         table = tomllib.loads(record.read_text())
         sites = tuple(Site(**site) for site in table["sites"])
         return Layout(folder, sites, tuple(table["services"]), table.get("spares", 0))
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LayoutError(f"{record} cannot be read ({error}); remove {folder} to begin anew") from error

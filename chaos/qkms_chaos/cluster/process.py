@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,10 +36,13 @@ class ProcessHangs(Exception):
 
 
 class Process:
-    """A named command with its log file."""
+    """A named command with its log file. `environment` is laid over this process's own."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
+        self._environment = dict(environment or {})
         self.command = tuple(command)
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None
@@ -65,7 +68,7 @@ class Process:
         arguments = [sys.executable, "-I", "-S", str(TETHER), str(os.getpid()), *self.command]
         with self.log.open("ab") as output:
             self._log_start = output.tell()
-            self._child = _spawner.submit(_spawn, arguments, output.fileno()).result()
+            self._child = _spawner.submit(_spawn, arguments, output.fileno(), self._environment).result()
 
     def wait_ready(self, probe: Callable[[], object], timeout_s: float = READY_TIMEOUT_S) -> None:
         """Returns once `probe` no longer raises NotYet. Raises WaitExpired, or ProcessDied at once."""
@@ -136,9 +139,14 @@ class Process:
         return "\n".join(text.splitlines()[-lines:]) or "(the log is empty)"
 
 
-def _spawn(arguments: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+def _spawn(arguments: Sequence[str], output: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        arguments,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
     )
 
 

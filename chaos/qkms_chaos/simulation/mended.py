@@ -16,8 +16,9 @@ from qkms_chaos.simulation.state import Command, decode_answer, encode
 from qkms_chaos.simulation.system_calls import path_on
 from qkms_node.consensus.change_rules import Change
 from qkms_node.consensus.files import DiskFault
+from qkms_node.consensus.frames import FrameReader, frame
 from qkms_node.consensus.journal import DurableJournal
-from qkms_node.consensus.messages import FrameReader, Hello, Message, frame
+from qkms_node.consensus.messages import Hello, KeyAnswer, KeyOffer, Message
 from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
@@ -154,7 +155,7 @@ class MendedNode(Node):
 
     def peer_sent(self, peer: str, connection: int, data: bytes) -> None:
         for message in self._readers[connection].feed(data):
-            assert not isinstance(message, Hello)
+            assert not isinstance(message, Hello | KeyOffer | KeyAnswer)
             self._raft.receive(peer, message)
 
     # The thread that writes snapshots.

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from qkms_chaos.cluster.relayed import Relayed
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
+from qkms_chaos.faults.network import FaultyNetwork, between
 from qkms_chaos.workload.history import Change, Did, Outcome, Use, breaches, last_use_s
 from qkms_client import Client, QkmsError, load_profile
 
@@ -42,7 +42,7 @@ class RevocationRun:
 
 
 def revocation_under_partition(
-    world: World, network: Relayed, max_staleness_s: float, told: Callable[[str], None]
+    world: World, network: FaultyNetwork, max_staleness_s: float, told: Callable[[str], None]
 ) -> RevocationRun:
     """Raises QkmsError, WaitExpired when the cluster does not do what the run needs of it."""
     run = RevocationRun(max_staleness_s)
@@ -59,7 +59,7 @@ def revocation_under_partition(
         Client(replace(profile, endpoints=alone, timeout_s=ATTEMPT_S, attempt_timeout_s=ATTEMPT_S)) as inside,
     ):
         wait_for("the node to use the key", lambda: _used(inside, run), HEAL_TIMEOUT_S)
-        network.cut_off(run.cut_off)
+        network.cut(between([run.cut_off], world.others(run.cut_off)))
         told(f"{run.cut_off} is cut off")
         begin = time.monotonic()
         outside.disable_version(KEY, 1)

@@ -17,6 +17,9 @@ from qkms_client.sync.client import Client
 
 CHAINS = {"mutations": AuditChain.MUTATIONS, "calls": AuditChain.CALLS}
 EXPORT_PAGE = 1_000
+TAMPERED = """\
+  what to do: somebody or a disk changed what was written. Keep the files as they are, export the chain from the
+  other nodes too, and compare; SECURITY.md, Audit, says how a node begins a new chain."""
 
 
 class TimeType(click.ParamType[datetime]):
@@ -28,9 +31,9 @@ class TimeType(click.ParamType[datetime]):
         """The time. Fails as a usage error."""
         try:
             time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
-        except ValueError:
+            return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             raise click.BadParameter(f"{value!r} is not a time like 2026-01-31T12:00:00Z", ctx, param) from None
-        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @click.group()
@@ -72,7 +75,11 @@ def query(
     end: datetime | None,
     limit: int,
 ) -> None:
-    """Print records, oldest first. Patterns know `*`."""
+    """Print records, oldest first. Patterns know `*`.
+
+    A record that does not follow the one before it is printed whatever was asked for, and told on
+    stderr with its file and line; the command then ends with code 6.
+    """
     found: list[AuditRecord] = []
     with settings.client() as client:
         for record in client.query_audit(
@@ -92,9 +99,10 @@ def query(
     if settings.json:
         for record in found:
             click.echo(record.line.decode("ascii", "replace"))
-        return
-    columns = ("number", "time", "principal", "method", "resource", "code", "decided by")
-    click.echo(table(columns, map(_row, found)))
+    else:
+        columns = ("number", "time", "principal", "method", "resource", "code", "decided by")
+        click.echo(table(columns, map(_row, found)))
+    _tell_damage([f"{chain}: {record.damage}" for record in found if record.damage])
 
 
 @audit.command()
@@ -121,8 +129,8 @@ def verify(settings: Settings, folder: Path | None, trust: tuple[str, ...]) -> N
     else:
         columns = ("node", "chain", "intact", "records", "anchors", "first broken", "problem")
         click.echo(table(columns, [_verdict_row(node, verdict) for node, verdict in verdicts]))
-    if not all(verdict.intact for _, verdict in verdicts):
-        raise click.exceptions.Exit(UNTRUSTED)
+    broken = [(node, verdict) for node, verdict in verdicts if not verdict.intact]
+    _tell_damage([f"{n}: {v.chain}: record {v.broken_record} {v.problem}" for n, v in broken])
     if failed:
         raise click.exceptions.Exit(UNAVAILABLE)
 
@@ -131,7 +139,11 @@ def verify(settings: Settings, folder: Path | None, trust: tuple[str, ...]) -> N
 @click.argument("folder", type=click.Path(path_type=Path, exists=False))
 @options.common
 def export(settings: Settings, folder: Path) -> None:
-    """Write the audit of all nodes of the profile, with its anchors, into a new FOLDER."""
+    """Write the audit of all nodes of the profile, with its anchors, into a new FOLDER.
+
+    Damaged records are written as they are and told on stderr; the command then ends with code 6.
+    """
+    damage: list[str] = []
     try:
         folder.mkdir(mode=0o700, parents=True)
     except OSError as error:
@@ -142,14 +154,15 @@ def export(settings: Settings, folder: Path) -> None:
         anchors, keys = client.list_anchors()
         cluster_id = client.status().cluster_id
         audit_export.write_anchors(folder, cluster_id, keys, anchors, heads)
-        counts = {"mutations": _write(client, folder / "mutations.jsonl", AuditChain.MUTATIONS, None)}
+        counts = {"mutations": _write(client, folder / "mutations.jsonl", AuditChain.MUTATIONS, None, damage)}
         for node in client.endpoints:
             file = folder / audit_export.calls_file(node)
-            counts[f"calls of {node}"] = _write(client, file, AuditChain.CALLS, node)
+            counts[f"calls of {node}"] = _write(client, file, AuditChain.CALLS, node, damage)
     if settings.json:
         print_json(counts)
     else:
         click.echo(table(("chain", "records"), counts.items()))
+    _tell_damage(damage)
 
 
 @audit.command()
@@ -195,12 +208,24 @@ def _ask_all(settings: Settings) -> tuple[list[tuple[str, AuditVerdict]], bool]:
     return verdicts, failed
 
 
-def _write(client: Client, path: Path, chain: AuditChain, node: str | None) -> int:
+def _tell_damage(found: list[str]) -> None:
+    """Ends the command with code 6 if there is damage."""
+    if not found:
+        return
+    for each in found:
+        click.echo(f"qkms: damaged audit: {each}", err=True)
+    click.echo(TAMPERED, err=True)
+    raise click.exceptions.Exit(UNTRUSTED)
+
+
+def _write(client: Client, path: Path, chain: AuditChain, node: str | None, damage: list[str]) -> int:
     count = 0
     with path.open("xb") as file:
         for record in client.query_audit(chain, node=node, page_size=EXPORT_PAGE):
             file.write(record.line + b"\n")
             count += 1
+            if record.damage:
+                damage.append(f"{path.name}, line {count}: {record.damage}")
     return count
 
 
@@ -208,7 +233,7 @@ def _row(record: AuditRecord) -> tuple[object, ...]:
     last = record.decisions[-1] if record.decisions else None
     decided = None if last is None else (last.rule or "no rule")
     return (
-        record.number,
+        record.number or "damaged",
         record.time,
         record.principal,
         record.method,

@@ -18,7 +18,7 @@ UNAVAILABLE = 4
 UNKNOWN = 5
 """It may or may not have taken effect: run it again with the --request-id that is shown."""
 UNTRUSTED = 6
-"""A ciphertext, signature, MAC or session peer failed its check. Do not use what came with it."""
+"""A ciphertext, signature, MAC, session peer or audit chain failed its check. Do not use what came with it."""
 
 _UNTRUSTED = (e.CiphertextMalformed, e.CiphertextRejected, e.SessionRejected, e.BackupInvalid)
 # What a command had read before it sent its request: a repetition must say the same.
@@ -34,7 +34,7 @@ Exit codes:
   3  refused; nothing changed, the same command will be refused again
   4  not available now; nothing changed, run it again later
   5  outcome unknown; run it again with the --request-id that is shown
-  6  a ciphertext, signature, MAC or session peer failed its check; do not use it"""
+  6  a ciphertext, signature, MAC, session peer or audit chain failed its check; do not use it"""
 
 
 def exit_code(error: e.QkmsError) -> int:

@@ -252,7 +252,7 @@ def watch(settings: Settings, key: str | None, count: int | None, token_file: Pa
 
     Goes on at another node when one fails. Ends with Ctrl-C.
     """
-    token = token_file.read_text().strip() if token_file is not None and token_file.exists() else None
+    token = resume_token(token_file) if token_file is not None and token_file.exists() else None
     with settings.client() as client, client.watch_keys(key, resume_token=token or None) as events:
         for number, event in enumerate(events, start=1):
             show_event(settings, event)
@@ -260,3 +260,12 @@ def watch(settings: Settings, key: str | None, count: int | None, token_file: Pa
                 token_file.write_text(events.resume_token)
             if number == count:
                 return
+
+
+def resume_token(path: Path) -> str:
+    """The token that a watch left in a file. Raises click.UsageError."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it holds no token"
+        raise click.UsageError(f"{path}: cannot be read: {why}; remove it to watch from now on") from None

@@ -41,13 +41,16 @@ def cluster() -> None:
 @click.option("--node", help="As this node sees them. Default: the leader, who knows most.")
 @options.common
 def members(settings: Settings, node: str | None) -> None:
-    """Who takes part, as what, and how far each is behind the leader."""
+    """Who takes part, as what, and how far each is behind the leader.
+
+    link: what protects the Raft traffic between the answering node and the member: TLS, or QKD keys inside TLS.
+    """
     with settings.client() as client:
         found = client.list_members(node)
     if settings.json:
         print_json(found)
         return
-    columns = ("node", "role", "acting", "connected", "behind", "root", "rpc", "raft", "trouble")
+    columns = ("node", "role", "acting", "connected", "link", "behind", "root", "rpc", "raft", "trouble")
     click.echo(table(columns, [_row(member) for member in found]))
 
 
@@ -208,6 +211,12 @@ def _say(settings: Settings, change: object, text: str) -> None:
         click.echo(text)
 
 
+def _link(member: Member) -> str | None:
+    if member.qkd_sealed is None or not member.connected:
+        return None
+    return "TLS+QKD" if member.qkd_sealed else "TLS"
+
+
 def _row(member: Member) -> tuple[object, ...]:
     role = member.role.name.lower() if member.role else "to go"
     acting = member.acting_role.name.lower() if member.acting_role else None
@@ -216,6 +225,7 @@ def _row(member: Member) -> tuple[object, ...]:
         role,
         acting,
         "yes" if member.connected else "no",
+        _link(member),
         member.behind,
         "yes" if member.holds_root else "no",
         member.rpc_address,

@@ -60,7 +60,7 @@ def rewrap_file(
     told = time.monotonic()
     with _opened(target, resume) as file, settings.client() as client:
         rewrapped = client.rewrap_all(
-            key, _ciphertexts(source, done), context=bound, aad=aad.encode(), in_flight=in_flight
+            key, ciphertexts(source, done), context=bound, aad=aad.encode(), in_flight=in_flight
         )
         for result in rewrapped:
             file.write(base64.b64encode(result.ciphertext) + b"\n")
@@ -76,7 +76,8 @@ def rewrap_file(
         click.echo(f"{done} of {total} ciphertexts, {changed} brought under the primary version", err=True)
 
 
-def _ciphertexts(source: Path, skipped: int) -> Iterator[bytes]:
+def ciphertexts(source: Path, skipped: int) -> Iterator[bytes]:
+    """The ciphertexts of a file after those that are done. Raises click.UsageError."""
     with source.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if number <= skipped:

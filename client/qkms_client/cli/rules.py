@@ -1,5 +1,6 @@
 """The rules of a policy, from options or from a TOML file."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import click
 from qkms_client.access_types import RateLimit, Rule
 from qkms_client.cli.options import GRADES, Command
 
+_NUMBER = re.compile("[0-9]{1,9}")
 _RULE_FIELDS = {"effect", "actions", "keys", "context_keys", "grades", "per_minute", "burst"}
 
 
@@ -60,15 +62,19 @@ def rules_of(
 def _from_file(path: Path) -> list[Rule]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise click.UsageError(f"{path}: cannot be read: {error}") from error
+    except RecursionError:
+        raise click.UsageError(f"{path}: cannot be read: nested too deeply for rules") from None
     tables = content.get("rules")
     if not isinstance(tables, list) or not tables:
         raise click.UsageError(f"{path}: write each rule as a table [[rules]]")
     return [_from_table(f"{path}: rules[{number}]", each) for number, each in enumerate(tables)]
 
 
-def _from_table(where: str, given: dict[str, Any]) -> Rule:
+def _from_table(where: str, given: Any) -> Rule:
+    if not isinstance(given, dict):
+        raise click.UsageError(f"{where}: write each rule as a table [[rules]]")
     unknown = sorted(set(given) - _RULE_FIELDS)
     if unknown:
         raise click.UsageError(
@@ -99,6 +105,6 @@ def _rate(text: str | None) -> RateLimit | None:
     if text is None:
         return None
     per_minute, _, burst = text.partition(":")
-    if not per_minute.isdecimal() or not burst.isdecimal():
-        raise click.UsageError(f"a rate is PER_MINUTE:BURST, two numbers, not {text!r}")
+    if not _NUMBER.fullmatch(per_minute) or not _NUMBER.fullmatch(burst):
+        raise click.UsageError(f"a rate is PER_MINUTE:BURST, two numbers of up to 9 digits, not {text[:40]!r}")
     return RateLimit(int(per_minute), int(burst))

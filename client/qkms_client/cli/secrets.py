@@ -56,7 +56,7 @@ def read_secret(source: str | None, what: str, *, confirm: bool = False) -> byte
 def read_shares(sources: tuple[str, ...]) -> list[str]:
     """The share texts of files, of stdin, or typed unseen. Raises click.UsageError."""
     if sources:
-        found = [share for source in sources for share in _shares_of(_content(source))]
+        found = [share for source in sources for share in shares_of(_content(source))]
     elif sys.stdin.isatty():
         found = []
         while text := click.prompt(
@@ -64,13 +64,14 @@ def read_shares(sources: tuple[str, ...]) -> list[str]:
         ):
             found.append(text)
     else:
-        found = _shares_of(_content(STREAM))
+        found = shares_of(_content(STREAM))
     if not found:
         raise click.UsageError(f"no recovery share was given; one begins with {PREFIX}")
     return found
 
 
-def _shares_of(text: bytes) -> list[str]:
+def shares_of(text: bytes) -> list[str]:
+    """The lines of a text that are recovery shares by how they begin."""
     lines = (line.strip() for line in text.decode("utf-8", "replace").splitlines())
     return [line for line in lines if line.lower().startswith(PREFIX)]
 

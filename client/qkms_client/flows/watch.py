@@ -70,7 +70,7 @@ class WatchState:
         self._contact = event.time
         self._rules.served(endpoint, response.header)
         self._next_token = response.resume_token or self._next_token
-        if not response.header.HasField("staleness") or response.header.staleness.ToTimedelta() > MAX_LAG:
+        if not response.header.HasField("staleness") or decode.length(response.header.staleness) > MAX_LAG:
             self._leave(event.time, TooStale(f"{endpoint} has lost contact with the quorum"))
         return self._new([decode.event(e) for e in response.events])
 

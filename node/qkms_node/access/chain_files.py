@@ -10,11 +10,33 @@ as it is, and the chain cannot be opened. Not safe for several threads.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from qkms.audit import AuditBroken, Head, follow, head_of, number_of
 
 _DIGITS = 12
+LINE_BYTES = 1024 * 1024
+"""More of a line is not read: no record is so long."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line where it stands: `number` by its place, whatever it says; `place` counts from 1 in `path`.
+
+    Without a path it is in the ledger.
+    """
+
+    number: int
+    text: bytes
+    path: Path | None
+    place: int
+
+    @property
+    def where(self) -> str:
+        """The file's name and the line."""
+        return f"{self.path.name}, line {self.place}" if self.path else "the ledger"
 
 
 class ChainFiles:
@@ -46,10 +68,10 @@ class ChainFiles:
             return
         path = files[-1]
         data = path.read_bytes()
-        self.head, self._size = _end_of(data, self._start)
+        self.head, self._size = _end_of(path, data, self._start)
         if not self._size and len(files) > 1:
             # A file that was begun and got no record: the chain ends in the one before.
-            self.head, _ = _end_of(files[-2].read_bytes(), self._start)
+            self.head, _ = _end_of(files[-2], files[-2].read_bytes(), self._start)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         if self._size < len(data):
             os.ftruncate(descriptor, self._size)
@@ -99,22 +121,34 @@ def segments(folder: Path, stem: str) -> list[Path]:
     return sorted(folder.glob(f"{stem}-{'[0-9]' * _DIGITS}.jsonl"))
 
 
-def lines_after(folder: Path, stem: str, after: int) -> Iterator[bytes]:
-    """The lines of a chain from record `after` + 1 on, whole lines only, as they stand on the disk."""
+def lines_after(folder: Path, stem: str, after: int) -> Iterator[Line]:
+    """The lines of a chain from record `after` + 1 on, whole lines only, as they stand on the disk.
+
+    Counted by their place, from the number in the file's name. Raises OSError.
+    """
     files = segments(folder, stem)
     firsts = [int(path.stem.removeprefix(f"{stem}-")) for path in files]
     for position, path in enumerate(files):
         if position + 1 < len(files) and firsts[position + 1] <= after + 1:
             continue
-        number = firsts[position] - 1
         with path.open("rb") as file:
-            for line in file:
-                number += 1
-                if line.endswith(b"\n") and number > after:
-                    yield line[:-1]
+            for place, text in enumerate(_whole_lines(file), start=1):
+                number = firsts[position] + place - 1
+                if number > after:
+                    yield Line(number, text, path, place)
 
 
-def _end_of(data: bytes, start: Head) -> tuple[Head, int]:
+def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """What stands before each line break, the first LINE_BYTES of it."""
+    while kept := file.readline(LINE_BYTES + 1):
+        rest = kept
+        while rest and not rest.endswith(b"\n"):
+            rest = file.readline(LINE_BYTES + 1)
+        if rest:
+            yield kept[:-1]
+
+
+def _end_of(path: Path, data: bytes, start: Head) -> tuple[Head, int]:
     """The head after the last whole record of a file, and the size up to it."""
     head, size, end = start, 0, data.rfind(b"\n") + 1
     lines = data[:end].split(b"\n")[:-1]
@@ -123,9 +157,10 @@ def _end_of(data: bytes, start: Head) -> tuple[Head, int]:
             # Whether the first record follows the file before is for `verify`; the others are followed here.
             first = not size and number_of(line) != start.length + 1
             head = head_of(line) if first else follow(head, line)
-        except AuditBroken:
+        except AuditBroken as broken:
             if any(number_of(later) > head.length for later in lines[position + 1 :]):
-                raise
+                where = Line(broken.number, line, path, position + 1).where
+                raise AuditBroken(broken.number, f"{broken.problem} ({where})") from None
             break
         size += len(line) + 1
     return head, size

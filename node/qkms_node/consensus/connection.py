@@ -1,4 +1,4 @@
-"""One connection to a member: TLS over a non-blocking socket, frames in and out.
+"""One connection to a member: TLS over a non-blocking socket, frames in and out, sealed when there is a key.
 
 Never blocks and runs no thread: the owner calls `on_readable` and
 `on_writable` when the socket is ready, and `wants_write` says whether to ask
@@ -11,10 +11,12 @@ import socket
 import ssl
 from collections import deque
 
-from qkms_node.consensus.messages import FrameReader, FrameRejected, Hello, Message, frame
+from qkms.errors import InvalidInput
+from qkms_node.consensus.frames import RECORD_BYTES, FrameReader, FrameRejected, frame
+from qkms_node.consensus.messages import Received
+from qkms_node.consensus.sealed_frames import Opening, Sealing
 
 READ_BYTES = 256 * 1024
-_PLAIN_BYTES_PER_ROUND = 256 * 1024
 
 
 class ConnectionLost(Exception):
@@ -24,10 +26,20 @@ class ConnectionLost(Exception):
 
 
 class Connection:
-    """`established` once the TLS handshake is over; `peer` is set by the owner when it knows."""
+    """`established` once the TLS handshake is over; `peer` is set by the owner when it knows.
+
+    `sealed_only`: see FrameReader.
+    """
 
     def __init__(
-        self, sock: socket.socket, context: ssl.SSLContext, *, accepted: bool, max_frame: int, max_queue: int
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        *,
+        accepted: bool,
+        max_frame: int,
+        max_queue: int,
+        sealed_only: bool = False,
     ) -> None:
         self.sock = sock
         self.accepted = accepted
@@ -37,7 +49,8 @@ class Connection:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=accepted)
-        self._reader = FrameReader(max_frame)
+        self.sealing, self.opening = Sealing(), Opening()
+        self._reader = FrameReader(max_frame, self.opening.opened, sealed_only=sealed_only)
         self._max_queue = max_queue
         self._frames: deque[bytes] = deque()
         self._frames_bytes = 0
@@ -48,7 +61,7 @@ class Connection:
         """Whether something waits for the socket to take it."""
         return bool(self._sealed) or self._outgoing.pending > 0 or (self.established and bool(self._frames))
 
-    def queue(self, message: Message | Hello) -> None:
+    def queue(self, message: Received) -> None:
         """Adds a message; `on_writable` sends it. Raises ConnectionLost over the bound."""
         data = frame(message)
         self._frames.append(data)
@@ -56,7 +69,7 @@ class Connection:
         if self._frames_bytes + len(self._sealed) > self._max_queue:
             raise ConnectionLost(f"over {self._max_queue} bytes wait for the peer, it is too slow")
 
-    def on_readable(self) -> list[Message | Hello]:
+    def on_readable(self) -> list[Received]:
         """Takes what has arrived and returns the messages completed. Raises ConnectionLost."""
         try:
             data = self.sock.recv(READ_BYTES)
@@ -93,8 +106,8 @@ class Connection:
         except OSError:
             return
 
-    def _read_messages(self) -> list[Message | Hello]:
-        messages: list[Message | Hello] = []
+    def _read_messages(self) -> list[Received]:
+        messages: list[Received] = []
         try:
             while self._incoming.pending or self.tls.pending():
                 plain = self.tls.read(READ_BYTES)
@@ -127,11 +140,14 @@ class Connection:
         if self.established and self._frames:
             plain: list[bytes] = []
             size = 0
-            while self._frames and size < _PLAIN_BYTES_PER_ROUND:
+            while self._frames and size < RECORD_BYTES:
                 plain.append(self._frames.popleft())
                 size += len(plain[-1])
             self._frames_bytes -= size
-            self.tls.write(b"".join(plain))
+            try:
+                self.tls.write(self.sealing.sealed(b"".join(plain)))
+            except InvalidInput as error:
+                raise ConnectionLost(str(error)) from error
         self._sealed = memoryview(self._outgoing.read())
         return bool(self._sealed)
 

@@ -16,6 +16,7 @@ from qkms_node.consensus.change_rules import Change
 from qkms_node.consensus.configuration import Configuration
 from qkms_node.consensus.core import Core
 from qkms_node.consensus.entries import decode_configuration
+from qkms_node.consensus.peer_keys import PeerKeys
 from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Raft
 from qkms_node.consensus.reads import Waiter
@@ -27,10 +28,10 @@ from qkms_node.consensus.replica import (
     Role,
     StateMachine,
 )
-from qkms_node.consensus.settings import Limits, Timing, Tls
+from qkms_node.consensus.settings import Limits, LinkSealing, Timing, Tls
 from qkms_node.consensus.tick_thread import Member, TickThread
 
-__all__ = ["Limits", "SyncObjReplica", "Timing", "Tls"]
+__all__ = ["Limits", "LinkSealing", "SyncObjReplica", "Timing", "Tls"]
 
 _MARGIN_S = 0.05  # the engine ends a proposal this much before the caller's timeout
 _HAND_OVER_S = 1.0
@@ -42,6 +43,7 @@ class SyncObjReplica:
     one among them. A member that is `joining` waits to be let in instead, and `members` are those who may do it.
     Once the log names the members, it decides and `members` is not looked at any more. `dial` says where this
     member dials some of the others instead (id -> host:port): through a proxy, or at a translated address.
+    `keys` are QKD keys under which the traffic between members is sealed inside TLS, as `sealing` says.
 
     `cluster_id` keeps clusters that share a CA apart, on the wire and on disk.
     `data_dir` holds journal and snapshots and belongs to one process at a time.
@@ -61,6 +63,8 @@ class SyncObjReplica:
         *,
         joining: bool = False,
         dial: Mapping[str, str] | None = None,
+        keys: PeerKeys | None = None,
+        sealing: LinkSealing | None = None,
     ) -> None:
         if node_id not in members and not joining:
             raise ValueError(f"{node_id} is not one of the members ({', '.join(sorted(members))})")
@@ -83,6 +87,8 @@ class SyncObjReplica:
             report,
             joining,
             dial or {},
+            keys,
+            sealing or LinkSealing(),
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: TickThread | None = None
@@ -199,6 +205,7 @@ class SyncObjReplica:
             connected=view.connected,
             configuration=view.configuration,
             held=view.held,
+            sealed=view.sealed,
         )
 
     # On the engine's thread.

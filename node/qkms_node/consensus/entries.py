@@ -45,7 +45,7 @@ def decode_batch(entry: Entry) -> tuple[int, list[bytes]] | None:
         )
     try:
         return _batch.decode(memoryview(command)[1:])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EntryUnreadable(f"entry {index} does not decode: {error}") from error
 
 
@@ -61,5 +61,5 @@ def decode_configuration(entry: Entry) -> Placed | None:
         return None
     try:
         return Placed(index, term, _configuration.decode(memoryview(command)[1:]))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise EntryUnreadable(f"entry {index} does not decode: {error}") from error

@@ -35,7 +35,7 @@ def list_journal(data_dir: Path) -> Iterator[str]:
 def _describe(record: Record) -> str:
     try:
         return f"{records.NAMES.get(record.kind, record.kind):<9}{_content(record)}"
-    except (msgspec.MsgspecError, EntryUnreadable, struct.error) as error:
+    except (msgspec.MsgspecError, EntryUnreadable, struct.error, UnicodeDecodeError, RecursionError) as error:
         return f"{records.NAMES.get(record.kind, record.kind):<9}unreadable: {type(error).__name__}"
 
 

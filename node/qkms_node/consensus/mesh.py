@@ -19,8 +19,10 @@ from typing import Protocol
 from qkms_node.consensus.connection import Connection, ConnectionLost
 from qkms_node.consensus.dialling import Backoff, Resolver
 from qkms_node.consensus.identity import Contexts, PeerRefused, peer_id, require_member
-from qkms_node.consensus.messages import Hello, Message
-from qkms_node.consensus.settings import Limits, Timing, Tls
+from qkms_node.consensus.link_keys import LinkKeys
+from qkms_node.consensus.messages import Hello, KeyAnswer, KeyOffer, LinkMessage, Message, Received
+from qkms_node.consensus.peer_keys import PeerKeys
+from qkms_node.consensus.settings import Limits, LinkSealing, Timing, Tls
 from qkms_node.consensus.sockets import Sockets
 
 _MAX_STRANGERS = 32
@@ -37,12 +39,15 @@ class Events(Protocol):
 
 @dataclass
 class _Route:
-    """`greeted`: the dialled peer answered our Hello. `early`: arrived before the route was up."""
+    """`greeted`: the dialled peer answered our Hello. `early`: arrived before the route was up.
+    `sealed_only`: one of the ends wants nothing to pass but under QKD keys.
+    """
 
     backoff: Backoff
     dialled: Connection | None = None
     accepted: Connection | None = None
     greeted: bool = False
+    sealed_only: bool = False
     up: bool = False
     early: list[Message] = field(default_factory=list)
 
@@ -51,6 +56,7 @@ class Mesh:
     """This node's routes to the other members: those admitted, nobody at first.
 
     `dial`: where members are dialled from here, in place of the addresses that they are admitted with.
+    `keys`: where QKD keys come from, by which routes are sealed as `sealing` says; without, TLS stands alone.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class Mesh:
         limits: Limits,
         report: Callable[..., None],
         dial: Mapping[str, str] | None = None,
+        keys: PeerKeys | None = None,
+        sealing: LinkSealing | None = None,
     ) -> None:
         self._id = node_id
         self._cluster_id = cluster_id
@@ -75,7 +83,12 @@ class Mesh:
         self._rng = random.Random()  # noqa: S311  # only spreads attempts in time
         self._routes: dict[str, _Route] = {}
         self._young: dict[Connection, float] = {}  # not greeted yet -> when that is given up
-        self._sockets = Sockets(self, limits.frame_bytes, limits.peer_buffer_bytes, timing.idle_s)
+        sealing = sealing or LinkSealing()
+        self._sealed_only = sealing.required
+        self._keys = LinkKeys(node_id, cluster_id, sealing, keys, self, report) if keys is not None else None
+        self._sockets = Sockets(
+            self, limits.frame_bytes, limits.peer_buffer_bytes, timing.idle_s, sealed_only=self._sealed_only
+        )
         self._resolver = Resolver(self._sockets.wake)
 
     def bind(self, listen: str) -> int:
@@ -93,6 +106,8 @@ class Mesh:
         }
         for peer in [p for p, address in self._addresses.items() if wanted.get(p) != address]:
             self._take_down(peer, self._routes.pop(peer), "it is no member any more, or has moved")
+            if self._keys is not None and peer not in wanted:
+                self._keys.forget(peer)
         self._addresses = wanted
         shortest, longest = self._timing.reconnect_min_s, self._timing.reconnect_max_s
         for peer in wanted:
@@ -121,10 +136,12 @@ class Mesh:
         now = time.monotonic()
         for connection in [c for c, deadline in self._young.items() if deadline <= now]:
             self.lost(connection, f"no member greeted within {self._timing.handshake_s:g} s")
-        next_dial = self._dial_due(now)
+        next_due = self._dial_due(now)
+        if self._keys is not None:
+            next_due = min(next_due, self._keys.poll(now))
         self._sockets.flush()
         next_give_up = min(self._young.values(), default=float("inf"))
-        self._sockets.poll(max(0.0, min(timeout_s, next_dial - now, next_give_up - now)))
+        self._sockets.poll(max(0.0, min(timeout_s, next_due - now, next_give_up - now)))
 
     def close(self) -> None:
         """Closes everything; nobody is told."""
@@ -156,7 +173,7 @@ class Mesh:
         route.dialled = connection
         connection.peer = peer
         self._young[connection] = now + self._timing.handshake_s
-        self._sockets.queue(connection, [Hello(self._cluster_id, self._id, peer)])
+        self._sockets.queue(connection, [Hello(self._cluster_id, self._id, peer, self._sealed_only)])
 
     # From the sockets.
 
@@ -168,7 +185,7 @@ class Mesh:
         connection = self._sockets.adopt(sock, self._tls.server(), accepted=True)
         self._young[connection] = time.monotonic() + self._timing.handshake_s
 
-    def arrived(self, connection: Connection, messages: list[Message | Hello]) -> None:
+    def arrived(self, connection: Connection, messages: list[Received]) -> None:
         """Messages, the first of each connection a Hello."""
         try:
             for message in messages:
@@ -197,8 +214,10 @@ class Mesh:
             if connection is not None:
                 self._young.pop(connection, None)
                 self._sockets.drop(connection)
+                if self._keys is not None:
+                    self._keys.lost(connection)
         route.dialled = route.accepted = None
-        route.greeted = route.up = False
+        route.greeted = route.sealed_only = route.up = False
         route.early.clear()
         route.backoff.failed(time.monotonic())
         if was_up:
@@ -208,11 +227,20 @@ class Mesh:
 
     # Who it is.
 
-    def _greet(self, connection: Connection, hello: Message | Hello) -> None:
+    def _greet(self, connection: Connection, hello: Received) -> None:
         found = peer_id(connection.tls, self._trust_domain)
         require_member(found, frozenset(self._routes), self._id, connection.peer)
-        if hello != Hello(self._cluster_id, found, self._id):
+        if not isinstance(hello, Hello) or (hello.cluster_id, hello.sender, hello.receiver) != (
+            self._cluster_id,
+            found,
+            self._id,
+        ):
             raise PeerRefused(f"{found} greets as another member, or for another cluster or node: {hello}")
+        if hello.sealed_only and self._keys is None:
+            raise PeerRefused(
+                f"{found} takes only what is under QKD keys; this node has no QKD link: give it one, "
+                "or set raft.link_keys to prefer_qkd there"
+            )
         del self._young[connection]
         route = self._routes[found]
         if connection.accepted:
@@ -221,14 +249,20 @@ class Mesh:
                 self._take_down(found, route, "the peer connected anew")
             connection.peer = found
             route.accepted = connection
-            self._sockets.queue(connection, [Hello(self._cluster_id, self._id, found)])
+            answer = Hello(self._cluster_id, self._id, found, self._sealed_only)
+            self._sockets.queue(connection, [answer])
             route.backoff.reset(time.monotonic())
         else:
             route.greeted = True
+            if self._keys is not None:
+                self._keys.greeted(connection, found)
+        route.sealed_only = self._sealed_only or hello.sealed_only
         self._open(found, route)
 
     def _open(self, peer: str, route: _Route) -> None:
-        if route.up or not route.greeted or route.accepted is None:
+        if route.up or not route.greeted or route.accepted is None or route.dialled is None:
+            return
+        if route.sealed_only and not route.dialled.sealing.on:
             return
         route.up = True
         route.backoff.reset(time.monotonic())
@@ -239,7 +273,10 @@ class Mesh:
             for message in early:
                 self._events.on_message(peer, message)
 
-    def _deliver(self, connection: Connection, message: Message | Hello) -> None:
+    def _deliver(self, connection: Connection, message: Received) -> None:
+        if isinstance(message, KeyOffer | KeyAnswer):
+            self._agree(connection, message)
+            return
         if isinstance(message, Hello) or not connection.accepted or connection.peer is None:
             raise PeerRefused("a message that does not belong on this connection")
         route = self._routes[connection.peer]
@@ -249,3 +286,31 @@ class Mesh:
             route.early.append(message)
         else:
             raise ConnectionLost("messages arrive and the way back does not open")
+
+    # QKD keys for what is sent.
+
+    @property
+    def sealed_peers(self) -> frozenset[str]:
+        """The peers to and from whom everything is under a QKD key."""
+        return self._keys.both_ways if self._keys is not None else frozenset()
+
+    def tell(self, connection: Connection, message: LinkMessage) -> None:
+        """Queues an offer or an answer."""
+        try:
+            self._sockets.queue(connection, [message])
+        except ConnectionLost as problem:
+            self.lost(connection, str(problem))
+
+    def sealed(self, peer: str) -> None:
+        """What is sent to the peer is under a QKD key from now on."""
+        route = self._routes.get(peer)
+        if route is not None:
+            self._open(peer, route)
+
+    def _agree(self, connection: Connection, message: LinkMessage) -> None:
+        if self._keys is not None:
+            self._keys.received(connection, connection.peer or "", message)
+        elif isinstance(message, KeyOffer) and connection.accepted:
+            self.tell(connection, KeyAnswer(message.key_id, b"", "it has no QKD link"))
+        else:
+            raise PeerRefused("an answer about a key that was not offered")

@@ -1,10 +1,9 @@
-"""What members say to each other: typed messages and their frames.
+"""What members say to each other: typed messages; `frames` puts them on the wire.
 
-A frame is a 4-byte big-endian length, one version byte and a msgpack array
-whose first element names the message. Every message that speaks about
-leadership carries the sender's term: acknowledgements too, so that a late one
-from an earlier term is told apart and dropped. Decoding checks every type and
-range; nothing on the wire is ever an object of Python (no pickle).
+Every message that speaks about leadership carries the sender's term:
+acknowledgements too, so that a late one from an earlier term is told apart and
+dropped. Decoding checks every type and range; nothing on the wire is ever an
+object of Python (no pickle).
 """
 
 from typing import Annotated
@@ -15,16 +14,7 @@ from qkms_node.consensus.change_rules import Change
 from qkms_node.consensus.configuration import Placed
 from qkms_node.consensus.entries import Entry
 
-VERSION = 1
-_PREFIX = 5
-
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-
-
-class FrameRejected(Exception):
-    """Bytes that are not a frame of this protocol; the connection that sent them is closed."""
-
-    code = "FRAME_REJECTED"
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -32,11 +22,15 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 class Hello(_Message, tag=0, frozen=True):
-    """First frame of both ends: which cluster, who speaks, whom it believes to speak to."""
+    """First frame of both ends: which cluster, who speaks, whom it believes to speak to.
+
+    `sealed_only`: the sender takes nothing that is not under a QKD key.
+    """
 
     cluster_id: str
     sender: str
     receiver: str
+    sealed_only: bool = False
 
 
 class Append(_Message, tag=1, frozen=True):
@@ -191,6 +185,21 @@ class KnownMembers(_Message, tag=19, frozen=True):
     newest: Placed
 
 
+class KeyOffer(_Message, tag=20, frozen=True):
+    """From who dialled: the QKD key under which it wants to seal what follows, and its nonce (32 bytes)."""
+
+    key_id: str
+    nonce: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
+class KeyAnswer(_Message, tag=21, frozen=True):
+    """To an offer: the nonce of who accepted (32 bytes), or the problem, in words."""
+
+    key_id: str
+    nonce: bytes
+    problem: str
+
+
 Termed = (
     Append
     | AppendAnswer
@@ -209,55 +218,10 @@ Message = (
     Termed | Forward | ForwardAnswer | ReadIndex | ReadIndexAnswer | ChangeRequest | ChangeAnswer | KnownMembers
 )
 
-_encoder = msgspec.msgpack.Encoder()
-_hello = msgspec.msgpack.Decoder(Hello)
-_message: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+LinkMessage = KeyOffer | KeyAnswer
+Received = Hello | Message | LinkMessage
 
 
 def append_entries(message: Append) -> list[Entry]:
     """The entries as the log holds them: (command, index, term)."""
     return list(message.entries)
-
-
-def frame(message: Message | Hello) -> bytes:
-    """One message as a frame."""
-    body = _encoder.encode(message)
-    return (len(body) + 1).to_bytes(4, "big") + bytes((VERSION,)) + body
-
-
-class FrameReader:
-    """Cuts a byte stream into messages. The first frame of a stream must be a Hello."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._buffer = bytearray()
-        self._greeted = False
-
-    def feed(self, data: bytes) -> list[Message | Hello]:
-        """The messages completed by `data`. Raises FrameRejected."""
-        self._buffer += data
-        messages: list[Message | Hello] = []
-        start = 0
-        while len(self._buffer) - start >= _PREFIX:
-            length = int.from_bytes(self._buffer[start : start + 4], "big")
-            if not 1 <= length <= self._max_bytes:
-                raise FrameRejected(f"frame of {length} bytes, allowed are 1 to {self._max_bytes}")
-            if self._buffer[start + 4] != VERSION:
-                raise FrameRejected(f"frame version {self._buffer[start + 4]}, this node speaks {VERSION}")
-            end = start + 4 + length
-            if len(self._buffer) < end:
-                break
-            messages.append(self._decode(bytes(self._buffer[start + _PREFIX : end])))
-            start = end
-        del self._buffer[:start]
-        return messages
-
-    def _decode(self, body: bytes) -> Message | Hello:
-        try:
-            if self._greeted:
-                return _message.decode(body)
-            hello = _hello.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise FrameRejected(f"frame of {len(body)} bytes is not a message: {error}") from error
-        self._greeted = True
-        return hello

@@ -37,7 +37,7 @@ def replay(segments: list[LoadedSegment]) -> Replayed:
         for record in segment.records:
             try:
                 low = min(low, _apply(state, segment, record))
-            except (struct.error, msgspec.MsgspecError) as error:
+            except (struct.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise JournalDamaged(
                     segment.path, record.offset, f"the record does not decode: {error}"
                 ) from error

@@ -31,7 +31,8 @@ class ReplicaStatus:
     node completed and applied; None before the first. `connected`: ids of the
     other members with a live, authenticated connection. `configuration`: who
     takes part by this node's log, committed or not. `held`: on a leader, the
-    last log index that each other member durably holds; elsewhere empty.
+    last log index that each other member durably holds; elsewhere empty. `sealed`: ids of the
+    other members to and from whom all traffic is under QKD keys, inside TLS.
     """
 
     role: Role
@@ -43,6 +44,7 @@ class ReplicaStatus:
     connected: frozenset[str]
     configuration: Configuration
     held: Mapping[str, int] = field(default_factory=dict)
+    sealed: frozenset[str] = frozenset()
 
 
 class ConsensusError(Exception):

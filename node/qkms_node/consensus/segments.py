@@ -88,7 +88,7 @@ def read_segments(folder: Path) -> list[LoadedSegment]:
 def _head(path: Path, record: Record) -> Head:
     try:
         head = msgspec.msgpack.decode(record.payload, type=Head)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise JournalDamaged(path, record.offset, f"the head does not decode: {error}") from error
     if head.format != records.FORMAT:
         raise JournalDamaged(path, record.offset, f"format {head.format}, this version reads {records.FORMAT}")

@@ -63,6 +63,23 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class LinkSealing:
+    """How the traffic between members is sealed under QKD keys, inside TLS.
+
+    `required`: a route without such keys carries nothing. A key is replaced after `rekey_s`, or when
+    `rekey_bytes` were sealed under it, by the next that can be had. `retry_*`: how long no key is asked for after
+    a failure. `answer_s`: how long the peer has to take up a key.
+    """
+
+    required: bool = False
+    rekey_s: float = 3600.0
+    rekey_bytes: int = 1024 * MIB
+    retry_min_s: float = 0.5
+    retry_max_s: float = 15.0
+    answer_s: float = 10.0
+
+
+@dataclass(frozen=True)
 class Limits:
     """Bounds on memory, messages and disk.
 

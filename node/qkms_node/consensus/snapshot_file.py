@@ -130,7 +130,7 @@ class SnapshotReader:
             raise self._damaged("the meta block is missing")
         try:
             self.meta = msgspec.msgpack.decode(payload, type=Meta)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise self._damaged(f"the meta block does not decode: {error}") from error
 
     def chunks(self) -> Iterator[bytes]:
@@ -146,7 +146,7 @@ class SnapshotReader:
                 return
             try:
                 chunks = _chunks.decode(payload)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 raise self._damaged(f"a block does not decode: {error}") from error
             self._count += len(chunks)
             yield from chunks

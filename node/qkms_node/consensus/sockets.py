@@ -9,12 +9,13 @@ import selectors
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from qkms_node.consensus.connection import Connection, ConnectionLost
 from qkms_node.consensus.dialling import SocketAddress, split_address
-from qkms_node.consensus.messages import Hello, Message
+from qkms_node.consensus.messages import Received
 
 _KEEPALIVE_PROBES = 2
 
@@ -23,18 +24,21 @@ class Owner(Protocol):
     """Who the sockets work for. Called from within `Sockets.poll` only."""
 
     def accepted(self, sock: socket.socket) -> None: ...
-    def arrived(self, connection: Connection, messages: list[Message | Hello]) -> None: ...
+    def arrived(self, connection: Connection, messages: list[Received]) -> None: ...
     def lost(self, connection: Connection, why: str) -> None: ...
 
 
 class Sockets:
     """All sockets of one node."""
 
-    def __init__(self, owner: Owner, max_frame: int, max_queue: int, idle_s: float) -> None:
+    def __init__(
+        self, owner: Owner, max_frame: int, max_queue: int, idle_s: float, *, sealed_only: bool = False
+    ) -> None:
         self._owner = owner
         self._max_frame = max_frame
         self._max_queue = max_queue
         self._idle_s = idle_s
+        self._sealed_only = sealed_only
         self._unsent: set[Connection] = set()
         self._blocked: set[Connection] = set()  # watched until the socket takes more
         self._selector = selectors.DefaultSelector()
@@ -93,7 +97,12 @@ class Sockets:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._limit_silence(sock)
         connection = Connection(
-            sock, context, accepted=accepted, max_frame=self._max_frame, max_queue=self._max_queue
+            sock,
+            context,
+            accepted=accepted,
+            max_frame=self._max_frame,
+            max_queue=self._max_queue,
+            sealed_only=self._sealed_only,
         )
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._ready(connection))
         return connection
@@ -107,7 +116,7 @@ class Sockets:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._idle_s * 1000))
 
-    def queue(self, connection: Connection, messages: list[Message] | list[Hello]) -> None:
+    def queue(self, connection: Connection, messages: Sequence[Received]) -> None:
         """Sends in order, at the next `flush`. Raises ConnectionLost when too much waits."""
         for message in messages:
             connection.queue(message)

@@ -24,11 +24,12 @@ from qkms_node.consensus.files import DiskFault, lock_folder
 from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.mesh import Mesh
 from qkms_node.consensus.messages import Message
+from qkms_node.consensus.peer_keys import PeerKeys
 from qkms_node.consensus.proposal_book import Proposal
 from qkms_node.consensus.raft import Environment, Raft
 from qkms_node.consensus.reads import Waiter
 from qkms_node.consensus.replica import Role, StateMachine
-from qkms_node.consensus.settings import Limits, Timing, Tls
+from qkms_node.consensus.settings import Limits, LinkSealing, Timing, Tls
 from qkms_node.consensus.snapshot_store import SnapshotStore
 from qkms_node.consensus.snapshots import Pause
 
@@ -58,6 +59,8 @@ class Member:
     report: Report
     joining: bool = False
     dial: Mapping[str, str] = field(default_factory=dict)
+    keys: PeerKeys | None = None
+    sealing: LinkSealing = field(default_factory=LinkSealing)
 
 
 class View(NamedTuple):
@@ -72,6 +75,7 @@ class View(NamedTuple):
     fresh_since: float | None = None
     configuration: Configuration = NOBODY
     held: Mapping[str, int] = field(default_factory=dict)
+    sealed: frozenset[str] = frozenset()
 
 
 Ended = Callable[[list[Proposal | Waiter]], None]
@@ -134,6 +138,8 @@ class TickThread(threading.Thread):
                 member.limits,
                 member.report,
                 member.dial,
+                member.keys,
+                member.sealing,
             )
             raft = self._load(mesh)
             mesh.bind(member.listen)
@@ -217,6 +223,7 @@ class TickThread(threading.Thread):
             raft.reads.fresh_since,
             core.members.configuration,
             raft.leading.held(),
+            self._mesh.sealed_peers if self._mesh is not None else frozenset(),
         )
 
     def _end(self, raft: Raft, fault: BaseException | None) -> None:

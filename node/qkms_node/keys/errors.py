@@ -70,3 +70,9 @@ class LocalSealRejected(CryptoError):
     """A sealed store does not open: another key file, another node, or altered."""
 
     code = "LOCAL_SEAL_REJECTED"
+
+
+class LinkRecordRejected(CryptoError):
+    """A record of a node link does not open; the connection is of no use any more."""
+
+    code = "LINK_RECORD_REJECTED"

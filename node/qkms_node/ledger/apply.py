@@ -100,7 +100,15 @@ def _replay(state: State, request: c.Request) -> c.Outcome | None:
             f"request_id {request.request_id} was used for another request; make a new one",
             request_id=request.request_id,
         )
-    return replace(c.decode_outcome(known.outcome), replayed=True)
+    try:
+        return replace(c.decode_outcome(known.outcome), replayed=True)
+    except c.UnknownCommand:
+        # It came with a backup or a snapshot: it must not bring every node down that meets it.
+        raise Refusal(
+            "OUTCOME_UNKNOWN",
+            f"request_id {request.request_id} was answered before, and the answer that was kept cannot be read; "
+            "look at what the request was about",
+        ) from None
 
 
 def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:

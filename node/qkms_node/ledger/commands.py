@@ -270,7 +270,7 @@ def decode_command(data: bytes) -> AnyCommand:
     """The inverse of `encode_command`; raises `UnknownCommand`."""
     try:
         return _commands.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise UnknownCommand(f"log entry of {len(data)} bytes: {error}; upgrade this node") from error
 
 
@@ -280,5 +280,8 @@ def encode_outcome(outcome: Outcome) -> bytes:
 
 
 def decode_outcome(data: bytes) -> Outcome:
-    """The inverse of `encode_outcome`."""
-    return _outcomes.decode(data)
+    """The inverse of `encode_outcome`; raises `UnknownCommand`."""
+    try:
+        return _outcomes.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UnknownCommand(f"outcome of {len(data)} bytes: {error}; upgrade this node") from error

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import GenericAlias
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -95,6 +95,29 @@ _rows: dict[str, msgspec.msgpack.Decoder[Any]] = {
 }
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """The scalars, and what the rows must amount to."""
+
+    index: _Count
+    time_ms: _Count
+    revision: _Count
+    active_epoch: _Count
+    staged_epoch: _Count
+    last_epoch: _Count
+    root_requested: bool
+    first_event: _Count
+    access_revision: _Count
+    audit_length: _Count
+    audit_base: _Digest
+    audit_head: _Digest
+    sum: bytes
+    audit_lines: _Count
+
+
 class SnapshotRejected(Exception):
     """A snapshot that this version cannot read; restore from a peer or upgrade this node."""
 
@@ -130,11 +153,12 @@ def restore(chunks: Iterable[bytes]) -> State:
     state = State()
     iterator = iter(chunks)
     try:
-        header = msgspec.msgpack.decode(next(iterator))
-        if header["format"] != FORMAT:
-            raise SnapshotRejected(f"snapshot format {header['format']}, this node reads {FORMAT}")
+        said = msgspec.msgpack.decode(next(iterator))
+        if said["format"] != FORMAT:
+            raise SnapshotRejected(f"snapshot format {said['format']}, this node reads {FORMAT}")
+        header = msgspec.convert(said, _Header)
         for name in (*SCALARS, "index", "time_ms"):
-            setattr(state, name, header[name])
+            setattr(state, name, getattr(header, name))
         for chunk in iterator:
             name, encoded = _chunks.decode(chunk)
             rows = _rows[name].decode(encoded)
@@ -144,9 +168,9 @@ def restore(chunks: Iterable[bytes]) -> State:
                 getattr(state, name).fill(rows)
             else:
                 getattr(state, name).extend(rows)
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, StopIteration) as error:
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, StopIteration, RecursionError) as error:
         raise SnapshotRejected(f"snapshot cannot be read: {type(error).__name__}: {error}") from error
-    if state.total.to_bytes() != header["sum"] or len(state.audit) != header["audit_lines"]:
+    if state.total.to_bytes() != header.sum or len(state.audit) != header.audit_lines:
         raise SnapshotRejected("the records of the snapshot are not those that its header counts")
     for names in (state.keys, state.tombstones):
         names.ordered()  # here, and not while the first listing holds everybody up

@@ -4,7 +4,7 @@ from typing import Any
 
 import grpc.aio
 
-from qkms.audit import SignedHead, fields_of
+from qkms.audit import SignedHead
 from qkms.v1 import audit_pb2 as pb
 from qkms.v1 import audit_pb2_grpc
 from qkms_node.access.spool import STEM as MUTATIONS
@@ -15,7 +15,7 @@ from qkms_node.rpc.header import Headers, mutation_request
 from qkms_node.rpc.interceptor import caller
 from qkms_node.rpc.messages import timestamp
 from qkms_node.service.audit import Audit, signed
-from qkms_node.service.audit_reading import CALLS, Filter
+from qkms_node.service.audit_reading import CALLS, Filter, Record
 from qkms_node.service.freshness import LINEARIZABLE, STALE_OK
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -37,11 +37,11 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         if chain is None:
             raise InvalidField("chain", "is missing or unknown; MUTATIONS and CALLS are there")
         size = fields.page_size(request.page_size)
-        after = _number("page_token", request.page_token)
-        page = await self._audit.query(caller.get(), chain, _filter(request.filter), after, size)
+        after = record_number(request.page_token)
+        page = await self._audit.query(caller.get(), chain, filter_of(request.filter), after, size)
         return pb.QueryAuditResponse(
             header=self._headers.make(STALE_OK),
-            records=map(record, page.lines),
+            records=map(record, page.records),
             next_page_token=str(page.after) if page.after else "",
         )
 
@@ -74,8 +74,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
     async def ListAnchors(self, request: pb.ListAnchorsRequest, context: Context) -> pb.ListAnchorsResponse:
         wanted = fields.wanted(request.consistency, request.HasField("consistency")) or LINEARIZABLE
         size = fields.page_size(request.page_size)
-        key_id, _, length = request.page_token.partition("/")
-        after = (key_id, _number("page_token", length))
+        after = anchor_place(request.page_token)
         found, keys = await self._audit.anchors(caller.get(), request.node_id, after, size, wanted)
         return pb.ListAnchorsResponse(
             header=self._headers.make(wanted),
@@ -92,31 +91,32 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         )
 
 
-def record(line: bytes) -> pb.AuditRecord:
-    """A line of a chain with its fields; of one that is damaged, the line alone."""
-    try:
-        said = fields_of(line)
-        return pb.AuditRecord(
-            number=said.get("n", 0),
-            time=timestamp(said.get("time_ms", 0)),
-            principal=said.get("principal", ""),
-            method=said.get("method", ""),
-            resource=said.get("resource", ""),
-            code=said.get("code", ""),
-            request_id=said.get("request_id", ""),
-            revision=said.get("revision", 0),
-            decisions=[
-                pb.AuditDecision(action=action, key=key, allowed=allowed, rule=rule)
-                for action, key, allowed, rule in said.get("decisions", ())
-            ],
-            context_keys=said.get("context_keys", ()),
-            line=line,
-        )
-    except (ValueError, TypeError):
-        return pb.AuditRecord(line=line)
+def record(found: Record) -> pb.AuditRecord:
+    """A line of a chain with its fields; of one that says nothing, the line alone."""
+    said = found.fields
+    if said is None:
+        return pb.AuditRecord(line=found.line, damage=found.damage)
+    return pb.AuditRecord(
+        number=said.n,
+        time=timestamp(said.time_ms),
+        principal=said.principal,
+        method=said.method,
+        resource=said.resource,
+        code=said.code,
+        request_id=said.request_id,
+        revision=said.revision,
+        decisions=[
+            pb.AuditDecision(action=action, key=key, allowed=allowed, rule=rule)
+            for action, key, allowed, rule in said.decisions
+        ],
+        context_keys=said.context_keys,
+        line=found.line,
+        damage=found.damage,
+    )
 
 
-def _filter(message: pb.AuditFilter) -> Filter:
+def filter_of(message: pb.AuditFilter) -> Filter:
+    """What a filter asks for. Raises InvalidField."""
     patterns = {name: getattr(message, name) for name in ("principal", "method", "resource", "code", "request_id")}
     for name, pattern in patterns.items():
         if len(pattern) > MAX_PATTERN:
@@ -126,10 +126,17 @@ def _filter(message: pb.AuditFilter) -> Filter:
     return Filter(**patterns, start_ms=start, end_ms=end)
 
 
-def _number(field: str, text: str) -> int:
-    if text and not (text.isascii() and text.isdecimal() and len(text) < 19):
-        raise InvalidField(field, "is not one that this method gave out")
-    return int(text or 0)
+def record_number(page_token: str) -> int:
+    """After which record a page begins, 0 without a token. Raises InvalidField."""
+    if page_token and not (page_token.isascii() and page_token.isdecimal() and len(page_token) < 19):
+        raise InvalidField("page_token", "is not one that this method gave out")
+    return int(page_token or 0)
+
+
+def anchor_place(page_token: str) -> tuple[str, int]:
+    """After which anchor (key_id, length) a page begins. Raises InvalidField."""
+    key_id, _, length = page_token.partition("/")
+    return key_id, record_number(length)
 
 
 def _anchor(head: SignedHead) -> pb.Anchor:

@@ -16,6 +16,8 @@ def member(view: MemberView) -> pb.Member:
     message.joined = view.joined
     message.holds_root = view.holds_root
     message.trouble = view.trouble
+    if view.qkd_sealed is not None:
+        message.qkd_sealed = view.qkd_sealed
     if view.behind is not None:
         message.behind = view.behind
     return message

@@ -8,6 +8,7 @@ what it lends; what the grantor loses later, the grant loses with it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import TypeVar
 
 from qkms_node.access.guard import Guard
@@ -135,7 +136,7 @@ class Access:
 
 
 def _page(table: Mapping[str, T], after: str, limit: int) -> list[T]:
-    return [table[name] for name in sorted(name for name in table if name > after)[:limit]]
+    return [table[name] for name in nsmallest(limit, (name for name in table if name > after))]
 
 
 def _with_usage(state: State, record: TenantRecord) -> TenantView:

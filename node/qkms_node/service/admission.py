@@ -1,19 +1,11 @@
-"""Admission of a call that uses a key: decided, made fresh, and decided again over the fresh ledger.
+"""Admission of a call that uses a key: decided around the wait for freshness, by the grade of its version."""
 
-The first decision comes before anything is done, so that who may not use a key
-costs nothing. A no counts only over a ledger as fresh as the call asks for;
-the second decision is why a revoked right ends everywhere within the key's
-bound on staleness. A rate limit takes one token.
-"""
-
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from qkms_node.access.guard import Guard
-from qkms_node.errors import QkmsError
-from qkms_node.service.freshness import Level, Wanted
+from qkms_node.service.freshness import Wanted
+from qkms_node.service.reading import EXACT, decided_twice
 from qkms_node.service.versions import Versions
-
-EXACT = frozenset({Level.LINEARIZABLE, Level.AT_LEAST})
 
 
 class Admission:
@@ -34,16 +26,16 @@ class Admission:
     ) -> Wanted:
         """Returns the consistency that holds. `number`: the version in question, 0: the primary one.
 
-        Raises QkmsError PERMISSION_DENIED, RATE_LIMITED, and what waiting for freshness raises.
+        `wanted` None is the key's own bound. Raises QkmsError PERMISSION_DENIED, RATE_LIMITED, and what waiting
+        for freshness raises.
         """
-        try:
-            self._guard.require(principal, action, key_id, context, self._versions.grade(key_id, number))
-        except QkmsError as error:
-            if error.code != "PERMISSION_DENIED" or wanted is None or wanted.level not in EXACT:
-                raise
-            effective = await self._versions.fresh(key_id, wanted)
-            self._guard.require(principal, action, key_id, context, self._versions.grade(key_id, number))
-            return effective
-        effective = await self._versions.fresh(key_id, wanted)
-        self._guard.still(principal, action, key_id, context, self._versions.grade(key_id, number))
-        return effective
+
+        def asked(guard: Callable[[str, str, str, Collection[str], int], None]) -> Callable[[], None]:
+            return lambda: guard(principal, action, key_id, context, self._versions.grade(key_id, number))
+
+        return await decided_twice(
+            asked(self._guard.require),
+            lambda: self._versions.fresh(key_id, wanted),
+            asked(self._guard.still),
+            exact=wanted is not None and wanted.level in EXACT,
+        )

@@ -22,18 +22,8 @@ from qkms_node.ledger.access_records import AnchorRecord, AuditKeyRecord
 from qkms_node.ledger.audit_rules import last_anchor
 from qkms_node.ledger.commands import AnchorAudit, Outcome, RegisterAuditKey, Request
 from qkms_node.service.audit_key import AuditKey, open_audit_key
-from qkms_node.service.audit_reading import (
-    CALLS,
-    Filter,
-    Page,
-    Verdict,
-    Window,
-    call_lines,
-    mutation_lines,
-    page,
-    verify_calls,
-    verify_mutations,
-)
+from qkms_node.service.audit_reading import CALLS, Filter, Page, Window, call_page, mutation_page
+from qkms_node.service.audit_verifying import Verdict, unreadable, verify_calls, verify_mutations
 from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.proposing import request as make_request
@@ -93,7 +83,11 @@ class Audit:
     async def query(self, principal: str, chain: str, wanted: Filter, after: int, limit: int) -> Page:
         """Up to `limit` records after number `after`. Raises QkmsError."""
         self._guard.require(principal, "audit.query")
-        return await asyncio.to_thread(self._page, chain, wanted, after, limit)
+        try:
+            return await asyncio.to_thread(self._page, chain, wanted, after, limit)
+        except OSError as error:
+            why = f"the audit of {self.node_id} {unreadable(error)}; mend what is in the way, or ask another node"
+            raise QkmsError("AUDIT_UNAVAILABLE", why) from None
 
     async def verify(self, principal: str) -> list[Verdict]:
         """Checks this node's files against the ledger and its anchors."""
@@ -184,8 +178,8 @@ class Audit:
             last = last_anchor(state, self._key.public.key_id)
         if last is not None:
             lines = lines_after(self._folder, CALLS, last.length - 1)
-            line = await asyncio.to_thread(next, lines, b"")
-            if not line.endswith(last.head.hex().encode() + b'"}'):
+            line = await asyncio.to_thread(next, lines, None)
+            if line is None or not line.text.endswith(last.head.hex().encode() + b'"}'):
                 raise QkmsError(
                     "AUDIT_BROKEN",
                     f"this node anchored {last.length} records of its calls, and its files do not have them: they "
@@ -226,8 +220,8 @@ class Audit:
 
     def _page(self, chain: str, wanted: Filter, after: int, limit: int) -> Page:
         if chain == CALLS:
-            return page(call_lines(self._folder, after, self._calls.head), after, wanted, limit)
-        return page(mutation_lines(self._folder, after, self._window()), after, wanted, limit)
+            return call_page(self._folder, self._calls_start(), self._calls.head, after, wanted, limit)
+        return mutation_page(self._folder, self._window(), after, wanted, limit)
 
     def _verify(self) -> list[Verdict]:
         with self._store.view() as state:
@@ -238,11 +232,13 @@ class Audit:
             # Chains that were moved aside were anchored under keys that were moved with them.
             anchors = [anchor for anchor in anchors if anchor.key_id == self._key.public.key_id]
         cluster = self._config.cluster.id
-        start = Head(0, calls_genesis(cluster, self.node_id))
         return [
             verify_mutations(self._folder, self._window()),
-            verify_calls(self._folder, cluster, start, self._calls.head, keys, anchors),
+            verify_calls(self._folder, cluster, self._calls_start(), self._calls.head, keys, anchors),
         ]
+
+    def _calls_start(self) -> Head:
+        return Head(0, calls_genesis(self._config.cluster.id, self.node_id))
 
 
 def signed(anchor: AnchorRecord) -> SignedHead:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 
 from qkms.audit import AuditPublicKey, Head, SignedHead, statement
 from qkms_node.errors import QkmsError
-from qkms_node.service.files import write_durably
+from qkms_node.files import replace_durably
 from qkms_node.service.roots import RootStore
 from qkms_node.service.seals.seal import SealRejected
 
@@ -63,7 +63,7 @@ def open_audit_key(folder: Path, roots: RootStore, cluster_id: str, node_id: str
         if not roots.stores:
             return AuditKey(made, cluster_id, node_id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_durably(path, roots.seal_own(msgspec.msgpack.encode(made), "audit"))
+        replace_durably(path, roots.seal_own(msgspec.msgpack.encode(made), "audit"))
     try:
         seeds = msgspec.msgpack.decode(roots.open_own(path.read_bytes(), "audit"), type=_Seeds)
         return AuditKey(seeds, cluster_id, node_id)

@@ -126,7 +126,10 @@ class Enrolment:
             is_member = node_id in self._members.of(state)
         if principal != node_uri(self._domain, node_id) or not is_member:
             raise _not_a_member(principal)
-        hosts = hosts_of(present_pem)
+        try:
+            hosts = hosts_of(present_pem)
+        except CsrRefused as refusal:
+            raise InvalidField("csr", str(refusal), CsrRefused.code) from None
         certificate = self._ca.sign(self._judged(csr, node_id, hosts), self._domain, node_id, hosts)
         log.info("enrolment.certificate_renewed", member=node_id)
         return certificate

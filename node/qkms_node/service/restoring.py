@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import structlog
+from google.protobuf.message import DecodeError
 
 from qkms.backup import ChunkOpener, FrameReader, handover, read_preamble
 from qkms.errors import BackupRejected, CryptoError, SealedRejected
@@ -130,7 +131,7 @@ class Restoring:
             file_key = open_sealed_to(
                 self._roots.share_key, sealed_file_key, handover(self._cluster_id, self._node_id, restore_id)
             )
-            incoming = _Incoming(restore_id, _header(header).cluster_id, ChunkOpener(file_key, before))
+            incoming = _Incoming(restore_id, read_header(header).cluster_id, ChunkOpener(file_key, before))
             self._take_bytes(incoming, data[len(before) :])
         except SealedRejected as error:
             raise _rejected("the file key was not sealed to this node for this restore") from error
@@ -174,16 +175,10 @@ class Restoring:
                 self._cut_part(incoming)
 
     def _take_roots(self, incoming: _Incoming, record: bytes) -> None:
-        try:
-            roots = {epoch: RootSecret(root) for epoch, root in _roots.decode(record).items()}
-        except (msgspec.MsgspecError, CryptoError):
-            # Not chained: the error would be raised with the roots in reach.
-            raise BackupRejected("the roots in this backup cannot be read") from None
-        commitments = {epoch: commitment(root, self._cluster_id, epoch) for epoch, root in roots.items()}
-        incoming.pending.append(RestorePart(incoming.restore_id, 0, (), commitments))
+        incoming.coming = read_roots(record, self._cluster_id)
+        incoming.pending.append(RestorePart(incoming.restore_id, 0, (), dict(incoming.coming.keys())))
         incoming.parts = 1
         incoming.roots_known = True
-        incoming.coming = {(epoch, commitments[epoch]): root for epoch, root in roots.items()}
 
     def _cut_part(self, incoming: _Incoming) -> None:
         if incoming.rows:
@@ -205,10 +200,20 @@ class Restoring:
             return Restored(next_offset, len(state.keys), tuple(sorted(state.roots)))
 
 
-def _header(data: bytes) -> pb.BackupHeader:
+def read_roots(record: bytes, cluster_id: str) -> dict[tuple[int, bytes], RootSecret]:
+    """The roots of a backup's first record, by epoch and commitment in this cluster. Raises BackupRejected."""
+    try:
+        roots = {epoch: RootSecret(root) for epoch, root in _roots.decode(record).items()}
+        return {(epoch, commitment(root, cluster_id, epoch)): root for epoch, root in roots.items()}
+    except (msgspec.MsgspecError, CryptoError, UnicodeDecodeError, RecursionError):
+        # Not chained: the error would be raised with the roots in reach.
+        raise BackupRejected("the roots in this backup cannot be read") from None
+
+
+def read_header(data: bytes) -> pb.BackupHeader:
     try:
         return pb.BackupHeader.FromString(data)
-    except Exception as error:
+    except DecodeError as error:
         raise BackupRejected("the header of this backup cannot be read") from error
 
 

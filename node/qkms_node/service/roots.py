@@ -19,10 +19,10 @@ import msgspec
 
 from qkms.kem import HybridPrivateKey
 from qkms_node.errors import QkmsError
+from qkms_node.files import remove_durably, replace_durably
 from qkms_node.keys.root import derive_kek
 from qkms_node.keys.secret import KeyEncryptionKey, RootSecret
 from qkms_node.ledger.records import RootRecord
-from qkms_node.service.files import remove_durably, write_durably
 from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.seals.seal import Seal, SealError, SealRejected, SecretNeeded
 
@@ -162,7 +162,7 @@ class RootStore:
         """Wipes everything and stays so over restarts, until `unseal`; False when it was sealed by an operator."""
         if self._mark.exists():
             return False
-        write_durably(self._mark, b"")
+        replace_durably(self._mark, b"")
         self.wipe()
         self.reason = BY_OPERATOR
         return True
@@ -255,7 +255,7 @@ class RootStore:
         except SealError as error:
             # A root that is not durable must not be confirmed.
             raise RootStoreError(f"{self._path}: {error}") from error
-        write_durably(self._path, sealed)
+        replace_durably(self._path, sealed)
 
     def _refusal(self) -> QkmsError:
         return QkmsError(

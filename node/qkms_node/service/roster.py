@@ -30,7 +30,10 @@ from qkms_node.service.store import LedgerStore
 
 @dataclass(frozen=True)
 class MemberView:
-    """A member as this node sees it. `record` is None for one that is to go; `behind` is known to a leader."""
+    """A member as this node sees it. `record` is None for one that is to go; `behind` is known to a leader.
+
+    `qkd_sealed`: all traffic of consensus to and from it is under QKD keys, inside TLS; None for this node.
+    """
 
     node_id: str
     record: MemberRecord | None
@@ -41,6 +44,7 @@ class MemberView:
     holds_root: bool
     behind: int | None
     trouble: str
+    qkd_sealed: bool | None
 
 
 class Roster:
@@ -98,6 +102,7 @@ class Roster:
             holds_root=root is not None and node_id in root.confirmed,
             behind=behind,
             trouble=self._membership.troubles.get(node_id, ""),
+            qkd_sealed=None if node_id == self._node_id else node_id in status.sealed,
         )
 
     async def add(self, command: AddMember) -> Outcome:

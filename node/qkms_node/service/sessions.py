@@ -18,6 +18,7 @@ from qkms_node.ledger.commands import (
 from qkms_node.ledger.records import AnswerRecord, OfferRecord, SessionRecord, SessionState
 from qkms_node.service.freshness import LINEARIZABLE, Freshness, Wanted
 from qkms_node.service.proposing import Proposer
+from qkms_node.service.reading import admit
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
 
@@ -56,9 +57,9 @@ class Sessions:
         self, request: Request, session_id: str, answer: AnswerRecord
     ) -> tuple[Outcome, SessionRecord, bytes]:
         """Joins a session as its responder: the outcome, the session, the responder's psk."""
-        self._guard.require(request.principal, "sessions.join")
         # Before anything is written: a node that cannot derive the psk must not take the answer.
-        self._psk(await self._look(request.principal, session_id, LINEARIZABLE))
+        await admit(self._guard, self._freshness, LINEARIZABLE, request.principal, "sessions.join")
+        self._psk(self._look(request.principal, session_id))
         outcome = await self._proposer.effect(AnswerSession(request, session_id, answer))
         session = outcome.session
         assert session is not None
@@ -66,14 +67,14 @@ class Sessions:
 
     async def read(self, principal: str, session_id: str, wanted: Wanted) -> tuple[SessionRecord, bytes]:
         """The session and, once answered, the caller's psk (else empty)."""
-        self._guard.require(principal, "sessions.join")
-        session = await self._look(principal, session_id, wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "sessions.join")
+        session = self._look(principal, session_id)
         return session, self._psk(session) if session.state in ANSWERED else b""
 
     async def get(self, principal: str, session_id: str, wanted: Wanted) -> SessionRecord:
         """The session's public state."""
-        self._guard.require(principal, "sessions.get")
-        return await self._look(principal, session_id, wanted)
+        await admit(self._guard, self._freshness, wanted, principal, "sessions.get")
+        return self._look(principal, session_id)
 
     async def confirm(self, request: Request, session_id: str, tag: bytes) -> Outcome:
         """Records the caller's confirmation tag (32 bytes)."""
@@ -85,8 +86,7 @@ class Sessions:
         self._guard.require(request.principal, "sessions.join")
         return await self._proposer.effect(CloseSession(request, session_id))
 
-    async def _look(self, principal: str, session_id: str, wanted: Wanted) -> SessionRecord:
-        await self._freshness.ensure(wanted)
+    def _look(self, principal: str, session_id: str) -> SessionRecord:
         with self._store.view() as state:
             return state.session(session_id, principal)
 

@@ -21,6 +21,7 @@ from qkms_node.access.guard import Guard
 from qkms_node.errors import InvalidField, QkmsError
 from qkms_node.ledger.records import EventRecord, EventType
 from qkms_node.service.freshness import LINEARIZABLE, STALE_OK, Freshness
+from qkms_node.service.reading import admit
 from qkms_node.service.store import LedgerStore
 
 BOOKMARK_S = 5.0
@@ -78,11 +79,11 @@ class Watching:
 
     async def watch(self, principal: str, key_id: str, resume_token: str) -> AsyncIterator[Delivery]:
         """Deliveries for ever. Raises QkmsError, HISTORY_COMPACTED among others."""
-        self._guard.require(principal, "keys.watch", key_id)
         if resume_token:
+            self._guard.require(principal, "keys.watch", key_id)
             after = revision_of(resume_token)
         else:
-            await self._freshness.ensure(LINEARIZABLE)
+            await admit(self._guard, self._freshness, LINEARIZABLE, principal, "keys.watch", key_id)
             after = self._store.revision
             yield Delivery((), token(after), after)
         told = time.monotonic()

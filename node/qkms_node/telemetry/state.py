@@ -92,6 +92,11 @@ class NodeState(Collector):
         yield gauge("qkms_raft_voters", "Voters by this node's log.", len(status.configuration.voters))
         yield gauge("qkms_raft_learners", "Learners by this node's log.", len(status.configuration.learners))
         yield gauge("qkms_raft_peers_connected", "Other members connected.", len(status.connected))
+        what = "1 while all traffic of consensus to and from a member is under QKD keys, inside TLS."
+        sealed = GaugeMetricFamily("qkms_raft_peer_qkd_sealed", what, labels=("peer",))
+        for peer in sorted(status.configuration.members.keys() - {self._identity["node"]}):
+            sealed.add_metric((peer,), float(peer in status.sealed))
+        yield sealed
         if status.staleness_s is not None:
             what = "Seconds since the start of the last read barrier that this node completed."
             yield gauge("qkms_staleness_seconds", what, status.staleness_s)

@@ -26,49 +26,49 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from qkms.v1 import common_pb2 as qkms_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13qkms/v1/audit.proto\x12\x07qkms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14qkms/v1/common.proto\"K\n\rAuditDecision\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x03 \x01(\x08\x12\x0c\n\x04rule\x18\x04 \x01(\t\"\xff\x01\n\x0b\x41uditRecord\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\x04\x12)\n\tdecisions\x18\t \x03(\x0b\x32\x16.qkms.v1.AuditDecision\x12\x14\n\x0c\x63ontext_keys\x18\n \x03(\t\x12\x0c\n\x04line\x18\x0b \x01(\x0c\"\xc2\x01\n\x0b\x41uditFilter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x11QueryAuditRequest\x12\"\n\x05\x63hain\x18\x01 \x01(\x0e\x32\x13.qkms.v1.AuditChain\x12$\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x14.qkms.v1.AuditFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"}\n\x12QueryAuditResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12%\n\x07records\x18\x02 \x03(\x0b\x32\x14.qkms.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"M\n\tChainHead\x12\"\n\x05\x63hain\x18\x01 \x01(\x0e\x32\x13.qkms.v1.AuditChain\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x0c\"\x96\x01\n\x08\x41uditKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x1a\n\x12\x65\x64\x32\x35\x35\x31\x39_public_key\x18\x03 \x01(\x0c\x12\x1a\n\x12mldsa65_public_key\x18\x04 \x01(\x0c\x12\x31\n\rregister_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x01\n\x06\x41nchor\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x0e\n\x06length\x18\x03 \x01(\x04\x12\x0c\n\x04head\x18\x04 \x01(\x0c\x12\x19\n\x11\x65\x64\x32\x35\x35\x31\x39_signature\x18\x05 \x01(\x0c\x12\x19\n\x11mldsa65_signature\x18\x06 \x01(\x0c\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x04\"\x14\n\x12VerifyAuditRequest\"\x8c\x01\n\x0c\x43hainVerdict\x12\"\n\x05\x63hain\x18\x01 \x01(\x0e\x32\x13.qkms.v1.AuditChain\x12\x0e\n\x06intact\x18\x02 \x01(\x08\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x0f\n\x07\x61nchors\x18\x04 \x01(\x04\x12\x15\n\rbroken_record\x18\x05 \x01(\x04\x12\x0f\n\x07problem\x18\x06 \x01(\t\"g\n\x13VerifyAuditResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\'\n\x08verdicts\x18\x02 \x03(\x0b\x32\x15.qkms.v1.ChainVerdict\"\x15\n\x13GetAuditHeadRequest\"\x97\x01\n\x14GetAuditHeadResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12%\n\tmutations\x18\x02 \x01(\x0b\x32\x12.qkms.v1.ChainHead\x12\x1e\n\x05\x63\x61lls\x18\x03 \x01(\x0b\x32\x0f.qkms.v1.Anchor\x12\x0f\n\x07\x66\x61ilure\x18\x04 \x01(\t\"w\n\x12ListAnchorsRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x0b\x63onsistency\x18\x04 \x01(\x0b\x32\x14.qkms.v1.Consistency\"\x9a\x01\n\x13ListAnchorsResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12 \n\x07\x61nchors\x18\x02 \x03(\x0b\x32\x0f.qkms.v1.Anchor\x12\x1f\n\x04keys\x18\x03 \x03(\x0b\x32\x11.qkms.v1.AuditKey\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"9\n\x12\x41nchorAuditRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\"q\n\x13\x41nchorAuditResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x1f\n\x06\x61nchor\x18\x02 \x01(\x0b\x32\x0f.qkms.v1.Anchor\x12\x10\n\x08replayed\x18\x03 \x01(\x08*C\n\nAuditChain\x12\x1b\n\x17\x41UDIT_CHAIN_UNSPECIFIED\x10\x00\x12\r\n\tMUTATIONS\x10\x01\x12\t\n\x05\x43\x41LLS\x10\x02\x32\x80\x03\n\x0c\x41uditService\x12\x45\n\nQueryAudit\x12\x1a.qkms.v1.QueryAuditRequest\x1a\x1b.qkms.v1.QueryAuditResponse\x12H\n\x0bVerifyAudit\x12\x1b.qkms.v1.VerifyAuditRequest\x1a\x1c.qkms.v1.VerifyAuditResponse\x12K\n\x0cGetAuditHead\x12\x1c.qkms.v1.GetAuditHeadRequest\x1a\x1d.qkms.v1.GetAuditHeadResponse\x12H\n\x0bListAnchors\x12\x1b.qkms.v1.ListAnchorsRequest\x1a\x1c.qkms.v1.ListAnchorsResponse\x12H\n\x0b\x41nchorAudit\x12\x1b.qkms.v1.AnchorAuditRequest\x1a\x1c.qkms.v1.AnchorAuditResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13qkms/v1/audit.proto\x12\x07qkms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14qkms/v1/common.proto\"K\n\rAuditDecision\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x03 \x01(\x08\x12\x0c\n\x04rule\x18\x04 \x01(\t\"\x8f\x02\n\x0b\x41uditRecord\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\x10\n\x08revision\x18\x08 \x01(\x04\x12)\n\tdecisions\x18\t \x03(\x0b\x32\x16.qkms.v1.AuditDecision\x12\x14\n\x0c\x63ontext_keys\x18\n \x03(\t\x12\x0c\n\x04line\x18\x0b \x01(\x0c\x12\x0e\n\x06\x64\x61mage\x18\x0c \x01(\t\"\xc2\x01\n\x0b\x41uditFilter\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x0c\n\x04\x63ode\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x11QueryAuditRequest\x12\"\n\x05\x63hain\x18\x01 \x01(\x0e\x32\x13.qkms.v1.AuditChain\x12$\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x14.qkms.v1.AuditFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"}\n\x12QueryAuditResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12%\n\x07records\x18\x02 \x03(\x0b\x32\x14.qkms.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"M\n\tChainHead\x12\"\n\x05\x63hain\x18\x01 \x01(\x0e\x32\x13.qkms.v1.AuditChain\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x0c\n\x04head\x18\x03 \x01(\x0c\"\x96\x01\n\x08\x41uditKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x1a\n\x12\x65\x64\x32\x35\x35\x31\x39_public_key\x18\x03 \x01(\x0c\x12\x1a\n\x12mldsa65_public_key\x18\x04 \x01(\x0c\x12\x31\n\rregister_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb9\x01\n\x06\x41nchor\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x0e\n\x06key_id\x18\x02 \x01(\t\x12\x0e\n\x06length\x18\x03 \x01(\x04\x12\x0c\n\x04head\x18\x04 \x01(\x0c\x12\x19\n\x11\x65\x64\x32\x35\x35\x31\x39_signature\x18\x05 \x01(\x0c\x12\x19\n\x11mldsa65_signature\x18\x06 \x01(\x0c\x12(\n\x04time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08revision\x18\x08 \x01(\x04\"\x14\n\x12VerifyAuditRequest\"\x8c\x01\n\x0c\x43hainVerdict\x12\"\n\x05\x63hain\x18\x01 \x01(\x0e\x32\x13.qkms.v1.AuditChain\x12\x0e\n\x06intact\x18\x02 \x01(\x08\x12\x0f\n\x07records\x18\x03 \x01(\x04\x12\x0f\n\x07\x61nchors\x18\x04 \x01(\x04\x12\x15\n\rbroken_record\x18\x05 \x01(\x04\x12\x0f\n\x07problem\x18\x06 \x01(\t\"g\n\x13VerifyAuditResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\'\n\x08verdicts\x18\x02 \x03(\x0b\x32\x15.qkms.v1.ChainVerdict\"\x15\n\x13GetAuditHeadRequest\"\x97\x01\n\x14GetAuditHeadResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12%\n\tmutations\x18\x02 \x01(\x0b\x32\x12.qkms.v1.ChainHead\x12\x1e\n\x05\x63\x61lls\x18\x03 \x01(\x0b\x32\x0f.qkms.v1.Anchor\x12\x0f\n\x07\x66\x61ilure\x18\x04 \x01(\t\"w\n\x12ListAnchorsRequest\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12)\n\x0b\x63onsistency\x18\x04 \x01(\x0b\x32\x14.qkms.v1.Consistency\"\x9a\x01\n\x13ListAnchorsResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12 \n\x07\x61nchors\x18\x02 \x03(\x0b\x32\x0f.qkms.v1.Anchor\x12\x1f\n\x04keys\x18\x03 \x03(\x0b\x32\x11.qkms.v1.AuditKey\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"9\n\x12\x41nchorAuditRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\"q\n\x13\x41nchorAuditResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x1f\n\x06\x61nchor\x18\x02 \x01(\x0b\x32\x0f.qkms.v1.Anchor\x12\x10\n\x08replayed\x18\x03 \x01(\x08*C\n\nAuditChain\x12\x1b\n\x17\x41UDIT_CHAIN_UNSPECIFIED\x10\x00\x12\r\n\tMUTATIONS\x10\x01\x12\t\n\x05\x43\x41LLS\x10\x02\x32\x80\x03\n\x0c\x41uditService\x12\x45\n\nQueryAudit\x12\x1a.qkms.v1.QueryAuditRequest\x1a\x1b.qkms.v1.QueryAuditResponse\x12H\n\x0bVerifyAudit\x12\x1b.qkms.v1.VerifyAuditRequest\x1a\x1c.qkms.v1.VerifyAuditResponse\x12K\n\x0cGetAuditHead\x12\x1c.qkms.v1.GetAuditHeadRequest\x1a\x1d.qkms.v1.GetAuditHeadResponse\x12H\n\x0bListAnchors\x12\x1b.qkms.v1.ListAnchorsRequest\x1a\x1c.qkms.v1.ListAnchorsResponse\x12H\n\x0b\x41nchorAudit\x12\x1b.qkms.v1.AnchorAuditRequest\x1a\x1c.qkms.v1.AnchorAuditResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qkms.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AUDITCHAIN']._serialized_start=2200
-  _globals['_AUDITCHAIN']._serialized_end=2267
+  _globals['_AUDITCHAIN']._serialized_start=2216
+  _globals['_AUDITCHAIN']._serialized_end=2283
   _globals['_AUDITDECISION']._serialized_start=87
   _globals['_AUDITDECISION']._serialized_end=162
   _globals['_AUDITRECORD']._serialized_start=165
-  _globals['_AUDITRECORD']._serialized_end=420
-  _globals['_AUDITFILTER']._serialized_start=423
-  _globals['_AUDITFILTER']._serialized_end=617
-  _globals['_QUERYAUDITREQUEST']._serialized_start=620
-  _globals['_QUERYAUDITREQUEST']._serialized_end=752
-  _globals['_QUERYAUDITRESPONSE']._serialized_start=754
-  _globals['_QUERYAUDITRESPONSE']._serialized_end=879
-  _globals['_CHAINHEAD']._serialized_start=881
-  _globals['_CHAINHEAD']._serialized_end=958
-  _globals['_AUDITKEY']._serialized_start=961
-  _globals['_AUDITKEY']._serialized_end=1111
-  _globals['_ANCHOR']._serialized_start=1114
-  _globals['_ANCHOR']._serialized_end=1299
-  _globals['_VERIFYAUDITREQUEST']._serialized_start=1301
-  _globals['_VERIFYAUDITREQUEST']._serialized_end=1321
-  _globals['_CHAINVERDICT']._serialized_start=1324
-  _globals['_CHAINVERDICT']._serialized_end=1464
-  _globals['_VERIFYAUDITRESPONSE']._serialized_start=1466
-  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1569
-  _globals['_GETAUDITHEADREQUEST']._serialized_start=1571
-  _globals['_GETAUDITHEADREQUEST']._serialized_end=1592
-  _globals['_GETAUDITHEADRESPONSE']._serialized_start=1595
-  _globals['_GETAUDITHEADRESPONSE']._serialized_end=1746
-  _globals['_LISTANCHORSREQUEST']._serialized_start=1748
-  _globals['_LISTANCHORSREQUEST']._serialized_end=1867
-  _globals['_LISTANCHORSRESPONSE']._serialized_start=1870
-  _globals['_LISTANCHORSRESPONSE']._serialized_end=2024
-  _globals['_ANCHORAUDITREQUEST']._serialized_start=2026
-  _globals['_ANCHORAUDITREQUEST']._serialized_end=2083
-  _globals['_ANCHORAUDITRESPONSE']._serialized_start=2085
-  _globals['_ANCHORAUDITRESPONSE']._serialized_end=2198
-  _globals['_AUDITSERVICE']._serialized_start=2270
-  _globals['_AUDITSERVICE']._serialized_end=2654
+  _globals['_AUDITRECORD']._serialized_end=436
+  _globals['_AUDITFILTER']._serialized_start=439
+  _globals['_AUDITFILTER']._serialized_end=633
+  _globals['_QUERYAUDITREQUEST']._serialized_start=636
+  _globals['_QUERYAUDITREQUEST']._serialized_end=768
+  _globals['_QUERYAUDITRESPONSE']._serialized_start=770
+  _globals['_QUERYAUDITRESPONSE']._serialized_end=895
+  _globals['_CHAINHEAD']._serialized_start=897
+  _globals['_CHAINHEAD']._serialized_end=974
+  _globals['_AUDITKEY']._serialized_start=977
+  _globals['_AUDITKEY']._serialized_end=1127
+  _globals['_ANCHOR']._serialized_start=1130
+  _globals['_ANCHOR']._serialized_end=1315
+  _globals['_VERIFYAUDITREQUEST']._serialized_start=1317
+  _globals['_VERIFYAUDITREQUEST']._serialized_end=1337
+  _globals['_CHAINVERDICT']._serialized_start=1340
+  _globals['_CHAINVERDICT']._serialized_end=1480
+  _globals['_VERIFYAUDITRESPONSE']._serialized_start=1482
+  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1585
+  _globals['_GETAUDITHEADREQUEST']._serialized_start=1587
+  _globals['_GETAUDITHEADREQUEST']._serialized_end=1608
+  _globals['_GETAUDITHEADRESPONSE']._serialized_start=1611
+  _globals['_GETAUDITHEADRESPONSE']._serialized_end=1762
+  _globals['_LISTANCHORSREQUEST']._serialized_start=1764
+  _globals['_LISTANCHORSREQUEST']._serialized_end=1883
+  _globals['_LISTANCHORSRESPONSE']._serialized_start=1886
+  _globals['_LISTANCHORSRESPONSE']._serialized_end=2040
+  _globals['_ANCHORAUDITREQUEST']._serialized_start=2042
+  _globals['_ANCHORAUDITREQUEST']._serialized_end=2099
+  _globals['_ANCHORAUDITRESPONSE']._serialized_start=2101
+  _globals['_ANCHORAUDITRESPONSE']._serialized_end=2214
+  _globals['_AUDITSERVICE']._serialized_start=2286
+  _globals['_AUDITSERVICE']._serialized_end=2670
 # @@protoc_insertion_point(module_scope)

@@ -90,6 +90,7 @@ class AuditRecord(_message.Message):
     DECISIONS_FIELD_NUMBER: _builtins.int
     CONTEXT_KEYS_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
+    DAMAGE_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     principal: _builtins.str
     method: _builtins.str
@@ -100,7 +101,11 @@ class AuditRecord(_message.Message):
     revision: _builtins.int
     """Only in MUTATIONS."""
     line: _builtins.bytes
-    """The line of the chain, exactly: what its hash is over, and the hash."""
+    """The line of the chain, exactly: what its hash is over, and the hash. At most 1 MiB of it."""
+    damage: _builtins.str
+    """Empty: the record follows the one before it. Else what is wrong with it, and the file and line at
+    the answering node. Records that are damaged are given whatever the filter asks for.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -123,10 +128,11 @@ class AuditRecord(_message.Message):
         decisions: _abc.Iterable[Global___AuditDecision] | None = ...,
         context_keys: _abc.Iterable[_builtins.str] | None = ...,
         line: _builtins.bytes = ...,
+        damage: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "context_keys", b"context_keys", "decisions", b"decisions", "line", b"line", "method", b"method", "number", b"number", "principal", b"principal", "request_id", b"request_id", "resource", b"resource", "revision", b"revision", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "context_keys", b"context_keys", "damage", b"damage", "decisions", b"decisions", "line", b"line", "method", b"method", "number", b"number", "principal", b"principal", "request_id", b"request_id", "resource", b"resource", "revision", b"revision", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -106,6 +106,7 @@ class Member(_message.Message):
     ADD_TIME_FIELD_NUMBER: _builtins.int
     BEHIND_FIELD_NUMBER: _builtins.int
     TROUBLE_FIELD_NUMBER: _builtins.int
+    QKD_SEALED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     rpc_address: _builtins.str
     """host:port of the member's gRPC listener."""
@@ -127,6 +128,10 @@ class Member(_message.Message):
     """Only from a leader: log entries committed and not yet held by this member."""
     trouble: _builtins.str
     """Only from a leader: why its change has not been made yet."""
+    qkd_sealed: _builtins.bool
+    """Whether all Raft traffic between the answering node and it is sealed under QKD keys, inside TLS;
+    absent for itself.
+    """
     @_builtins.property
     def add_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -145,14 +150,20 @@ class Member(_message.Message):
         add_time: _timestamp_pb2.Timestamp | None = ...,
         behind: _builtins.int | None = ...,
         trouble: _builtins.str = ...,
+        qkd_sealed: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_behind", b"_behind", "add_time", b"add_time", "behind", b"behind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_behind", b"_behind", "_qkd_sealed", b"_qkd_sealed", "add_time", b"add_time", "behind", b"behind", "qkd_sealed", b"qkd_sealed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_behind", b"_behind", "acting_role", b"acting_role", "add_time", b"add_time", "added_by", b"added_by", "behind", b"behind", "connected", b"connected", "holds_root", b"holds_root", "id", b"id", "joined", b"joined", "raft_address", b"raft_address", "role", b"role", "rpc_address", b"rpc_address", "sae_id", b"sae_id", "trouble", b"trouble"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_behind", b"_behind", "_qkd_sealed", b"_qkd_sealed", "acting_role", b"acting_role", "add_time", b"add_time", "added_by", b"added_by", "behind", b"behind", "connected", b"connected", "holds_root", b"holds_root", "id", b"id", "joined", b"joined", "qkd_sealed", b"qkd_sealed", "raft_address", b"raft_address", "role", b"role", "rpc_address", b"rpc_address", "sae_id", b"sae_id", "trouble", b"trouble"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__behind: _TypeAlias = _typing.Literal["behind"]  # noqa: Y015
     _WhichOneofArgType__behind: _TypeAlias = _typing.Literal["_behind", b"_behind"]  # noqa: Y015
+    _WhichOneofReturnType__qkd_sealed: _TypeAlias = _typing.Literal["qkd_sealed"]  # noqa: Y015
+    _WhichOneofArgType__qkd_sealed: _TypeAlias = _typing.Literal["_qkd_sealed", b"_qkd_sealed"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__behind) -> _WhichOneofReturnType__behind | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__qkd_sealed) -> _WhichOneofReturnType__qkd_sealed | None: ...
 
 Global___Member: _TypeAlias = Member  # noqa: Y015
 

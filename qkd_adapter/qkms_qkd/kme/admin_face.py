@@ -8,11 +8,11 @@ Everybody else gets 403, whatever the path. Left out: changing settings.
 
 from collections.abc import Mapping
 
-import msgspec
 import structlog
 from aiohttp import web
 
 from qkms_qkd.identity import principal
+from qkms_qkd.kme.bodies import BodyUnreadable, decoded
 from qkms_qkd.kme.channel import ChannelError, NotGreetedError
 from qkms_qkd.kme.delivery import Delivery
 from qkms_qkd.kme.faults import Faults
@@ -48,9 +48,9 @@ class AdminFace:
         if link is None:
             return refusal(404, f"KME {self._settings.kme.id} has no link to {request.match_info['peer'][:128]}")
         try:
-            faults = msgspec.json.decode(await bounded_body(request), type=Faults)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return refusal(400, f"faults: {error}")
+            faults = decoded(await bounded_body(request), Faults)
+        except BodyUnreadable as error:
+            return refusal(400, f"faults: the request {error}")
         try:
             await link.set_faults(faults)
         except (ChannelError, NotGreetedError) as error:

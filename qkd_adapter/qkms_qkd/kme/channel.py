@@ -9,6 +9,7 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
+from qkms_qkd.kme.bodies import BodyUnreadable, decoded
 from qkms_qkd.kme.channel_messages import (
     Assign,
     AssignAnswer,
@@ -99,6 +100,6 @@ class Channel:
         if response.status != 200:
             raise ChannelError(f"{operation}: answered {response.status}", definite=response.status < 500)
         try:
-            return msgspec.json.decode(body, type=form)
-        except msgspec.MsgspecError as error:
-            raise ChannelError(f"{operation}: unreadable answer ({error})", definite=False) from None
+            return decoded(body, form)
+        except BodyUnreadable as error:
+            raise ChannelError(f"{operation}: unreadable answer (it {error})", definite=False) from None

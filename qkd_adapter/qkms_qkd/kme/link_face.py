@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from qkms_qkd.identity import alternative_name
+from qkms_qkd.kme.bodies import BodyUnreadable, decoded
 from qkms_qkd.kme.channel import NOT_GREETED, ChannelError, NotGreetedError, Nothing
 from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Discard, Hello, Offer
 from qkms_qkd.kme.delivery import Delivery, StrangerError
@@ -51,9 +52,9 @@ class LinkFace:
                 log.warning("link.stranger", caller=identity, path=request.path)
                 return no_body(403)
             try:
-                message = msgspec.json.decode(await bounded_body(request), type=form)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                return refusal(400, str(error))
+                message = decoded(await bounded_body(request), form)
+            except BodyUnreadable as error:
+                return refusal(400, f"the request {error}")
             try:
                 return await answer(link, message)
             except NotGreetedError:

@@ -25,6 +25,7 @@ from qkms_qkd.etsi014.messages import (
     Status,
 )
 from qkms_qkd.identity import principal
+from qkms_qkd.kme.bodies import BodyUnreadable, decoded
 from qkms_qkd.kme.delivery import Delivery, RefusedError, StrangerError, UnavailableError
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.queries import integer, only, own_sae
@@ -34,7 +35,7 @@ from qkms_qkd.link import QkdKey
 
 log = structlog.get_logger(__name__)
 
-_Form = TypeVar("_Form")
+_Form = TypeVar("_Form", bound=msgspec.Struct)
 _USE_POST = "; use POST"
 _Answer = Callable[[web.Request, str, str], Awaitable[web.Response]]
 
@@ -166,11 +167,9 @@ async def _key_ids_from_body(request: web.Request) -> KeyIds:
 
 def _decoded(body: bytes, form: type[_Form]) -> _Form:
     try:
-        return msgspec.json.decode(body, type=form)
-    except msgspec.ValidationError as error:
-        raise RefusedError(f"the request does not fit the data format: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise RefusedError("the request body is not JSON") from None
+        return decoded(body, form)
+    except BodyUnreadable as error:
+        raise RefusedError(f"the request {error}") from None
 
 
 def _uuid(text: str) -> str:

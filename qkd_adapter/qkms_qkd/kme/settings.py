@@ -130,6 +130,8 @@ def parse_settings(text: bytes) -> Settings:
         raise SettingsError("file", f"is not TOML: {error}") from None
     except RecursionError:
         raise SettingsError("file", "is nested too deeply") from None
+    except ValueError:  # Python refuses to read a number of more than 4,300 digits
+        raise SettingsError("file", "has a number with far too many digits") from None
     for field, problem in _problems(settings):
         raise SettingsError(field, problem)
     return settings

@@ -143,13 +143,13 @@ async def test_a_bad_rule_is_named(operator: Sdk, name: str, rule: Rule, field: 
 
 
 async def test_a_rate_limit_is_a_refusal_that_passes(operator: Sdk, payments: Sdk, name: str) -> None:
-    await operator("create_policy", name, [Rule(("crypto.random",), rate_limit=RateLimit(600, 2))])
+    await operator("create_policy", name, [Rule(("crypto.random",), rate_limit=RateLimit(120, 2))])
     await operator("create_role", name, principals=[PAYMENTS], policies=[name])
     for _ in range(2):
         await payments("random_bytes", 1)
     with pytest.raises(e.RateLimited) as caught:
         await payments("random_bytes", 1, timeout=0.05)
-    assert caught.value.retry_after == pytest.approx(0.1, abs=0.05)
+    assert caught.value.retry_after == pytest.approx(0.5, abs=0.3)
     assert len(await payments("random_bytes", 1)) == 1, "the client waits for it by itself"
     await operator("delete_role", name)
 
@@ -323,7 +323,7 @@ def test_an_export_verifies_without_a_node_and_names_what_was_changed(
         lines = whole.splitlines(keepends=True)
         path.write_bytes(b"".join([lines[0], lines[1].replace(b"principal", b"princepal"), *lines[2:]]))
         result = qkms("audit", "verify", str(folder), "--json")
-        verdicts = {v["chain"]: v for v in json.loads(result.output)}
+        verdicts = {v["chain"]: v for v in json.loads(result.stdout)}
         assert (result.exit_code, verdicts[chain]["broken_record"]) == (6, 2)
         path.write_bytes(b"".join(lines[:3]))
         assert not {v.chain: v for v in audit_export.check(folder)}[chain].intact, "the end was cut off"
@@ -335,3 +335,50 @@ def test_an_export_verifies_without_a_node_and_names_what_was_changed(
     assert json.loads(found.output)["method"] == "create_key"
     assert "PRINCIPAL" in qkms("audit", "query", "calls", "--start", "2026-01-01", "--limit", "3").output
     assert qkms("audit", "query", "calls", "--start", "yesterday").exit_code == 2
+
+
+def test_a_tampered_line_is_told_by_query_export_and_verify(
+    server: MemoryServer, tmp_path: Path, name: str
+) -> None:
+    qkms = Line(server, tmp_path)
+    assert qkms("keys", "create", name).exit_code == 0
+    path = next((server.profile("operator").ca.parent.parent / "data" / "audit").glob("calls-*.jsonl"))
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    try:
+        path.write_bytes(
+            b"".join([lines[0], lines[1].replace(b'"time_ms":', b'"time_ms":1e999,"was":'), *lines[2:]])
+        )
+        # Asked for this one key, and for a time to come: what is damaged might be it.
+        asked = ("audit", "query", "calls", "--resource", f"keys/{name}", "--start", "2099-01-01")
+        for command in (asked, ("audit", "export", str(tmp_path / "export")), ("audit", "verify")):
+            told = qkms(*command)
+            assert told.exit_code == 6, told.output
+            assert f"{path.name}, line 2" in told.output
+            assert "what to do: " in told.output
+        exported = (tmp_path / "export" / "calls-memory-1.jsonl").read_bytes().splitlines(keepends=True)
+        assert len(exported) >= len(lines), "the others are there"
+        told = qkms("audit", "verify", str(tmp_path / "export"))
+        assert (told.exit_code, "calls-memory-1.jsonl, line 2" in told.output) == (6, True)
+    finally:
+        # The node has written on, behind the tampered line and to the same file.
+        path.write_bytes(whole + b"".join(path.read_bytes().splitlines(keepends=True)[len(lines) :]))
+    assert qkms("audit", "verify").exit_code == 0
+
+
+@pytest.mark.parametrize("start", [10**9, 10**30])
+def test_an_export_that_begins_after_its_anchors_is_broken(
+    server: MemoryServer, tmp_path: Path, name: str, start: int
+) -> None:
+    qkms = Line(server, tmp_path)
+    assert qkms("keys", "create", name).exit_code == 0
+    assert qkms("audit", "anchor", "memory-1").exit_code == 0
+    assert qkms("audit", "export", str(tmp_path / "export")).exit_code == 0
+    for file, chain in (("calls-memory-1.jsonl", "calls of memory-1"), ("mutations.jsonl", "mutations")):
+        path = tmp_path / "export" / file
+        whole = path.read_bytes()
+        last = whole.splitlines()[-1]
+        forged = b'{"n":' + str(start).encode() + last[last.index(b",") :]
+        path.write_bytes(forged + b"\n")
+        assert not {v.chain: v for v in audit_export.check(tmp_path / "export")}[chain].intact
+        path.write_bytes(whole)

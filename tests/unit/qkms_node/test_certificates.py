@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from local_node import config as make_config
-from qkms_node import tls_files
+from qkms_node import files, tls_files
 from qkms_node.ca import CaUnusable, SigningCa, encrypt_key
 from qkms_node.csr import CsrRefused, check_csr, hosts_of, make_csr
 from qkms_node.errors import QkmsError
@@ -152,7 +152,7 @@ def test_a_crash_while_a_pair_is_replaced_leaves_a_pair_that_fits(
         return step
 
     with monkeypatch.context() as patched:
-        patched.setattr(tls_files, "write_durably", counted(tls_files.write_durably))
+        patched.setattr(tls_files, "write_durably", counted(files.write_durably))
         patched.setattr(Path, "rename", counted(Path.rename))
         try:
             tls_files.replace_pair(paths, other.certificate.read_bytes(), other.private_key.read_bytes())

@@ -3,9 +3,9 @@
 import secrets
 from pathlib import Path
 
+from qkms_node.files import replace_durably
 from qkms_node.keys.local import LocalSealRejected, open_local, seal_local
 from qkms_node.keys.secret import LocalSealKey
-from qkms_node.service.files import write_durably
 from qkms_node.service.seals.seal import SealError, SealRejected
 
 KEY_BYTES = 32
@@ -43,7 +43,7 @@ class KeyFileSeal:
 def _read_or_make(path: Path) -> bytes:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_durably(path, secrets.token_bytes(KEY_BYTES))
+        replace_durably(path, secrets.token_bytes(KEY_BYTES))
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise SealError(f"{path}: mode {mode:04o} lets others read the seal key; chmod it to 0600")

@@ -96,7 +96,7 @@ def _from_file(path: Path) -> bytes:
         raise SealError(f"{path}: the secret cannot be read: {error.strerror}") from error
     if mode & 0o077:
         raise SealError(f"{path}: mode {mode:04o} lets others read the secret; chmod it to 0600")
-    return _one_line(secret, str(path))
+    return one_line(secret, str(path))
 
 
 def _from_descriptor(number: int) -> bytes:
@@ -105,10 +105,11 @@ def _from_descriptor(number: int) -> bytes:
             secret = file.read(MAX_SECRET_BYTES + 2)
     except OSError as error:
         raise SealError(f"seal.secret_fd {number}: the secret cannot be read: {error.strerror}") from error
-    return _one_line(secret, f"descriptor {number}")
+    return one_line(secret, f"descriptor {number}")
 
 
-def _one_line(secret: bytes, where: str) -> bytes:
+def one_line(secret: bytes, where: str) -> bytes:
+    """A secret without the line break after it. Raises SealError."""
     line = secret.removesuffix(b"\n").removesuffix(b"\r")
     if not 1 <= len(line) <= MAX_SECRET_BYTES:
         raise SealError(f"{where}: a secret has 1 to {MAX_SECRET_BYTES} bytes, this has {len(line)}")

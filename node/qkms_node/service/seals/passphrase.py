@@ -43,7 +43,7 @@ class PassphraseSeal:
                 parameters = Argon2Parameters(secrets.token_bytes(SALT_BYTES), memory_kib, passes, lanes)
                 keys = passphrase_keys(passphrase, parameters)
             else:
-                parameters, check = _read_header(stored)
+                parameters, check = read_header(stored)
                 keys = passphrase_keys(passphrase, parameters)
                 keys.verify(check)
         except PassphraseRejected as error:
@@ -72,7 +72,8 @@ class PassphraseSeal:
         self._key.wipe()
 
 
-def _read_header(stored: bytes) -> tuple[Argon2Parameters, bytes]:
+def read_header(stored: bytes) -> tuple[Argon2Parameters, bytes]:
+    """Parameters and check of a sealed store. Raises SealError; InvalidInput for parameters out of bounds."""
     if stored[:1] != FORMAT or len(stored) < _HEADER:
         raise SealError("the root store was not sealed in mode passphrase; set [seal] mode back to what sealed it")
     return Argon2Parameters.decode(stored[1 : 1 + ENCODED_BYTES]), stored[1 + ENCODED_BYTES : _HEADER]

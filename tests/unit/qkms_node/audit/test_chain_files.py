@@ -11,6 +11,10 @@ from qkms_node.access.chain_files import ChainFiles, lines_after, segments
 START = Head(0, calls_genesis("c", "node-1"))
 
 
+def texts(folder: Path, after: int = 0) -> list[bytes]:
+    return [line.text for line in lines_after(folder, "calls", after)]
+
+
 def opened(folder: Path, rotate: int = 1 << 20) -> ChainFiles:
     files = ChainFiles(folder, "calls", START, rotate)
     files.open()
@@ -30,9 +34,9 @@ def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> None:
     again = opened(tmp_path)
     assert again.head == files.head
     write(again, 2)
-    lines = list(lines_after(tmp_path, "calls", 0))
+    lines = texts(tmp_path)
     assert check_chain(START, lines) == again.head
-    assert list(lines_after(tmp_path, "calls", 3)) == lines[3:]
+    assert texts(tmp_path, 3) == lines[3:]
     assert segments(tmp_path, "calls")[0].stat().st_mode & 0o777 == 0o600
 
 
@@ -48,7 +52,7 @@ def test_what_a_crash_left_of_a_write_is_cut_off(tmp_path: Path, torn: bytes) ->
     assert again.head == files.head
     assert path.read_bytes() == whole
     write(again, 1)
-    assert check_chain(START, lines_after(tmp_path, "calls", 0)).length == 4
+    assert check_chain(START, texts(tmp_path)).length == 4
 
 
 def test_an_altered_record_with_others_after_it_is_kept_as_it_is(tmp_path: Path) -> None:
@@ -68,14 +72,14 @@ def test_files_rotate_by_size_and_make_one_chain(tmp_path: Path) -> None:
     write(files, 12)
     files.close()
     assert len(segments(tmp_path, "calls")) > 2
-    assert check_chain(START, lines_after(tmp_path, "calls", 0)) == files.head
-    assert [len(list(lines_after(tmp_path, "calls", after))) for after in (0, 3, 4, 11, 12)] == [12, 9, 8, 1, 0]
+    assert check_chain(START, texts(tmp_path)) == files.head
+    assert [len(texts(tmp_path, after)) for after in (0, 3, 4, 11, 12)] == [12, 9, 8, 1, 0]
     # A crash between the beginning of a file and its first record.
     (tmp_path / "calls-000000000013.jsonl").touch()
     again = opened(tmp_path, rotate=300)
     assert again.head == files.head
     write(again, 1)
-    assert check_chain(START, lines_after(tmp_path, "calls", 0)).length == 13
+    assert check_chain(START, texts(tmp_path)).length == 13
 
 
 def test_a_failed_write_leaves_nothing_and_can_be_repeated(
@@ -97,4 +101,4 @@ def test_a_failed_write_leaves_nothing_and_can_be_repeated(
     files.open()
     assert files.head.length == 2
     write(files, 1)
-    assert check_chain(START, lines_after(tmp_path, "calls", 0)).length == 3
+    assert check_chain(START, texts(tmp_path)).length == 3

@@ -9,7 +9,8 @@ from qkms.audit import MUTATIONS_GENESIS, Head, check_chain, head_of, number_of
 from qkms_node.access.chain_files import lines_after, segments
 from qkms_node.access.spool import STEM, Spool
 from qkms_node.ledger import audit_rules
-from qkms_node.service.audit_reading import Filter, Window, mutation_lines, page, verify_mutations
+from qkms_node.service.audit_reading import Filter, Window, mutation_lines, mutation_page
+from qkms_node.service.audit_verifying import verify_mutations
 
 START = Head(0, MUTATIONS_GENESIS)
 
@@ -23,6 +24,10 @@ def window_of(world: World) -> Window:
     state = world.state
     base = Head(state.audit_length - len(state.audit), state.audit_base)
     return Window(base, list(state.audit), Head(state.audit_length, state.audit_head))
+
+
+def texts(folder: Path, after: int, window: Window) -> list[bytes]:
+    return [line.text for line in mutation_lines(folder, after, window)]
 
 
 def grow(world: World, spool: Spool, count: int) -> None:
@@ -41,14 +46,14 @@ def test_files_and_window_are_one_chain_at_every_moment(tmp_path: Path) -> None:
     world, spool = seeded(), started(tmp_path)
     for _ in range(60):
         grow(world, spool, 1)
-        lines = list(mutation_lines(tmp_path, 0, window_of(world)))
+        lines = texts(tmp_path, 0, window_of(world))
         assert check_chain(START, lines) == Head(world.state.audit_length, world.state.audit_head)
     assert len(segments(tmp_path, STEM)) > 1
     assert verify_mutations(tmp_path, window_of(world)).broken == 0
-    after = list(mutation_lines(tmp_path, 30, window_of(world)))
+    after = texts(tmp_path, 30, window_of(world))
     assert [number_of(line) for line in after] == list(range(31, world.state.audit_length + 1))
-    found = page(mutation_lines(tmp_path, 10, window_of(world)), 10, Filter(method="create_*"), 3)
-    assert ([number_of(line) for line in found.lines], found.after) == ([11, 12, 13], 13)
+    found = mutation_page(tmp_path, window_of(world), 10, Filter(method="create_*"), 3)
+    assert ([number_of(record.line) for record in found.records], found.after) == ([11, 12, 13], 13)
 
 
 def test_a_restarted_spool_goes_on_without_a_gap_or_a_double(tmp_path: Path) -> None:
@@ -57,7 +62,7 @@ def test_a_restarted_spool_goes_on_without_a_gap_or_a_double(tmp_path: Path) -> 
     spool.close()
     grow(world, again := started(tmp_path), 25)
     again.close()
-    assert check_chain(START, mutation_lines(tmp_path, 0, window_of(world))).length == world.state.audit_length
+    assert check_chain(START, texts(tmp_path, 0, window_of(world))).length == world.state.audit_length
 
 
 def test_a_node_that_was_given_a_snapshot_has_a_gap_and_is_not_called_broken(tmp_path: Path) -> None:
@@ -94,5 +99,5 @@ def test_a_spool_that_cannot_write_says_why_and_is_mended_by_starting_again(tmp_
     spool.start()
     grow(world, spool, 1)
     assert spool.failure == ""
-    spooled = list(lines_after(blocked, STEM, 0))
+    spooled = [line.text for line in lines_after(blocked, STEM, 0)]
     assert head_of(spooled[-1]) == Head(world.state.audit_length, world.state.audit_head)

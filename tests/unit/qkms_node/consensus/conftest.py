@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.unit.qkms_node.consensus.toy_cluster import ToyCluster, ToyMember
 
-from faulty_disk import CompilerMissing, FaultyDisk, build_shim
 from qkms_chaos.cluster.ports import free_ports
+from qkms_chaos.faults.faulty_disk import CompilerMissing, FaultyDisk, build_shim
 from qkms_node.consensus.settings import Tls
 from relays import Relays
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from qkms_node.consensus.frames import frame
 from qkms_node.consensus.identity import PeerRefused, node_id
 from qkms_node.consensus.mesh import Mesh
-from qkms_node.consensus.messages import Forward, Hello, Message, Probe, frame
+from qkms_node.consensus.messages import Forward, Hello, Message, Probe
 from qkms_node.consensus.settings import Limits, Timing, Tls
 from qkms_node.consensus.sockets import Sockets
 

@@ -22,9 +22,10 @@ from qkms_node.consensus.entries import (
     decode_configuration,
     encode_batch,
 )
+from qkms_node.consensus.frames import FrameReader, FrameRejected, frame
 from qkms_node.consensus.journal import DurableJournal
 from qkms_node.consensus.journal_records import PAIR
-from qkms_node.consensus.messages import FrameReader, FrameRejected, Hello, frame
+from qkms_node.consensus.messages import Hello
 from qkms_node.consensus.segments import JournalDamaged
 from qkms_node.consensus.snapshot_file import Meta, SnapshotDamaged, SnapshotReader, write_snapshot
 from qkms_node.consensus.snapshot_store import SnapshotStore

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from faulty_disk import FaultyDisk
+from qkms_chaos.faults.faulty_disk import FaultyDisk
 
 T = TypeVar("T")
 MEMBER = Path(__file__).with_name("toy_member.py")

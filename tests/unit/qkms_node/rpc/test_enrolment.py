@@ -23,7 +23,8 @@ from qkms_node import joining
 from qkms_node.ca import encrypt_key
 from qkms_node.config import CaSection, EnrolSection, load
 from qkms_node.csr import hosts_of, make_csr
-from qkms_node.joining import JoinFailed, Place, join, parse_token
+from qkms_node.join_reading import JoinFailed, parse_token
+from qkms_node.joining import Place, join
 from qkms_node.pki import Authority, Identity
 
 

@@ -1,0 +1,1 @@
+"""What happened in a run, and whether it may have happened so."""

@@ -1,0 +1,1 @@
+"""Networks between real processes that can be made to fail, and what makes them."""

@@ -1,0 +1,69 @@
+"""Scenarios with a load of their own, which measure what the general load cannot: see `workload`."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qkms_chaos.cluster.world import World
+from qkms_chaos.faults.network import FaultyNetwork
+from qkms_chaos.scenarios.verdict import Judgement, Verdict
+from qkms_chaos.workload.history import Use
+from qkms_chaos.workload.revocation import revocation_under_partition
+from qkms_chaos.workload.rotation import CLIENTS, rotation_under_load
+
+MAX_STALENESS_S = 3.0
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A promise, and the run that tries to break it: of a world, a network, seconds and a seed."""
+
+    promise: str
+    run: Callable[[World, FaultyNetwork, float, int, Told], Verdict]
+    seconds: float = 60.0
+
+
+def _rotation(world: World, _: FaultyNetwork, seconds: float, seed: int, told: Told) -> Verdict:
+    run = asyncio.run(rotation_under_load(world, seconds, told, seed))
+    figures: dict[str, object] = {
+        "clients": CLIENTS,
+        "seconds": seconds,
+        "rotations": run.rotations,
+        "root epochs": run.epochs,
+        "restarted": run.restarted,
+        "ciphertexts": len(run.sealed),
+    }
+    return Verdict([Judgement("the scenario's promise", run.breaches())], figures | _counts(run.uses))
+
+
+def _revocation(world: World, network: FaultyNetwork, _: float, __: int, told: Told) -> Verdict:
+    run = revocation_under_partition(world, network, MAX_STALENESS_S, told)
+    figures: dict[str, object] = {
+        "cut off": run.cut_off,
+        "max_staleness_s": run.max_staleness_s,
+        "last use after the revocation, s": round(run.last_use_s, 3),
+        "refused with": run.refused_with,
+        "after healing": run.after_healing,
+    }
+    return Verdict([Judgement("the scenario's promise", run.breaches())], figures | _counts(run.uses))
+
+
+def _counts(uses: list[Use]) -> dict[str, object]:
+    found = Counter(f"{use.kind} {use.outcome}{' ' + use.reason if use.reason else ''}" for use in uses)
+    return dict(sorted(found.items()))
+
+
+SCENARIOS = {
+    "rotation-under-load": Measured(
+        "While keys rotate, root epochs change and a node restarts, no decrypt fails "
+        "and no staged or destroyed version is used.",
+        _rotation,
+    ),
+    "revocation-under-partition": Measured(
+        "Once its key's max_staleness has passed, a revoked version is used nowhere, "
+        "also at a node that is cut off.",
+        _revocation,
+    ),
+}

@@ -1,0 +1,99 @@
+"""Runs a scenario on a fresh cluster: network, processes with their shims, load and faults, and the verdict.
+
+What a run leaves is in its folder: schedule.json, history.jsonl, and the logs of every process.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from qkms_chaos.checking.history import Recorder
+from qkms_chaos.cluster.driver import Cluster
+from qkms_chaos.cluster.layout import Layout, open_layout
+from qkms_chaos.cluster.world import world_of
+from qkms_chaos.faults.faulty_clock import FaultyClock
+from qkms_chaos.faults.faulty_disk import CompilerMissing, FaultyDisk, build_shim
+from qkms_chaos.faults.nemesis import Nemesis
+from qkms_chaos.faults.network import Unsupported
+from qkms_chaos.faults.opening import NETWORKS
+from qkms_chaos.faults.schedule import Step, encode
+from qkms_chaos.scenarios.scenario import NODES, Plan, Scenario
+from qkms_chaos.scenarios.verdict import Verdict, judged
+from qkms_chaos.workload.faulted import FaultedRun, run_faulted
+from qkms_node.pki import Identity
+
+SCHEDULE, HISTORY = "schedule.json", "history.jsonl"
+CERTIFICATE_S = 16.0
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be run. `steps`: instead of those of the scenario's plan, to replay a run."""
+
+    name: str
+    scenario: Scenario
+    seed: int
+    seconds: float
+    network: str
+    steps: Sequence[Step] | None = None
+
+
+def plan_of(order: Order) -> Plan:
+    """The plan of this order; the same each time."""
+    plan = order.scenario.plan(random.Random(f"{order.name} {order.seed}"), order.seconds)  # noqa: S311
+    return plan if order.steps is None else Plan(**{**vars(plan), "steps": order.steps})
+
+
+def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Verdict]:
+    """Runs it in a new `folder`. Raises Unsupported, what starting a cluster raises, WaitExpired, QkmsError."""
+    plan = plan_of(order)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SCHEDULE).write_bytes(encode(plan.steps))
+    layout = open_layout(folder / "cluster", len(NODES), spares=plan.spares)
+    disks = _disks(folder, layout, plan)
+    clocks = {node: FaultyClock(folder / f"{node}.clock") for node in plan.clocks}
+    with ExitStack() as stack:
+        network = stack.enter_context(NETWORKS[order.network](layout))
+        environment = {node: disk.environment for node, disk in disks.items()}
+        environment |= {node: clock.environment for node, clock in clocks.items()}
+        cluster = stack.enter_context(Cluster(layout, network, plan.overrides, environment))
+        if plan.short_certificates:
+            _shorten(cluster, network.host)
+        cluster.start(told)
+        recorder = stack.enter_context(Recorder(folder / HISTORY))
+        world = stack.enter_context(world_of(cluster))
+        world.observer.wait_root(1)
+        setters = {node: clock.set for node, clock in clocks.items()}
+        nemesis = Nemesis(world, network, told, disks, setters, order.seed)
+        run = run_faulted(world, nemesis, plan.steps, order.seconds, plan.load, recorder, told)
+        return run, judged(order.scenario, run, world)
+
+
+def _disks(folder: Path, layout: Layout, plan: Plan) -> dict[str, FaultyDisk]:
+    if not plan.disks:
+        return {}
+    try:
+        shim = build_shim(folder)
+    except CompilerMissing as error:
+        raise Unsupported(str(error)) from error
+    return {node: FaultyDisk(shim, layout.home(node).absolute() / "data") for node in plan.disks}
+
+
+def _shorten(cluster: Cluster, host: Callable[[str], str]) -> None:
+    now = datetime.now(UTC)
+    for node in cluster.nodes:
+        cluster.authority.issue(
+            Identity("node", node),
+            not_before=now - timedelta(seconds=CERTIFICATE_S / 2),
+            not_after=now + timedelta(seconds=CERTIFICATE_S),
+            addresses=tuple(dict.fromkeys(("127.0.0.1", host(node)))),
+        )
+
+
+def replay_command(order: Order) -> str:
+    """The command line that runs the same again."""
+    return f"qkms-chaos run {order.name} --seed {order.seed} --seconds {order.seconds:g} --network {order.network}"

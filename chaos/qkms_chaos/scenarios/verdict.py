@@ -1,0 +1,77 @@
+"""What no fault may break, looked for in what happened; and the scenario's own promise."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from qkms_chaos.cluster.world import World
+from qkms_chaos.scenarios.scenario import Scenario
+from qkms_chaos.workload.faulted import FaultedRun
+from qkms_client.errors import QkmsError
+
+CAUGHT_UP_S = 5.0
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One invariant: what it says, and what broke it; `undecided`: why it could not be told."""
+
+    name: str
+    breaches: list[str] = field(default_factory=list)
+    undecided: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every invariant of a run, and what was measured."""
+
+    judgements: list[Judgement]
+    figures: Mapping[str, Any]
+
+    @property
+    def breaches(self) -> list[str]:
+        """All of them."""
+        return [f"{one.name}: {breach}" for one in self.judgements for breach in one.breaches]
+
+
+def judged(scenario: Scenario, run: FaultedRun, world: World) -> Verdict:
+    """The verdict on a run whose cluster is still there, healed."""
+    own = scenario.look(run)
+    judgements = [
+        Judgement("the scenario's promise", own.breaches),
+        Judgement("the faults were carried out", [f"{f.text}: {f.problem}" for f in run.happened if f.problem]),
+        Judgement("all nodes came to one state", _states(run)),
+        Judgement("the audit chain is whole on every node", _audits(world)),
+    ]
+    return Verdict(judgements, {**_figures(run), **own.figures})
+
+
+def _states(run: FaultedRun) -> list[str]:
+    digests = {status.state_digest for status in run.statuses.values()}
+    if len(digests) == 1:
+        return []
+    return [", ".join(f"{node}: {status.state_digest.hex()[:12]}" for node, status in run.statuses.items())]
+
+
+def _audits(world: World) -> list[str]:
+    found = []
+    for node in world.cluster.nodes:
+        try:
+            verdicts = world.operator.verify_audit(node)
+        except QkmsError as error:
+            found.append(f"{node} did not check its files: {error}")
+            continue
+        found += [f"{node}: {one.chain}: {one.problem}" for one in verdicts if not one.intact]
+    return found
+
+
+def _figures(run: FaultedRun) -> dict[str, object]:
+    outcomes = Counter(f"{op.call} {op.outcome}{f' {op.reason}' if op.reason else ''}" for op in run.ops)
+    return {
+        "operations": len(run.ops),
+        "faults": len(run.happened),
+        "answered from memory": sum(op.answer.get("replayed") is True for op in run.ops),
+        "one state after healing, s": round(run.agreed - run.healed, 2),
+        **dict(sorted(outcomes.items())),
+    }

@@ -1,0 +1,81 @@
+"""A load under a schedule of faults: clients and nemesis side by side, then healing, and last looks at every node.
+
+Ordering: keys are made before the first fault; every fault is ended before the last looks; those are operations
+of the history like all others, so that what the cluster says at the end is checked as well.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from qkms_chaos.checking.history import Op, Recorder
+from qkms_chaos.cluster.world import World
+from qkms_chaos.faults.nemesis import Happened, Nemesis
+from qkms_chaos.faults.schedule import Step
+from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients
+from qkms_client import load_profile
+from qkms_client.types import NodeStatus
+
+Told = Callable[[str], None]
+HEAL_TIMEOUT_S = 60.0
+
+
+@dataclass
+class FaultedRun:
+    """What happened: operations, faults, and the end. Times of time.monotonic."""
+
+    ops: list[Op] = field(default_factory=list)
+    happened: list[Happened] = field(default_factory=list)
+    begun: float = 0.0
+    healed: float = 0.0
+    agreed: float = 0.0
+    ended: float = 0.0
+    statuses: dict[str, NodeStatus] = field(default_factory=dict)
+
+
+def run_faulted(
+    world: World,
+    nemesis: Nemesis,
+    steps: Sequence[Step],
+    seconds: float,
+    load: Load,
+    recorder: Recorder,
+    told: Told,
+) -> FaultedRun:
+    """Raises WaitExpired when the healed cluster does not come to one state, ProcessDied, QkmsError."""
+    run = FaultedRun()
+    profile = load_profile(world.cluster.layout.service_profile("payments"))
+    asyncio.run(create_keys(profile, load, recorder))
+    run.begun = time.monotonic()
+    told(f"{load.roaming} clients of the cluster and {load.bound} of each node, for {seconds:g} s")
+    failure: list[BaseException] = []
+
+    def disturb() -> None:
+        try:
+            nemesis.run(steps)
+        except BaseException as error:
+            failure.append(error)
+
+    faults = threading.Thread(target=disturb, name="nemesis", daemon=True)
+    faults.start()
+    try:
+        asyncio.run(run_clients(profile, load, recorder, seconds))
+    finally:
+        nemesis.stop()
+        faults.join()
+    if failure:
+        raise failure[0]
+    nemesis.heal()
+    run.healed = time.monotonic()
+    nodes = list(world.cluster.nodes)
+    world.observer.wait_agreement(nodes, HEAL_TIMEOUT_S)
+    run.agreed = time.monotonic()
+    for node in nodes:
+        here = replace(profile, endpoints={node: world.cluster.network.rpc(node)})
+        asyncio.run(last_looks(here, node, load, recorder))
+    run.statuses = world.observer.statuses(nodes)
+    run.ended = time.monotonic()
+    run.ops, run.happened = recorder.ops, nemesis.happened
+    return run
