@@ -64,6 +64,7 @@ A configuration file:
   length_km = 25.0
   pulse_rate_hz = 1.0e8
   # block_s = 0.2                  # how often keys come out
+  # model = "pulses"               # simulate pulses and distil; needs long blocks: see docs/bb84.md
   # peer_identity = "spiffe://qkms.dev/kme/kme-2"
 
 Faults, with an administrator's certificate (a field left out is off):
