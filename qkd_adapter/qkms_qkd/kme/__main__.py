@@ -24,7 +24,8 @@ from qkms_qkd.tls import TlsFilesError
 _DESCRIPTION = """\
 A simulated KME: hands out keys over ETSI GS QKD 014, and SKIP if told to (HTTPS, mutual TLS), from simulated
 decoy-state BB84 links to other KMEs. Keys are random bytes; how many come, and with what QBER,
-follows the published figures for the length of the link. For development and tests."""
+follows the published figures for the length of the link, or pulses simulated one by one. For
+development and tests."""
 
 _EXAMPLE = """\
 A configuration file:

@@ -7,6 +7,7 @@ during the block; then the block is discarded. Times in seconds of one monotonic
 
 import os
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from qkms_qkd.bb84.decoy import GYS, LinkParameters, figures
 from qkms_qkd.kme.faults import Faults
@@ -43,7 +44,7 @@ class Production:
     since_s: float
     faults: Faults = field(default_factory=Faults)
     discarded_blocks: int = 0
-    discard_reason: str = "the QBER was over the limit, or the link was cut, at some time of the block"
+    discard_reason: ClassVar[str] = "the QBER was over the limit, or the link was cut, at some time of the block"
     _bits: float = 0.0
     _secure: bool = True
 
