@@ -104,7 +104,8 @@ def test_both_hold_the_same_key_of_the_proven_length(written: Notes) -> None:
     assert hers.key == his.key
     assert len(hers.key) > 200
     assert hers.bounds is not None
-    assert hers.secret_bits == secret_key_bits(hers.bounds, hers.leaked_bits) // 8 * 8
+    # Told of the key: the parities and the value of 128 bits; the paper's log2(2/eps_cor) is one more.
+    assert hers.secret_bits == secret_key_bits(hers.bounds, hers.parity_bits + 129) // 8 * 8
     assert 8 * (len(hers.key) + hers.replenished_bytes) == hers.secret_bits
     assert (hers.tally, hers.parity_bits, hers.flipped_bits) == (his.tally, his.parity_bits, his.flipped_bits)
 
