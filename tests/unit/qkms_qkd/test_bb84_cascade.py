@@ -1,5 +1,7 @@
 """Cascade: corrects what it should, counts every parity told, and fails only where verification sees it."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from qkms_qkd.bb84.chain.cascade import (
     order,
     split,
 )
+from qkms_qkd.bb84.chain.errors import BlockDiscarded
 from qkms_qkd.bb84.chain.verification import failure_probability, value
 from qkms_qkd.bb84.decoy import binary_entropy
 from qkms_qkd.bb84.physics.records import Bits
@@ -71,6 +74,21 @@ def test_always_ends_equal_or_is_caught(bits: int, qber: float, estimate: float,
     assert equal == (value(corrections.bits, SEED) == value(alice, SEED))
     assert answers.leaked_bits == told
     assert (alice == answers.bits).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(bits=st.integers(1, 800), lies=st.floats(0.001, 1), seed=st.integers(0, 2**32))
+def test_comes_to_an_end_whatever_is_told(bits: int, lies: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    alice, bob = noisy(bits, 0.05, rng)
+    answers, corrections = Answers(alice, SEED), Corrections(bob, SEED, 0.05)
+    questions = corrections.questions()
+    question = next(questions)
+    with suppress(StopIteration, BlockDiscarded):
+        for _ in range(PASSES * bits + PASSES):
+            told = answers.parities(question.number, question.cuts)
+            question = questions.send(told ^ (rng.random(told.size) < lies).astype(np.uint8))
+        raise AssertionError("more questions than there are cuts")
 
 
 def test_one_error_is_found_by_halving() -> None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from qkms_qkd.bb84.chain.errors import BlockDiscarded
 from qkms_qkd.bb84.physics.records import Bits
 
 Cuts = NDArray[np.int64]
@@ -115,12 +116,14 @@ class Corrections:
     def __init__(self, bits: Bits, seed: bytes, qber: float) -> None:
         self.bits = bits.copy()
         self.flipped = 0
+        self._settled = np.zeros(bits.size, dtype=np.bool_)
         self._seed = seed
         self._sizes = block_bits(bits.size, qber)
         self._passes: list[_Pass] = []
 
     def questions(self) -> Generator[Question, Bits, None]:
-        """Every question to Alice in turn; it must be sent Alice's parities for each."""
+        """Every question to Alice in turn; it must be sent Alice's parities for each. Comes to an end whatever is
+        told: each question makes a cut, no bit is flipped twice. Raises BlockDiscarded."""
         for number, size in enumerate(self._sizes):
             yield from self._open(number, size)
             while (
@@ -167,6 +170,10 @@ class Corrections:
         return np.bitwise_xor.reduceat(self.bits[one.order[places]], starts)
 
     def _flip(self, wrong: NDArray[np.int64]) -> None:
+        # Alice told the very bits that are flipped here. To flip one back she must have told something else.
+        if self._settled[wrong].any():
+            raise BlockDiscarded("MESSAGE_FORGED", "the parities that were told contradict each other")
+        self._settled[wrong] = True
         self.bits[wrong] ^= 1
         self.flipped += wrong.size
         for one in self._passes:
