@@ -1,7 +1,7 @@
 """Tags of the classical line: Wegman-Carter, one key each, from a store that runs out."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkms_qkd.bb84.chain.authentication import SLOT_BYTES, AuthenticationKeys, RunningTag
@@ -17,6 +17,7 @@ def tag(frames: list[bytes], key: bytes = KEY) -> bytes:
     return running.tag()
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=70), max_size=6), st.binary(min_size=32, max_size=32))
 def test_as_computed_with_integers(frames: list[bytes], key: bytes) -> None:
     """RFC 8439, 2.5: a polynomial modulo 2^130 - 5 at r, and the one-time pad s added."""
@@ -28,6 +29,7 @@ def test_as_computed_with_integers(frames: list[bytes], key: bytes) -> None:
     assert tag(frames, key) == ((total + int.from_bytes(key[16:], "little")) % 2**128).to_bytes(16, "little")
 
 
+@settings(deadline=None)
 @given(
     frames=st.lists(st.binary(max_size=40), min_size=1, max_size=5),
     other=st.lists(st.binary(max_size=40), min_size=1, max_size=5),
@@ -36,6 +38,7 @@ def test_other_frames_have_other_tags(frames: list[bytes], other: list[bytes]) -
     assert (tag(frames) == tag(other)) == (frames == other)
 
 
+@settings(deadline=None)
 @given(frames=st.lists(st.binary(min_size=1, max_size=40), min_size=2, max_size=5), data=st.data())
 def test_frames_cannot_be_changed_joined_swapped_or_left_out(frames: list[bytes], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(frames) - 2))

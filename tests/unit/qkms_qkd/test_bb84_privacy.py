@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qkms_qkd.bb84.chain.toeplitz import amplify, parities, seed_bits
@@ -21,6 +21,7 @@ def bits(count: int, seed: int) -> Bits:
     return np.random.default_rng(seed).integers(0, 2, count, dtype=np.uint8)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_as_the_naive_product(data: st.DataObject) -> None:
     key_bits = data.draw(st.integers(1, 120))
@@ -30,6 +31,7 @@ def test_as_the_naive_product(data: st.DataObject) -> None:
     assert amplify(key, out_bits, seed, tile).tolist() == naive(key, out_bits, seed)
 
 
+@settings(deadline=None)
 @given(key_bits=st.integers(2, 3000), seed=st.integers(0, 2**32))
 def test_linear(key_bits: int, seed: int) -> None:
     out_bits = max(1, key_bits // 3)

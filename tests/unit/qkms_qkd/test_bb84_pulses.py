@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bb84_runs import notes
@@ -119,6 +119,7 @@ def _chi_squared(one: Table, other: Table) -> tuple[float, int]:
     return float(((first * weight - second / weight) ** 2 / (first + second)).sum()), first.size - 1
 
 
+@settings(deadline=None)
 @given(
     gaps=st.lists(st.integers(1, 12), max_size=80),
     dead_time=st.integers(0, 30),
