@@ -3,8 +3,8 @@
 The search of Wing and Gong (1993) with Lowe's memory of configurations (2017), in the form of Porcupine: calls and
 returns in one linked list, from which a call that is given its place is lifted and put back on the way back. Three
 things make it fast. What changes nothing now or later (`key_model.inert`) and fits is given its place at once and
-never reconsidered: moving it to here leaves all others as they are. An operation whose outcome is unknown is not in
-the list: it may come at any time after its start, or never, and is tried once nothing else goes on. And a
+never reconsidered: moving it to here leaves all others as they are. An operation whose outcome is unknown is not
+in the list: it may come at any time after its start, or never, and is tried once nothing else goes on. And a
 configuration, which is what has its place and the state, is looked into once. Pure.
 """
 
@@ -218,4 +218,4 @@ class _Search:
 
 
 def _end(op: Op) -> float:
-    return math.inf if op.end is None else op.end
+    return math.inf if op.end is None else max(op.start, op.end)
