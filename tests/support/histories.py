@@ -50,7 +50,8 @@ class Cluster:
         return Outcome.OK, answer, ""
 
     def _read(self, call: str, version: int) -> tuple[Outcome, Answer, str]:
-        state, answer = self.world.state, {"revision": self.world.state.revision, "level": "linearizable"}
+        state = self.world.state
+        answer: Answer = {"revision": state.revision, "level": "linearizable"}
         try:
             match call:
                 case "get":

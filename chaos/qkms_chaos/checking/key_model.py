@@ -83,10 +83,14 @@ class Call(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """Versions whose state shows after they are no longer primary; `every`: it shows of all."""
+    """Versions whose state shows after they are no longer primary; `every`: it shows of all.
+
+    `ids`: request ids of which it shows whether they had their effect before.
+    """
 
     versions: frozenset[int]
-    every: bool
+    ids: frozenset[str] = frozenset()
+    every: bool = False
 
 
 def calls(ops: Iterable[Op]) -> list[tuple[Op, Call]]:
@@ -104,7 +108,8 @@ def watched(of: Iterable[Call]) -> Watched:
     """What the calls can see of versions that are no longer primary."""
     of = list(of)
     seen = {call.version for call in of if call.name == "decrypt" or call.refused == ILLEGAL}
-    return Watched(frozenset(seen), any(call.name in _STATES_MATTER for call in of))
+    ids = {call.request_id for call in of if call.repeated and (call.fresh or call.refused)}
+    return Watched(frozenset(seen), frozenset(ids), any(call.name in _STATES_MATTER for call in of))
 
 
 def step(state: State, call: Call, seen: Watched) -> State | None:
@@ -117,7 +122,7 @@ def step(state: State, call: Call, seen: Watched) -> State | None:
         told = not call.answered or (call.request_id, call.answered) in state.done
         return state if told and not call.fresh else None
     after = _after(state, call, seen)
-    if after is None or not call.repeated:
+    if after is None or not call.repeated or _forgotten(state, call, seen):
         return after
     answer = call.request_id, call.answered or _told(call.name, after)
     return after._replace(done=after.done | {call.request_id, answer})
@@ -127,9 +132,7 @@ def inert(state: State, call: Call, seen: Watched) -> bool:
     """Whether the call changes nothing in this state nor in any that can follow."""
     if call.refused or call.name in READS:
         return True
-    if _remembered(state, call):
-        return True
-    return call.name in ("disable", "enable") and call.version < state.primary and not _shows(call.version, seen)
+    return _remembered(state, call) or _forgotten(state, call, seen)
 
 
 def _says_something(op: Op) -> bool:
@@ -258,7 +261,7 @@ def _changed(state: State, call: Call, seen: Watched) -> State | None:
     version = call.version
     match call.name:
         case "disable" | "enable" if version < state.primary and not _shows(version, seen):
-            return state
+            return state  # nobody can tell
         case "disable":
             return state._replace(suspended=state.suspended | {version})
         case "enable":
@@ -271,6 +274,13 @@ def _changed(state: State, call: Call, seen: Watched) -> State | None:
             return state._replace(gone=state.gone | {version}, suspended=state.suspended - {version})
         case _:
             return state
+
+
+def _forgotten(state: State, call: Call, seen: Watched) -> bool:
+    """Whether the call is on a version of which nobody can tell any more what is done to it."""
+    if call.name not in ("disable", "enable") or call.version >= state.primary or _shows(call.version, seen):
+        return False
+    return not call.repeated or call.request_id not in seen.ids
 
 
 def _shows(version: int, seen: Watched) -> bool:

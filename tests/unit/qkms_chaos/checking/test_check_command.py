@@ -8,14 +8,12 @@ from click.testing import CliRunner
 
 from histories import KEY, busy_key
 from qkms_chaos.__main__ import main
-from qkms_chaos.checking.history import Op, Outcome, Recorder
+from qkms_chaos.checking.history import Op, Outcome, Recorder, Value
 
 
 def look(primary: int) -> Op:
-    answer = {"primary": primary, "level": "linearizable", "staleness_ms": 0.0}
-    return Op(
-        "end@node-1", "get", KEY, 1e6, 1e6 + 1, Outcome.OK, {"level": "linearizable"}, {**answer}, "", "node-1"
-    )
+    answer: dict[str, Value] = {"primary": primary, "level": "linearizable", "staleness_ms": 0.0}
+    return Op("end@node-1", "get", KEY, 1e6, 1e6 + 1, Outcome.OK, {"level": "linearizable"}, answer, "", "node-1")
 
 
 def written(folder: Path, primary: int | None = 1) -> str:

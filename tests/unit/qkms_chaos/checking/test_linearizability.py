@@ -67,7 +67,7 @@ def falsified(op: Op, rng: random.Random) -> Op:
         case 1 if op.answer.get("replayed") is not None:
             return replace(op, answer={**op.answer, "replayed": not op.answer["replayed"]})
         case 2:
-            return replace(op, start=op.start + rng.choice((-2.0, 0.1)))
+            return replace(op, start=min(op.start + rng.choice((-2.0, 0.1)), op.end or 0.0))
         case _:
             wrong = dict(op.answer)
             for name in {"version", "primary"} & wrong.keys():
