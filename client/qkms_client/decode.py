@@ -237,7 +237,13 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
         seal=seal_status(message.seal) if message.HasField("seal") else None,
         epoch_uses=tuple(
             t.EpochUse(
-                u.epoch, t.EpochState(u.state), t.Grade(u.grade), u.version_count, u.session_count, u.recoverable
+                u.epoch,
+                t.EpochState(u.state),
+                t.Grade(u.grade),
+                u.version_count,
+                u.session_count,
+                u.recoverable,
+                u.sae_key_count,
             )
             for u in message.epoch_uses
         ),

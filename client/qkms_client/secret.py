@@ -74,7 +74,7 @@ class Decrypted(_Redacted):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ExportedMaterial(_Redacted):
-    """The material of an exported version."""
+    """The material of an exported version, as import takes it: a private key as PKCS #8 in DER."""
 
     material: bytes
     version: int

@@ -261,7 +261,7 @@ class SealStatus:
 
 @dataclass(frozen=True)
 class EpochUse:
-    """A root epoch in use: how many key versions and open sessions are under it."""
+    """A root epoch in use: how many key versions, open sessions and waiting keys of encryptors are under it."""
 
     epoch: int
     state: EpochState
@@ -269,6 +269,7 @@ class EpochUse:
     version_count: int
     session_count: int
     recoverable: bool
+    sae_key_count: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from qkms_qkd.identity import SaeIdentity
 from qkms_qkd.opening import LinkProtocol
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 Address = Annotated[str, msgspec.Meta(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:\s]+):[0-9]{1,5}$")]
+SAE_KEY_BYTES = 64
+"""Of a drawn key in the log, beside the key itself: its key_ID, the seal, the encoding."""
+MAX_DRAW_BYTES = 48 * 1024
+"""Of all keys of one draw: an entry of the log stays under 64 KiB."""
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
 
 
@@ -147,6 +152,35 @@ class QkdSection(_Section, frozen=True):
     poll_ms: Milliseconds = 2_000
 
 
+class FaceSection(_Section, frozen=True):
+    """[northbound.etsi014], [northbound.skip] the listener of a protocol; without the section there is none."""
+
+    listen: Address
+
+
+Bits = Annotated[int, msgspec.Meta(ge=8, le=65_536, multiple_of=8)]
+
+
+class NorthboundSection(_Section, frozen=True):
+    """[northbound] keys for encryptors that speak ETSI GS QKD 014 or SKIP; the same at every node.
+
+    `saes`: SAE ids that the cluster knows (patterns), read from the certificate's `sae_identity`. Sizes are in
+    bits. `max_waiting`: keys of a master and a slave that may be held at once; one that is not collected
+    within `max_uncollected_ms` is erased."""
+
+    saes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1_000)]
+    sae_identity: SaeIdentity = "cn"
+    etsi014: FaceSection | None = None
+    skip: FaceSection | None = None
+    size_bits: Bits = 256
+    min_size_bits: Bits = 64
+    max_size_bits: Bits = 1024
+    max_waiting: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
+    max_per_request: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 128
+    max_additional_slaves: Annotated[int, msgspec.Meta(ge=0, le=64)] = 8
+    max_uncollected_ms: Annotated[int, msgspec.Meta(ge=1_000, le=30 * 24 * 3600 * 1000)] = 3600 * 1000
+
+
 class RootSection(_Section, frozen=True):
     """[root] `policy`: `require_qkd` seeds only with QKD to every node, `pqc_fallback` goes on
     without (grade PQC) and re-seeds when QKD returns, `pqc_only` never asks a KME.
@@ -231,6 +265,7 @@ class Config(_Section, frozen=True):
     access: AccessSection = AccessSection()
     audit: AuditSection = AuditSection()
     limits: LimitsSection = LimitsSection()
+    northbound: NorthboundSection | None = None
     metrics: MetricsSection | None = None
     tracing: TracingSection | None = None
     log: LogSection = LogSection()
@@ -282,6 +317,8 @@ def _check(path: Path, config: Config) -> None:
             raise ConfigError(f"{path}: raft.link_keys: require_qkd and root.policy pqc_only exclude each other")
     if config.qkd is not None:
         _check_qkd(path, config.qkd)
+    if config.northbound is not None:
+        _check_northbound(path, config.northbound)
     if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
         raise ConfigError(f"{path}: root.policy: require_qkd needs a [qkd] section with this site's KME")
     if config.metrics is not None and not _is_loopback(config.metrics.listen.rpartition(":")[0]):
@@ -311,6 +348,19 @@ def _check_qkd(path: Path, qkd: QkdSection) -> None:
         raise ConfigError(f"{path}: qkd.{needed}: protocol {qkd.protocol} needs it")
     if getattr(qkd, other) is not None:
         raise ConfigError(f"{path}: qkd.{other}: protocol {qkd.protocol} does not use it")
+
+
+def _check_northbound(path: Path, northbound: NorthboundSection) -> None:
+    if northbound.etsi014 is None and northbound.skip is None:
+        raise ConfigError(f"{path}: northbound: needs etsi014.listen, skip.listen, or both")
+    if not northbound.min_size_bits <= northbound.size_bits <= northbound.max_size_bits:
+        raise ConfigError(f"{path}: northbound.size_bits: must lie between min_size_bits and max_size_bits")
+    # All keys of a request travel in one command of the log.
+    if northbound.max_per_request * (northbound.max_size_bits // 8 + SAE_KEY_BYTES) > MAX_DRAW_BYTES:
+        raise ConfigError(
+            f"{path}: northbound.max_per_request: so many keys of max_size_bits are over {MAX_DRAW_BYTES} bytes; "
+            "lower one of the two"
+        )
 
 
 def _check_seal(path: Path, seal: SealSection) -> None:

@@ -1,6 +1,6 @@
 """The development CA of a local cluster and the certificates it issues.
 
-One EC P-256 root signs every leaf: nodes, KMEs, services, operators. A leaf
+One EC P-256 root signs every leaf: nodes, KMEs, services, operators, SAEs. A leaf
 names its owner in a SPIFFE-style URI (the principal). A node's common name is
 its SAE id, by which KMEs know it; nobody else's can be one. Leaves serve as
 client and as server. Material on disk is reused
@@ -33,7 +33,7 @@ CLOCK_SLACK = timedelta(minutes=5)
 # A leaf with less than this left is issued again when it is asked for.
 RENEW_BEFORE = timedelta(days=1)
 
-Kind = Literal["node", "kme", "service", "operator"]
+Kind = Literal["node", "kme", "service", "operator", "sae"]
 SERVERS = ("node", "kme")
 MAX_COMMON_NAME = 64  # RFC 5280, ub-common-name
 
@@ -47,8 +47,11 @@ class Identity:
 
     @property
     def common_name(self) -> str:
-        """At most 64 characters. A service that is called as a node must not pass for it at a KME."""
-        return self.name if self.kind == "node" else f"{self.kind} {self.name}"[:MAX_COMMON_NAME]
+        """At most 64 characters. A service or an SAE that is called as a node must not pass for it at a KME."""
+        if self.kind == "node":
+            return self.name
+        joined_by = ":" if self.kind == "sae" else " "  # an SAE id has no spaces
+        return f"{self.kind}{joined_by}{self.name}"[:MAX_COMMON_NAME]
 
     @property
     def uri(self) -> str:

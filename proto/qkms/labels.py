@@ -24,6 +24,8 @@ SEALED_DATA = b"qkms/sealed-data/v1"
 # Material brought in and out (qkms.wrapping, qkms_node.keys.importing)
 MATERIAL_WRAP = b"qkms/material-wrap/v1"
 IMPORT_KEY_SEAL = b"qkms/import-key-seal/v1"
+# Keys of encryptors (qkms_node.keys.sae_key)
+SAE_KEY_SEAL = b"qkms/sae-key-seal/v1"
 # Hybrid encapsulation to a key (qkms.hybrid)
 HYBRID_KEM = b"qkms/hybrid-kem/v1"
 # Traffic between nodes under QKD keys (qkms_node.keys.node_link)

@@ -22,7 +22,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.mark.parametrize(
     ("member", "port"),
-    [("node-1", "raft_port"), ("node-1", "rpc_port"), ("kme-1", "etsi014_port"), ("kme-1", "link_port")],
+    [
+        ("node-1", "raft_port"),
+        ("node-1", "rpc_port"),
+        ("node-1", "northbound_skip_port"),
+        ("kme-1", "etsi014_port"),
+        ("kme-1", "link_port"),
+    ],
 )
 def test_a_taken_address_is_named(prepared: Cluster, member: str, port: str) -> None:
     number = getattr(prepared.layout.site(member), port)

@@ -28,6 +28,15 @@ def test_rotation_under_load(tmp_path: Path, seconds: float) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.soak
+def test_northbound_once(tmp_path: Path) -> None:
+    """A short one is among the encryptors' tests."""
+    figures = run(tmp_path, "northbound-once", FULL_S).figures
+    assert figures["keys drawn"] >= 10_000
+    assert figures["killed"]
+
+
+@pytest.mark.cluster
 def test_revocation_under_partition(tmp_path: Path) -> None:
     figures = run(tmp_path, "revocation-under-partition", SHORT_S).figures
     assert figures["last use after the revocation, s"] > 0

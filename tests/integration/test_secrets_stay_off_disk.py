@@ -1,5 +1,7 @@
-"""Canaries: plaintexts, data keys, derived keys and session keys are on no disk and in no log."""
+"""Canaries: plaintexts, data keys, derived keys, session keys and SAE keys are on no disk and in no log."""
 
+import asyncio
+import base64
 import secrets
 import uuid
 from collections.abc import Callable
@@ -8,10 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from qkms_chaos.canary import search_tree
+from qkms_chaos.cluster.northbound import encryptor_of
 from qkms_chaos.cluster.world import World
 from qkms_client.errors import QkmsError
 
 pytestmark = pytest.mark.cluster
+
+
+async def drawn_and_collected(world: World) -> dict[str, bytes]:
+    """Keys of encryptors, one held for the slave and one that it has collected: as bytes and as they travelled."""
+    here, there, _ = world.nodes
+    async with encryptor_of(world, "sae:a") as a, encryptor_of(world, "sae:b") as b:
+        held, given = (await a.draw(here, "sae:b")).keys, (await a.draw(here, "sae:b")).keys
+        assert (await b.collect(there, "sae:a", *given)).keys == given
+    keys = {f"SAE key {key_id}": key for key_id, key in (held | given).items()}
+    return keys | {f"{name} in base64": base64.b64encode(key) for name, key in keys.items()}
 
 
 def test_no_canary_is_found_in_any_file(healthy: World, new_key_id: Callable[[], str]) -> None:
@@ -45,6 +58,7 @@ def test_no_canary_is_found_in_any_file(healthy: World, new_key_id: Callable[[],
         "session key of the other": session.receive_key(),
         "session exporter": session.exporter_key(),
     }
+    canaries |= asyncio.run(drawn_and_collected(healthy))
     healthy.observer.wait_agreement()
 
     folder = healthy.cluster.layout.folder

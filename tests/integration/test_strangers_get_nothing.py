@@ -70,7 +70,7 @@ STRANGERS = (
     "with an expired one",
     "with one not yet valid",
 )
-LISTENERS = ("rpc", "raft", "etsi014", "link")
+LISTENERS = ("rpc", "raft", "northbound", "northbound_skip", "etsi014", "link")
 
 
 def port_of(world: World, listener: str) -> int:
@@ -103,7 +103,7 @@ def test_a_stranger_is_given_no_byte(
     assert bytes_given(port_of(healthy, listener), callers[stranger]) == b""
 
 
-@pytest.mark.parametrize("listener", ["rpc", "etsi014"])
+@pytest.mark.parametrize("listener", ["rpc", "northbound", "northbound_skip", "etsi014"])
 def test_a_member_is_given_an_answer(healthy: World, listener: str) -> None:
     member = healthy.cluster.authority.issue(Identity("node", "node-1"))
     assert bytes_given(port_of(healthy, listener), Caller(member.ca, member)) != b""

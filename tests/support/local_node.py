@@ -23,6 +23,7 @@ from qkms_node.config import (
     Member,
     MetricsSection,
     NodeSection,
+    NorthboundSection,
     RaftSection,
     RootSection,
     RpcSection,
@@ -93,6 +94,7 @@ def config(
     cluster_id: str = "test",
     ca: CaSection | None = None,
     enrol: EnrolSection | None = None,
+    northbound: NorthboundSection | None = None,
 ) -> Config:
     raft, rpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     member = Member(id="node-1", raft_address=raft, rpc_address=rpc, sae_id="node-1")
@@ -110,6 +112,7 @@ def config(
         tracing=tracing,
         ca=ca,
         enrol=enrol,
+        northbound=northbound,
     )
 
 
@@ -127,6 +130,7 @@ async def local_node(
     ledger: list[bytes] | None = None,
     ca: CaSection | None = None,
     enrol: EnrolSection | None = None,
+    northbound: NorthboundSection | None = None,
 ) -> AsyncIterator[LocalNode]:
     """Starts the node and stops it; the root is seeded by the node itself, grade PQC.
 
@@ -134,7 +138,9 @@ async def local_node(
     """
     authority = Authority(folder / "pki")
     material = authority.issue(Identity("node", "node-1"))
-    settings = config(folder, material, rules, admin, audit, metrics, tracing, seal, root, cluster_id, ca, enrol)
+    settings = config(
+        folder, material, rules, admin, audit, metrics, tracing, seal, root, cluster_id, ca, enrol, northbound
+    )
     settings.node.data_dir.mkdir(parents=True, exist_ok=True)
     replicas: list[LocalReplica] = []
     machines: list[StateMachine] = []

@@ -30,6 +30,10 @@ key_file = "seal.key"
 [qkd]
 kme_id = "kme-1"
 kme_url = "https://127.0.0.1:9301"
+[northbound]
+saes = ["sae:*"]
+[northbound.etsi014]
+listen = "127.0.0.1:9501"
 [[access.rules]]
 principals = ["*"]
 actions = ["keys.*"]

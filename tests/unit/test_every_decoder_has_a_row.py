@@ -35,8 +35,10 @@ ELSEWHERE = {
     "keys of a version, ciphertexts, signatures, MACs: test_schemes": {
         *("qkms_node.keys.kem", "qkms_node.keys.rsa", "qkms_node.keys.signing"),
     },
+    "numbers of a key that was decoded before: test_rsa_soundness": {"qkms_node.keys.rsa_soundness"},
+    "of what `qkms_node.keys.encoding` is made, which has rows; and test_der": {"qkms.der"},
     "constants, or what this process made": {
-        *("qkms_node.keys.slh_dsa", "qkms_node.ledger.tables", "qkms_node.ledger.tallies"),
+        *("qkms_node.keys.identifiers", "qkms_node.ledger.tables", "qkms_node.ledger.tallies"),
         *("qkms_node.service.rewrapping", "qkms_node.pki"),
     },
     "opened under the node's own seal before it is decoded": {
@@ -50,8 +52,11 @@ ELSEWHERE = {
     },
     "signed by the cluster's CA and checked where it is used": {"qkms_node.service.certificates"},
 }
-# Benchmarks, simulations and faults: they read what they, or the kernel, wrote.
-TOOLS = ("qkms_chaos.bench", "qkms_chaos.simulation", "qkms_chaos.deviant_kme", "qkms_chaos.cluster.config")
+# Benchmarks, simulations, faults and encryptors: they read what they, the kernel, or a node under test wrote.
+TOOLS = (
+    *("qkms_chaos.bench", "qkms_chaos.simulation", "qkms_chaos.deviant_kme"),
+    *("qkms_chaos.cluster.config", "qkms_chaos.cluster.northbound"),
+)
 
 
 def modules() -> dict[str, ast.Module]:

@@ -8,6 +8,7 @@ None takes a field or section out.
 import secrets
 import tomllib
 from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 
 import tomli_w
@@ -31,6 +32,11 @@ PULSE_RATE_HZ = 1.0e8
 OPERATOR_IDENTITY = Identity("operator", OPERATOR)
 
 SERVICE_ACTIONS = ["keys.*", "crypto.*", "sessions.*", "cluster.status", "links.list"]
+
+
+# Two encryptors, for whoever tries the northbound faces (docs/northbound.md).
+ENCRYPTORS = (Identity("sae", "a"), Identity("sae", "b"))
+ENCRYPTOR_ACTIONS = ["northbound.draw", "northbound.collect", "northbound.entropy"]
 
 
 def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Table:
@@ -66,10 +72,21 @@ def node_table(layout: Layout, network: Network, node: str, tls: Material) -> Ta
             "rules": [
                 {"principals": [Identity("service", "*").uri], "actions": SERVICE_ACTIONS, "keys": ["*"]},
                 {"principals": [Identity("operator", "*").uri], "actions": ["*"], "keys": ["*"]},
+                {
+                    "principals": [each.uri for each in ENCRYPTORS],
+                    "actions": ENCRYPTOR_ACTIONS,
+                    "keys": [f"saePairs/{a.common_name}/{b.common_name}" for a, b in permutations(ENCRYPTORS, 2)],
+                },
             ],
         },
         "enrol": {"listen": f"{network.host(node)}:{site.enrol_port}"},
     }
+    if site.northbound_port:
+        table["northbound"] = {
+            "saes": [Identity("sae", "*").common_name],
+            "etsi014": {"listen": f"{network.host(node)}:{site.northbound_port}"},
+            "skip": {"listen": f"{network.host(node)}:{site.northbound_skip_port}"},
+        }
     if node in signing_nodes(layout):
         table["ca"] = {"key_file": str(home / "ca.key"), "passphrase_file": str(home / "ca.passphrase")}
     return table
@@ -126,6 +143,8 @@ def write_all(layout: Layout, network: Network, authority: Authority, overrides:
     for name in signing_nodes(layout):
         _hand_out_ca(layout.home(name), authority)
     _write(layout.profile, profile_table(layout, network, authority.issue(OPERATOR_IDENTITY)))
+    for encryptor in ENCRYPTORS:
+        authority.issue(encryptor)
     for service in layout.services:
         tls = authority.issue(Identity("service", service))
         _write(layout.service_profile(service), profile_table(layout, network, tls))

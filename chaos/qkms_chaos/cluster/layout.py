@@ -27,6 +27,7 @@ CLUSTER_ID = "dev"
 SERVICES = ("payments", "ledger")
 OPERATOR = "admin"
 MAX_NODES = 9
+PORTS_PER_SITE = 7
 
 
 class LayoutError(Exception):
@@ -35,7 +36,7 @@ class LayoutError(Exception):
 
 @dataclass(frozen=True)
 class Site:
-    """One node and its KME, and the loopback ports they listen on."""
+    """One node and its KME, and the loopback ports they listen on; 0: none, in a folder of an older release."""
 
     node: str
     kme: str
@@ -44,6 +45,8 @@ class Site:
     etsi014_port: int
     link_port: int
     enrol_port: int
+    northbound_port: int = 0
+    northbound_skip_port: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,10 @@ def open_layout(
         raise LayoutError(f"a cluster has 1 to {MAX_NODES} nodes, not {count}")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     total = count + spares
-    ports = iter(free_ports(5 * total))
-    sites = tuple(Site(f"node-{n}", f"kme-{n}", *(next(ports) for _ in range(5))) for n in range(1, total + 1))
+    ports = iter(free_ports(PORTS_PER_SITE * total))
+    sites = tuple(
+        Site(f"node-{n}", f"kme-{n}", *(next(ports) for _ in range(PORTS_PER_SITE))) for n in range(1, total + 1)
+    )
     table = {"services": list(services), "spares": spares, "sites": [vars(site) for site in sites]}
     record.write_text(tomli_w.dumps(table))
     return Layout(folder, sites, services, spares)

@@ -10,10 +10,13 @@ from qkms_chaos.cluster.world import World
 from qkms_chaos.faults.network import FaultyNetwork
 from qkms_chaos.scenarios.verdict import Verdict
 from qkms_chaos.workload.history import Use
+from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition
 from qkms_chaos.workload.rotation import CLIENTS, rotation_under_load
 
 MAX_STALENESS_S = 3.0
+KEYS_PER_S = 10_000 / 60
+"""For the default length, so that a run of it has 10,000 keys however slow the machine."""
 Told = Callable[[str], None]
 
 
@@ -51,6 +54,19 @@ def _revocation(world: World, network: FaultyNetwork, _: float, __: int, told: T
     return Verdict([Judgement("the scenario's promise", run.breaches())], figures | _counts(run.uses))
 
 
+def _northbound(world: World, _: FaultyNetwork, seconds: float, seed: int, told: Told) -> Verdict:
+    run = asyncio.run(northbound_once(world, seconds, round(seconds * KEYS_PER_S), told, seed))
+    figures: dict[str, object] = {
+        "seconds": seconds,
+        "keys drawn": len(run.given("draw")),
+        "keys collected": len(run.given("collect")),
+        "keys reported as perhaps consumed": len(run.reported),
+        "killed": run.killed,
+    }
+    counts = Counter(f"{one.kind} {one.status}{' ' + one.said if one.said else ''}" for one in run.attempts)
+    return Verdict([Judgement("the scenario's promise", run.breaches())], figures | dict(sorted(counts.items())))
+
+
 def _counts(uses: list[Use]) -> dict[str, object]:
     found = Counter(f"{use.kind} {use.outcome}{' ' + use.reason if use.reason else ''}" for use in uses)
     return dict(sorted(found.items()))
@@ -66,5 +82,10 @@ SCENARIOS = {
         "Once its key's max_staleness has passed, a revoked version is used nowhere, "
         "also at a node that is cut off.",
         _revocation,
+    ),
+    "northbound-once": Measured(
+        "While the leader is killed, no encryptor is given a key_ID twice, both ends have equal keys, "
+        "and none is missing but where an answer was lost.",
+        _northbound,
     ),
 }

@@ -10,6 +10,7 @@ from qkms_client.base import new_request_id
 from qkms_client.consistency import Consistency
 from qkms_client.flows import lifecycle as flows
 from qkms_client.flows import transport
+from qkms_client.private_keys import to_pkcs8
 from qkms_client.secret import ExportedMaterial
 from qkms_client.types import Activation, Grade, ImportParameters, Key, KeyVersion
 
@@ -166,6 +167,19 @@ class AsyncLifecycleCalls(AsyncRunner):
         """As Client.import_version."""
         ids = (new_request_id(None), new_request_id(None))
         return await self._run(transport.import_version(self._rules, key, material, method, ids, timeout))
+
+    async def import_private_key(
+        self,
+        key: str | Key,
+        private_key: bytes,
+        passphrase: bytes | None = None,
+        method: Method = Method.MLKEM768_AES_KWP,
+        *,
+        timeout: float | None = None,
+    ) -> KeyVersion:
+        """As Client.import_private_key."""
+        material = to_pkcs8(private_key, passphrase)
+        return await self.import_version(key, material, method, timeout=timeout)
 
     async def export_wrapped(
         self,

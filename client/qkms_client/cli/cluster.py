@@ -99,9 +99,17 @@ def show_root(settings: Settings, node: str | None) -> None:
     if settings.json:
         print_json(list(status.epoch_uses))
         return
-    columns = ("epoch", "state", "grade", "versions", "sessions", "recoverable")
+    columns = ("epoch", "state", "grade", "versions", "sessions", "SAE keys", "recoverable")
     rows = [
-        (u.epoch, u.state.name, u.grade.name, u.version_count, u.session_count, "yes" if u.recoverable else "no")
+        (
+            u.epoch,
+            u.state.name,
+            u.grade.name,
+            u.version_count,
+            u.session_count,
+            u.sae_key_count,
+            "yes" if u.recoverable else "no",
+        )
         for u in status.epoch_uses
     ]
     click.echo(table(columns, rows))

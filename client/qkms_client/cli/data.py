@@ -9,6 +9,7 @@ import binascii
 import os
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -45,6 +46,12 @@ def write_data(target: str, data: bytes, *, encoded: bool) -> None:
         sys.stdout.buffer.write(out)
         sys.stdout.buffer.flush()
         return
+    with new_file(target) as file:
+        file.write(out)
+
+
+def new_file(target: str) -> BinaryIO:
+    """A new file, for its owner only. Raises click.UsageError when it exists or cannot be made."""
     try:
         # Exclusive and private from the first byte: a chmod afterwards would leave a moment to read it.
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -52,8 +59,7 @@ def write_data(target: str, data: bytes, *, encoded: bool) -> None:
         raise click.UsageError(f"{target} exists already; choose another file") from error
     except OSError as error:
         raise click.UsageError(f"cannot write {target}: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(out)
+    return os.fdopen(descriptor, "wb")
 
 
 def raw_to_terminal(target: str, *, encoded: bool, json: bool) -> None:

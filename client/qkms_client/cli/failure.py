@@ -19,6 +19,8 @@ UNKNOWN = 5
 """It may or may not have taken effect: run it again with the --request-id that is shown."""
 UNTRUSTED = 6
 """A ciphertext, signature, MAC, session peer or audit chain failed its check. Do not use what came with it."""
+SOME_FAILED = 7
+"""Items of a batch failed; their lines of the output say which and why. The others are done."""
 
 _UNTRUSTED = (e.CiphertextMalformed, e.CiphertextRejected, e.SessionRejected, e.BackupInvalid)
 # What a command had read before it sent its request: a repetition must say the same.
@@ -34,14 +36,15 @@ Exit codes:
   3  refused; nothing changed, the same command will be refused again
   4  not available now; nothing changed, run it again later
   5  outcome unknown; run it again with the --request-id that is shown
-  6  a ciphertext, signature, MAC, session peer or audit chain failed its check; do not use it"""
+  6  a ciphertext, signature, MAC, session peer or audit chain failed its check; do not use it
+  7  some items of a --batch failed, their lines say why; the others are done"""
 
 
 def exit_code(error: e.QkmsError) -> int:
     """The exit code of a command that ended with `error`."""
     if isinstance(error, e.OutcomeUnknown):
         return UNKNOWN
-    if isinstance(error, (e.ProfileInvalid, e.ExportInvalid, e.RecoveryFailed)):
+    if isinstance(error, (e.ProfileInvalid, e.ExportInvalid, e.PrivateKeyInvalid, e.RecoveryFailed)):
         return USAGE
     if isinstance(error, _UNTRUSTED):
         return UNTRUSTED

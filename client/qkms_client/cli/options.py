@@ -165,6 +165,13 @@ def input_file(command: Command) -> Command:
     return click.option("--in", "source", default="-", help="File to read. Default: stdin.")(command)
 
 
+def batch(command: Command) -> Command:
+    """Adds --batch."""
+    return click.option(
+        "--batch", "many", is_flag=True, help="JSON lines in and out, one item each; all bytes in base64."
+    )(command)
+
+
 def output_file(command: Command) -> Command:
     """Adds --out."""
     return click.option("--out", "target", default="-", help="New file to write. Default: stdout.")(command)

@@ -46,9 +46,9 @@ def plain(value: Any) -> Json:
     raise TypeError(f"a {type(value).__name__} is not printed")
 
 
-def print_json(value: Any) -> None:
-    """One line of JSON."""
-    click.echo(json.dumps(plain(value), ensure_ascii=False))
+def print_json(value: Any, *, err: bool = False) -> None:
+    """One line of JSON, on stdout or on stderr."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False), err=err)
 
 
 def deleted(as_json: bool, name: str) -> None:

@@ -43,3 +43,10 @@ class ExportInvalid(QkmsError):
 
     default_reason = "EXPORT_INVALID"
     advice = "give the folder that `qkms audit export` wrote"
+
+
+class PrivateKeyInvalid(QkmsError):
+    """A file is no private key that can be read, or its passphrase is missing or another one. Nothing was sent."""
+
+    default_reason = "PRIVATE_KEY_INVALID"
+    advice = "give a private key in PEM or DER, and its passphrase if it is encrypted"

@@ -226,10 +226,17 @@ class ImportNotFound(QkmsError):
 
 
 class WrappingRejected(QkmsError):
-    """Material that does not unwrap or is not what the algorithm needs, or a public key that cannot be used."""
+    """Material that does not unwrap, or a public key that cannot be used."""
 
     default_reason = "WRAPPING_REJECTED"
-    advice = "check the public key, the wrapping method and the length of the material"
+    advice = "check the public key and the wrapping method, and wrap again for this import"
+
+
+class MaterialRejected(QkmsError):
+    """Material that unwraps and is not what the key needs: another algorithm or size, malformed, weak."""
+
+    default_reason = "MATERIAL_REJECTED"
+    advice = "import a sound key of the key's own algorithm; the import parameters still serve"
 
 
 class AlgorithmUnsuitable(QkmsError):

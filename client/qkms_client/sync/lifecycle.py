@@ -9,6 +9,7 @@ from qkms_client.base import new_request_id
 from qkms_client.consistency import Consistency
 from qkms_client.flows import lifecycle as flows
 from qkms_client.flows import transport
+from qkms_client.private_keys import to_pkcs8
 from qkms_client.secret import ExportedMaterial
 from qkms_client.sync.runner import Runner
 from qkms_client.types import Activation, Grade, ImportParameters, Key, KeyVersion
@@ -167,7 +168,7 @@ class LifecycleCalls(Runner):
     ) -> KeyVersion:
         """Stages material that was wrapped under import parameters, or those of this name.
 
-        Raises ImportNotFound, WrappingRejected, RotationPending, GradeTooLow.
+        Raises ImportNotFound, WrappingRejected, MaterialRejected, RotationPending, GradeTooLow.
         """
         name = parameters if isinstance(parameters, str) else parameters.name
         identifier = new_request_id(request_id)
@@ -181,10 +182,29 @@ class LifecycleCalls(Runner):
         *,
         timeout: float | None = None,
     ) -> KeyVersion:
-        """Wraps material here and stages it. To repeat after an unknown outcome with one effect, use the
-        two steps: get_import_parameters, import_wrapped. Raises as import_wrapped."""
+        """Wraps material here and stages it: a key's bytes, or a private key as PKCS #8 in DER.
+
+        To repeat after an unknown outcome with one effect, use the two steps: get_import_parameters,
+        import_wrapped. Raises as import_wrapped.
+        """
         ids = (new_request_id(None), new_request_id(None))
         return self._run(transport.import_version(self._rules, key, material, method, ids, timeout))
+
+    def import_private_key(
+        self,
+        key: str | Key,
+        private_key: bytes,
+        passphrase: bytes | None = None,
+        method: Method = Method.MLKEM768_AES_KWP,
+        *,
+        timeout: float | None = None,
+    ) -> KeyVersion:
+        """import_version of the content of a PEM or DER file (`qkms_client.private_keys`), encrypted or not.
+
+        Raises PrivateKeyInvalid with nothing sent; else as import_wrapped.
+        """
+        material = to_pkcs8(private_key, passphrase)
+        return self.import_version(key, material, method, timeout=timeout)
 
     def export_wrapped(
         self,

@@ -68,10 +68,10 @@ class Guard:
         """As `require`, for a call that was admitted before its ledger was fresh: takes no second token."""
         self._decide(principal, action, key_id, context, grade)
 
-    def allows(self, principal: str, action: str, key_id: str = "") -> bool:
+    def allows(self, principal: str, action: str, key_id: str = "", grade: int = 0) -> bool:
         """Whether `principal` may do `action` to `key_id`; for choosing what to show, leaves no trail."""
-        rules, grade, now_ms = self._look(principal, key_id)
-        return decide(rules, Call(principal, action, key_id, grade=grade), now_ms).allowed
+        rules, primary_grade, now_ms = self._look(principal, key_id)
+        return decide(rules, Call(principal, action, key_id, grade=grade or primary_grade), now_ms).allowed
 
     def holds(self, principal: str, action: str, key_id: str, context: Collection[str]) -> bool:
         """Whether `principal` may do it by rules, not by a grant: what it may lend."""

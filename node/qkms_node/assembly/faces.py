@@ -1,4 +1,4 @@
-"""What a node offers: its gRPC listeners with every service on them.
+"""What a node offers: its gRPC listeners with every service on them, and the northbound faces.
 
 Leaves out when they start and stop, which `node` orders.
 """
@@ -27,6 +27,8 @@ from qkms.v1 import (
 )
 from qkms_node.assembly.background import Background
 from qkms_node.assembly.foundation import Foundation, now_ms
+from qkms_node.northbound.listeners import Northbound
+from qkms_node.northbound.supply import ClusterSupply
 from qkms_node.rpc.audit_servicer import AuditServicer
 from qkms_node.rpc.call_audit import CallAudit
 from qkms_node.rpc.carrying_servicer import CarryingServicer
@@ -46,6 +48,7 @@ from qkms_node.service.encapsulating import Encapsulating
 from qkms_node.service.keys import Keys
 from qkms_node.service.restoring import Restoring
 from qkms_node.service.roster import Roster
+from qkms_node.service.sae_keys import SaeKeyLimits, SaeKeys
 from qkms_node.service.sealing import Sealing
 from qkms_node.service.sessions import Sessions
 from qkms_node.service.signing import Signing
@@ -86,6 +89,7 @@ class Faces:
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self._servers = [self._server]
+        self._northbound = make_northbound(base)
         enrol = EnrolServicer(background.enrolment, self._headers, base.config.tls.trust_domain)
         enrol_pb2_grpc.add_EnrolServiceServicer_to_server(enrol, self._server)
         if base.config.enrol is not None:
@@ -96,6 +100,8 @@ class Faces:
 
     async def start(self) -> None:
         """Returns when every listener takes calls."""
+        if self._northbound is not None:
+            await self._northbound.start()
         for server in self._servers:
             await server.start()
 
@@ -103,6 +109,8 @@ class Faces:
         """Ends streams at once; lets each listener's calls in flight end within `drain_s`."""
         self._watching.close()
         self._carrying.close()
+        if self._northbound is not None:
+            await self._northbound.stop()
         for server in reversed(self._servers):
             await server.stop(drain_s)
 
@@ -163,3 +171,14 @@ class Faces:
         access = Access(guard, store, proposer, freshness)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(PolicyServicer(access, headers), server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditServicer(background.audit, headers), server)
+
+
+def make_northbound(base: Foundation) -> Northbound | None:
+    """The northbound faces, where there is a section for them."""
+    section = base.config.northbound
+    if section is None:
+        return None
+    limits = SaeKeyLimits(section.max_waiting, section.max_uncollected_ms)
+    keys = SaeKeys(base.guard, base.store, base.roots, base.proposer, base.freshness, limits)
+    supply = ClusterSupply(section, base.config.cluster.id, base.config.node.id, keys)
+    return Northbound(base.config, section, supply, base.calls, base.metrics, base.spans, now_ms)

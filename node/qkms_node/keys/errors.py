@@ -27,6 +27,12 @@ class WrapRejected(CryptoError):
     code = "WRAP_REJECTED"
 
 
+class MaterialRejected(CryptoError):
+    """Material from outside that is not what its key needs: another algorithm or size, malformed, weak."""
+
+    code = "MATERIAL_REJECTED"
+
+
 class CheckValueMismatch(CryptoError):
     """A key version's material or public half is not the one its check value was made of."""
 

@@ -1,4 +1,4 @@
-"""The private key of an import, sealed for the ledger, and what imported material must be.
+"""The private key of an import, sealed for the ledger, and material between its forms inside and outside.
 
     k      = HKDF-Expand(KEK_e, LP(label, key, import id, method, e), 32)
     sealed = AES-256-GCM(k, nonce 0, private key)
@@ -13,16 +13,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from qkms import labels
-from qkms.errors import InvalidInput
 from qkms.hkdf import expand
 from qkms.wrapping import Method, WrappingPrivateKey
-from qkms_node.keys.errors import WrapRejected
+from qkms_node.keys.algorithms import ALGORITHMS
+from qkms_node.keys.encoding import ENCODINGS
+from qkms_node.keys.errors import MaterialRejected, WrapRejected
+from qkms_node.keys.scheme import RandomBytes
 from qkms_node.keys.secret import KeyEncryptionKey, VersionSecret
 
 _NONCE = bytes(12)
-
-MATERIAL_BYTES = {"AES_256_GCM": 32, "HMAC_SHA256": 32, "HMAC_SHA512": 64}
-"""Length of the material of each algorithm that can be imported: those without a public half."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,17 @@ def open_import_key(kek: KeyEncryptionKey, sealed: bytes, bound: ImportBinding) 
         raise WrapRejected(f"the key of {bound.purpose} does not open under root epoch {bound.epoch}") from error
 
 
-def imported_material(algorithm: str, material: bytes) -> VersionSecret:
-    """Imported bytes as a version's material. Raises InvalidInput where the algorithm needs something else."""
-    wanted = MATERIAL_BYTES.get(algorithm)
-    if wanted is None:
-        raise InvalidInput(f"material for {algorithm} cannot be imported")
-    if len(material) != wanted:
-        raise InvalidInput(f"material for {algorithm} has {wanted} bytes, not {len(material)}")
-    return VersionSecret(material)
+def imported_material(algorithm: str, outside: bytes, random: RandomBytes) -> VersionSecret:
+    """Bytes from outside as a version's material. RSA takes a second. Raises MaterialRejected."""
+    try:
+        return ENCODINGS[algorithm].take_in(outside, ALGORITHMS[algorithm], random)
+    except MaterialRejected as error:
+        raise MaterialRejected(f"this is no material for {algorithm}: {error}") from None
+
+
+def exported_material(algorithm: str, material: VersionSecret) -> bytes:
+    """A version's material in the form that import takes. Secret."""
+    return ENCODINGS[algorithm].give_out(material)
 
 
 def _cipher(kek: KeyEncryptionKey, bound: ImportBinding) -> AESGCM:

@@ -7,7 +7,8 @@ oracle by design (Bleichenbacher).
 
 The library checks primes when it loads a key, which takes a third of a second
 at 4096 bits and holds up every thread. Material comes out of an authenticated
-wrap of what this module drew, so that check is skipped; import must not skip it.
+wrap of what this module drew, or of what `keys.rsa_soundness` found sound at its
+import, so that check is skipped.
 """
 
 from typing import cast
@@ -27,10 +28,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from qkms_node.keys.errors import CiphertextMalformed, CiphertextRejected, PlaintextTooLong
+from qkms_node.keys.rsa_soundness import EXPONENT
 from qkms_node.keys.scheme import Manner, PublicKeyEncryptionScheme, RandomBytes, Scheme, SignatureScheme
 from qkms_node.keys.secret import VersionSecret
 
-EXPONENT = 65537
 HASH_BYTES = 32
 
 _PSS = padding.PSS(padding.MGF1(SHA256()), HASH_BYTES)

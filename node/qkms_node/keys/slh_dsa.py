@@ -13,25 +13,23 @@ from typing import ClassVar
 from pqcrypto import InvalidSignatureError
 from pqcrypto.sign import slh_dsa_sha2_128f, slh_dsa_sha2_192f
 
+from qkms import der
+from qkms_node.keys import identifiers
 from qkms_node.keys.scheme import Manner, RandomBytes, SignatureScheme
 from qkms_node.keys.secret import VersionSecret
 
 __all__ = ["SLH_DSA_SHA2_128F", "SLH_DSA_SHA2_192F", "SlhDsa"]
 
-# 2.16.840.1.101.3.4.3, sigAlgs of NIST
-_SIG_ALGS = bytes.fromhex("6086480165030403")
-
 
 class SlhDsa(SignatureScheme):
-    """SLH-DSA of one parameter set; `arc` is the last number of its object identifier."""
+    """SLH-DSA of one parameter set; `identifier` is its AlgorithmIdentifier."""
 
     context_bytes: ClassVar[int] = 255
 
-    def __init__(self, library: ModuleType, arc: int) -> None:
+    def __init__(self, library: ModuleType, identifier: bytes) -> None:
         self._library = library
         self._public_bytes: int = library.PUBLIC_KEY_SIZE
-        identifier = _der(0x06, _SIG_ALGS + bytes([arc]))
-        self._algorithm = _der(0x30, identifier)
+        self._algorithm = identifier
 
     def draw(self, random: RandomBytes) -> VersionSecret:
         """A private key of 64 or 96 bytes, drawn by the library."""
@@ -41,7 +39,7 @@ class SlhDsa(SignatureScheme):
     def public_key(self, material: VersionSecret) -> bytes:
         """SubjectPublicKeyInfo around PK.seed || PK.root, the second half of the private key."""
         public = bytes(material.reveal()[-self._public_bytes :])
-        return _der(0x30, self._algorithm + _der(0x03, b"\0" + public))
+        return der.tlv(der.SEQUENCE, self._algorithm + der.tlv(der.BIT_STRING, b"\0" + public))
 
     def sign(self, material: VersionSecret, message: bytes, manner: Manner) -> bytes:
         """17088 or 35664 bytes (FIPS 205, 10.2.1)."""
@@ -58,10 +56,5 @@ class SlhDsa(SignatureScheme):
         return True
 
 
-def _der(tag: int, content: bytes) -> bytes:
-    assert len(content) < 0x80, "short form of the length"
-    return bytes([tag, len(content)]) + content
-
-
-SLH_DSA_SHA2_128F = SlhDsa(slh_dsa_sha2_128f, 21)
-SLH_DSA_SHA2_192F = SlhDsa(slh_dsa_sha2_192f, 23)
+SLH_DSA_SHA2_128F = SlhDsa(slh_dsa_sha2_128f, identifiers.SLH_DSA_SHA2_128F)
+SLH_DSA_SHA2_192F = SlhDsa(slh_dsa_sha2_192f, identifiers.SLH_DSA_SHA2_192F)

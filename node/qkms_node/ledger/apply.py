@@ -8,6 +8,8 @@ separate the two. Refusals are not remembered: they changed nothing, and the
 same request may succeed later.
 """
 
+from typing import assert_never
+
 from msgspec.structs import replace
 
 from qkms_node.ledger import (
@@ -21,6 +23,7 @@ from qkms_node.ledger import (
     restore_rules,
     rewrap_rules,
     root_rules,
+    sae_rules,
     session_rules,
     staging_rules,
     version_rules,
@@ -82,6 +85,10 @@ def _do_due(state: State, kind: str, name: str, number: int, due_ms: int) -> boo
             return session_rules.expire_due(state, name)
         case session_rules.FORGET:
             return session_rules.forget_due(state, name)
+        case sae_rules.EXPIRE:
+            return sae_rules.expire_due(state, name)
+        case sae_rules.FORGET:
+            return sae_rules.forget_due(state, name)
         case join_rules.FORGET:
             return join_rules.forget_due(state, name, due_ms)
         case access_rules.EXPIRE_GRANT:
@@ -161,6 +168,10 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return session_rules.confirm_session(state, command)
         case c.CloseSession():
             return session_rules.close_session(state, command)
+        case c.DrawSaeKeys():
+            return sae_rules.draw_sae_keys(state, command)
+        case c.CollectSaeKeys():
+            return sae_rules.collect_sae_keys(state, command)
         case c.CreatePolicy():
             return access_rules.create_policy(state, command)
         case c.UpdatePolicy():
@@ -229,3 +240,5 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return member_rules.settle_handover(state, command)
         case c.AdvanceTime():
             return c.Outcome(state.revision)
+        case _:
+            assert_never(command)

@@ -5,11 +5,21 @@ The head is kept for ever; records that leave the window have been written to
 every node's disk before (service.spool). The format is qkms.audit's.
 """
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from qkms.audit import Head, append, head_of
 from qkms_node.ledger.access_records import AnchorRecord, AuditKeyRecord
-from qkms_node.ledger.commands import AnchorAudit, AnyCommand, Mutation, Outcome, RegisterAuditKey
+from qkms_node.ledger.commands import (
+    AnchorAudit,
+    AnyCommand,
+    Asked,
+    CollectSaeKeys,
+    DrawSaeKeys,
+    Outcome,
+    RegisterAuditKey,
+)
 from qkms_node.ledger.state import Refusal, State
 
 AUDIT_HISTORY = 10_000
@@ -35,12 +45,12 @@ _COLLECTIONS = (
     ("target", "nodes"),
 )
 # What a scheduled thing is about, by a word of its kind; else keys.
-_DUE = (("session", "sessions"), ("grant", "grants"), ("token", "nodes"))
+_DUE = (("session", "sessions"), ("sae_key", "saeKeys"), ("grant", "grants"), ("token", "nodes"))
 
 
 def record_effect(state: State, command: AnyCommand) -> None:
     """Adds the record of a command that changed something, at the revision it will have."""
-    request = command.request if isinstance(command, Mutation) else None
+    request = command.request if isinstance(command, Asked) else None
     _add(
         state,
         principal=request.principal if request else CLUSTER,
@@ -63,6 +73,10 @@ def resource_of(command: AnyCommand) -> str:
         anchor = command.anchor
         # With its head: whoever rewrites a chain of calls must rewrite this one too.
         return f"auditAnchors/{anchor.node_id}/{anchor.length}/{anchor.head.hex()}"
+    if isinstance(command, DrawSaeKeys):
+        return _sae_keys([new.key_id for new in command.new_keys])
+    if isinstance(command, CollectSaeKeys):
+        return _sae_keys(command.key_ids)
     for field, collection in _COLLECTIONS:
         name = getattr(command, field, None)
         if name is not None:
@@ -70,6 +84,12 @@ def resource_of(command: AnyCommand) -> str:
             suffix = f"/versions/{version}" if field == "key_id" and isinstance(version, int) else ""
             return f"{collection}/{name}{suffix}"
     return ""
+
+
+def _sae_keys(key_ids: Sequence[str]) -> str:
+    """The first, and how many more: a record has a bound, and the calls' log has every key_ID."""
+    more = f"+{len(key_ids) - 1}" if len(key_ids) > 1 else ""
+    return f"saeKeys/{key_ids[0]}{more}"
 
 
 def register_audit_key(state: State, command: RegisterAuditKey) -> Outcome:

@@ -24,7 +24,11 @@ class Command(msgspec.Struct, frozen=True, tag_field="t", forbid_unknown_fields=
     """Base of all commands."""
 
 
-class Mutation(Command, frozen=True):
-    """A command that a client asked for, deduplicated by its request."""
+class Asked(Command, frozen=True):
+    """A command that a client asked for: policy has decided on it, and the audit names its principal."""
 
     request: Request
+
+
+class Mutation(Asked, frozen=True):
+    """A command whose outcome is remembered: repeated, its request is answered from memory."""

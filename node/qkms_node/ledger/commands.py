@@ -1,9 +1,9 @@
 """Commands, outcomes, and their encoding in the Raft log.
 
-The commands of each area are in `key_commands`, `root_commands` and
-`session_commands`; everybody else imports them from here. Decoding is strict;
-a command this version does not know raises `UnknownCommand`, which stops a
-node rather than letting it diverge.
+The commands of each area are in `key_commands`, `root_commands` and so on;
+everybody else imports them from here. Decoding is strict; a command this
+version does not know raises `UnknownCommand`, which stops a node rather than
+letting it diverge.
 """
 
 import msgspec
@@ -24,7 +24,7 @@ from qkms_node.ledger.access_commands import (
     UpdateTenant,
 )
 from qkms_node.ledger.access_records import AnchorRecord, GrantRecord, PolicyRecord, RoleRecord, TenantRecord
-from qkms_node.ledger.command import Command, Mutation, Request
+from qkms_node.ledger.command import Asked, Command, Mutation, Request
 from qkms_node.ledger.key_commands import (
     AbortVersion,
     ActivateVersion,
@@ -78,6 +78,7 @@ from qkms_node.ledger.root_commands import (
     RequestRoot,
     StageRoot,
 )
+from qkms_node.ledger.sae_commands import CollectSaeKeys, DrawSaeKeys, NewSaeKey
 from qkms_node.ledger.session_commands import AnswerSession, CloseSession, ConfirmSession, OpenSession
 
 __all__ = [
@@ -90,7 +91,9 @@ __all__ = [
     "AnchorAudit",
     "AnswerSession",
     "AnyCommand",
+    "Asked",
     "CloseSession",
+    "CollectSaeKeys",
     "Command",
     "CompromiseVersion",
     "ConfirmRoot",
@@ -109,6 +112,7 @@ __all__ = [
     "DestroyVersion",
     "DisableKey",
     "DisableVersion",
+    "DrawSaeKeys",
     "EnableKey",
     "EnableVersion",
     "FinishRestore",
@@ -116,6 +120,7 @@ __all__ = [
     "ImportVersion",
     "KeyChanges",
     "Mutation",
+    "NewSaeKey",
     "NewVersion",
     "OpenImport",
     "OpenSession",
@@ -224,6 +229,8 @@ AnyCommand = (
     | RedeemToken
     | FoundMembers
     | SettleHandover
+    | DrawSaeKeys
+    | CollectSaeKeys
 )
 
 

@@ -5,7 +5,9 @@ ever serves half a backup. The cluster keeps its own nodes, members, audit,
 revision (it only grows) and clock; all else is the backup's. The epochs that the cluster
 had seeded for itself go: nothing was wrapped under them. Of the backup's
 epochs nobody but the restoring node holds the root, which the ledger says by
-leaving shares and confirmations empty: the others are then given theirs.
+leaving shares and confirmations empty: the others are then given theirs. SAE
+keys do not come back: whoever has collected one since the backup must not be
+able to get it again.
 """
 
 import msgspec
@@ -30,11 +32,12 @@ _IN_USE = frozenset({EpochState.ACTIVE, EpochState.RETIRED})
 
 def require_empty(state: State) -> None:
     """Raises the refusal CLUSTER_NOT_EMPTY when the cluster has keys or sessions, or had keys."""
-    if state.keys or state.sessions or state.tombstones:
+    held = state.sae_keys.counts["epoch"].total()
+    if state.keys or state.sessions or state.tombstones or held:
         raise Refusal(
             "CLUSTER_NOT_EMPTY",
-            f"this cluster has {len(state.keys)} keys and {len(state.sessions)} sessions, which a backup would "
-            "replace; restore into a new cluster",
+            f"this cluster has {len(state.keys)} keys, {len(state.sessions)} sessions and {held} SAE keys, which "
+            "a backup would replace; restore into a new cluster",
             key_count=len(state.keys),
         )
 
@@ -88,6 +91,7 @@ def _replace(state: State, backup: State) -> None:
     # What this cluster has seen is seen, whatever its backup knew.
     backup.qkd_key_epochs.update(state.qkd_key_epochs)
     backup.requests.update(state.requests)
+    backup.sae_keys.become({})
     for name in TABLES.keys() - KEPT_TABLES:
         getattr(state, name).become(getattr(backup, name))
     for name in set(SCALARS) - KEPT_SCALARS:

@@ -28,6 +28,8 @@ def uses(state: State, epoch: int) -> str:
         found.append(f"{number} key versions are wrapped under it")
     if number := state.sessions.counts["epoch"][epoch]:
         found.append(f"{number} open sessions are bound to it")
+    if number := state.sae_keys.counts["epoch"][epoch]:
+        found.append(f"{number} SAE keys are sealed under it")
     if number := sum(wrapping.epoch == epoch for wrapping in state.wrappings.values()):
         found.append(f"{number} import keys are sealed under it")
     if any(r.base_epoch == epoch and r.state is EpochState.STAGED for r in state.roots.values()):

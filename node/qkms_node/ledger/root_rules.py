@@ -158,7 +158,8 @@ def replace_share(state: State, command: ReplaceShare) -> Outcome:
 def activate_root(state: State, command: ActivateRoot) -> Outcome:
     """Makes a staged epoch active and retires the one before it."""
     root = _root(state, command.epoch)
-    if root.state in (EpochState.ACTIVE, EpochState.RETIRED):
+    if root.state in (EpochState.ACTIVE, EpochState.RETIRED, EpochState.DESTROYED):
+        # A command that was delayed for so long that its epoch has ended begins it no second time.
         return Outcome(state.revision, note=f"epoch {root.epoch} is already {root.state.name}", root=root)
     if root.state is EpochState.ABORTED:
         raise Refusal("EPOCH_ABORTED", f"root epoch {root.epoch} was aborted: {root.reason}")

@@ -36,6 +36,7 @@ from qkms_node.ledger.records import (
     VersionRecord,
     WrappingRecord,
 )
+from qkms_node.ledger.sae_records import SaeKeyRecord
 from qkms_node.ledger.state import Due, State
 from qkms_node.ledger.tables import encode, prefix_of
 
@@ -60,6 +61,7 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "roots": (int, RootRecord),
     "nodes": (str, NodeRecord),
     "sessions": (str, SessionRecord),
+    "sae_keys": (str, SaeKeyRecord),
     "requests": (str, RequestRecord),
     "qkd_key_epochs": (str, int),
     "tombstones": (str, KeyRecord),

@@ -36,8 +36,9 @@ from qkms_node.ledger.records import (
     VersionRecord,
     WrappingRecord,
 )
+from qkms_node.ledger.sae_records import SaeKeyRecord
 from qkms_node.ledger.tables import Queue, Sum, Table, prefix_of
-from qkms_node.ledger.tallies import Names, Tally, key_tally, session_tally, version_tally
+from qkms_node.ledger.tallies import Names, Tally, key_tally, sae_key_tally, session_tally, version_tally
 
 Due = tuple[int, str, str, int]  # (time_ms, kind, name, number)
 
@@ -75,6 +76,7 @@ class State:
     roots: Table[int, RootRecord] = field(default_factory=Table)
     nodes: Table[str, NodeRecord] = field(default_factory=Table)
     sessions: Tally[str, SessionRecord] = field(default_factory=session_tally)
+    sae_keys: Tally[str, SaeKeyRecord] = field(default_factory=sae_key_tally)
     requests: Queue[str, RequestRecord] = field(default_factory=Queue)
     qkd_key_epochs: Table[str, int] = field(default_factory=Table)
     members: Table[str, MemberRecord] = field(default_factory=Table)

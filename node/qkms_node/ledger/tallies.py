@@ -3,7 +3,7 @@
 Every change of a table keeps its counts, so that a quota, or what is under a
 root epoch, is one look-up in a ledger of any size. What counts: a key always; a
 version for its tenant until it is destroyed, for its epoch while it has
-material; a session until it is closed or has expired.
+material; a session until it is closed or has expired; an SAE key while it is held.
 """
 
 from bisect import bisect_left, insort
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from qkms_node.ledger.records import KeyRecord, SessionRecord, SessionState, VersionRecord, VersionState
+from qkms_node.ledger.sae_records import SaeKeyRecord
 from qkms_node.ledger.tables import BLOCK, Table
 
 K = TypeVar("K")
@@ -146,4 +147,12 @@ def session_tally() -> Tally[str, SessionRecord]:
     return Tally(
         initiator=lambda _, s: None if s.state in ENDED else s.initiator,
         epoch=lambda _, s: None if s.state in ENDED else s.epoch,
+    )
+
+
+def sae_key_tally() -> Tally[str, SaeKeyRecord]:
+    """SAE keys that are held: by master and first slave, and by the epoch that they are sealed under."""
+    return Tally(
+        pair=lambda _, key: (key.master, key.slaves[0]) if key.sealed else None,
+        epoch=lambda _, key: key.epoch if key.sealed else None,
     )

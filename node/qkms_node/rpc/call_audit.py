@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qkms_node.access.call_log import CallLog
+from qkms_node.access.call_record import call_record
 from qkms_node.access.trail import Trail
 from qkms_node.errors import QkmsError
 
@@ -70,18 +71,15 @@ class CallAudit:
         self._log.leave(self._fields(method, principal, request, trail, code))
 
     def _fields(self, method: str, principal: str, request: Any, trail: Trail, code: str) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "time_ms": self._now_ms(),
-            "principal": principal,
-            "method": method,
-            "resource": resource_of(request),
-            "request_id": _matching(_ID, getattr(request, "request_id", "")),
-            "code": code,
-            "decisions": [[d.action, d.key_id, d.allowed, d.rule] for d in trail.decisions],
-        }
-        if trail.context_keys:
-            fields["context_keys"] = sorted(trail.context_keys)
-        return fields
+        return call_record(
+            self._now_ms(),
+            principal,
+            method,
+            resource_of(request),
+            _matching(_ID, getattr(request, "request_id", "")),
+            trail,
+            code,
+        )
 
 
 def resource_of(request: Any) -> str:

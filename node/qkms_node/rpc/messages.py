@@ -161,6 +161,7 @@ def epoch_use(use: EpochUse) -> cluster_pb2.EpochUse:
         grade=int(use.root.grade),  # type: ignore[arg-type]
         version_count=use.version_count,
         session_count=use.session_count,
+        sae_key_count=use.sae_key_count,
         recoverable=use.recoverable,
     )
 

@@ -27,6 +27,7 @@ class EpochUse:
     root: RootRecord
     version_count: int
     session_count: int
+    sae_key_count: int
     recoverable: bool
 
 
@@ -114,8 +115,15 @@ class Cluster:
         with self._store.view() as state:
             present = present_set(state)
             by_version, by_session = state.versions.counts["epoch"], state.sessions.counts["epoch"]
+            by_sae_key = state.sae_keys.counts["epoch"]
             return [
-                EpochUse(r, by_version[r.epoch], by_session[r.epoch], bool(present) and r.recovery_set == present)
+                EpochUse(
+                    r,
+                    by_version[r.epoch],
+                    by_session[r.epoch],
+                    by_sae_key[r.epoch],
+                    bool(present) and r.recovery_set == present,
+                )
                 for _, r in sorted(state.roots.items())
                 if r.state in (EpochState.ACTIVE, EpochState.RETIRED)
             ]

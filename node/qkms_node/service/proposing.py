@@ -9,7 +9,7 @@ import hashlib
 
 from qkms_node.consensus.replica import NoQuorum, NotCommitted, OutcomeUnknown, Replica
 from qkms_node.errors import QkmsError
-from qkms_node.ledger.commands import AnyCommand, Mutation, Outcome, Request, decode_outcome, encode_command
+from qkms_node.ledger.commands import AnyCommand, Asked, Outcome, Request, decode_outcome, encode_command
 
 RETRY_AFTER_S = 0.2
 
@@ -37,7 +37,7 @@ class Proposer:
     async def submit(self, command: AnyCommand) -> Outcome:
         """The outcome, refusals included. Raises QkmsError NO_QUORUM, NOT_COMMITTED, OUTCOME_UNKNOWN."""
         try:
-            if isinstance(command, Mutation):
+            if isinstance(command, Asked):
                 await self._decided_lately()
             return decode_outcome(await self._replica.propose(encode_command(command), self._timeout_s))
         except NoQuorum as error:

@@ -135,7 +135,7 @@ class Rewrapping:
 
     async def _end(self, retired: list[RootRecord]) -> None:
         with self._store.view() as state:
-            used = state.versions.counts["epoch"] + state.sessions.counts["epoch"]
+            used = state.versions.counts["epoch"] + state.sessions.counts["epoch"] + state.sae_keys.counts["epoch"]
             imports = {wrapping.epoch for wrapping in state.wrappings.values()}
         for root in retired:
             if used[root.epoch] or root.epoch in imports:

@@ -1,6 +1,7 @@
 """Use cases of material that comes in or goes out: always wrapped, never in clear outside this process."""
 
 import asyncio
+import secrets
 import uuid
 
 from qkms.errors import InvalidInput
@@ -8,7 +9,15 @@ from qkms.wrapping import Method, WrappingPrivateKey, WrappingRejected, wrap
 from qkms_node.access.guard import Guard
 from qkms_node.consensus.replica import Replica
 from qkms_node.errors import InvalidField, QkmsError
-from qkms_node.keys.importing import ImportBinding, imported_material, open_import_key, seal_import_key
+from qkms_node.keys.errors import MaterialRejected
+from qkms_node.keys.importing import (
+    ImportBinding,
+    exported_material,
+    imported_material,
+    open_import_key,
+    seal_import_key,
+)
+from qkms_node.keys.secret import VersionSecret
 from qkms_node.ledger.commands import ImportVersion, NewVersion, OpenImport, Outcome, Request
 from qkms_node.ledger.records import VersionRecord, WrappingRecord
 from qkms_node.ledger.usage import Use, version_for
@@ -42,6 +51,7 @@ class Transport:
         self._roots = roots
         self._freshness = freshness
         self._materials = materials
+        self._slowly = asyncio.Semaphore(1)
 
     async def open_import(self, request: Request, key_id: str, method: Method) -> Outcome:
         """A one-time wrapping key, kept in the ledger sealed under the key encryption key. Raises QkmsError."""
@@ -65,9 +75,8 @@ class Transport:
         self._guard.require(request.principal, "keys.import", key_id)
 
         async def propose() -> ImportVersion:
-            return ImportVersion(
-                request, key_id, import_id, self._taken_in(key_id, import_id, wrapped), voters(self._replica)
-            )
+            new = await self._taken_in(key_id, import_id, wrapped)
+            return ImportVersion(request, key_id, import_id, new, voters(self._replica))
 
         return await self._materials.submit(propose)
 
@@ -88,11 +97,11 @@ class Transport:
         with self._materials.open(key, version, root) as material:
             try:
                 purpose = f"keys/{key_id}/versions/{version.version}"
-                return wrap(method, public, bytes(material.reveal()), purpose), version
+                return wrap(method, public, exported_material(key.algorithm, material), purpose), version
             except (WrappingRejected, InvalidInput) as error:
                 raise InvalidField("public_key", str(error), code="WRAPPING_REJECTED") from error
 
-    def _taken_in(self, key_id: str, import_id: str, wrapped: bytes) -> NewVersion:
+    async def _taken_in(self, key_id: str, import_id: str, wrapped: bytes) -> NewVersion:
         with self._store.view() as state:
             key = state.key(key_id)
             known = state.wrappings.get(key_id)
@@ -101,12 +110,18 @@ class Transport:
             # Used up, perhaps by this very request: the ledger answers that from memory, or refuses.
             return _NOTHING
         private = open_import_key(self._roots.kek(root), known.sealed, _binding(known))
-        try:
-            material = imported_material(key.algorithm, private.unwrap(wrapped, _binding(known).purpose))
-        except (WrappingRejected, InvalidInput) as error:
-            raise InvalidField("wrapped_material", str(error), code="WRAPPING_REJECTED") from error
+        # In a thread, one at a time: the factors of an RSA key take a second to check.
+        async with self._slowly:
+            material = await asyncio.to_thread(_opened, private, wrapped, _binding(known).purpose, key.algorithm)
         with material:
             return self._materials.wrap(material, key_id, key.version_count + 1, key.algorithm)
+
+
+def _opened(private: WrappingPrivateKey, wrapped: bytes, purpose: str, algorithm: str) -> VersionSecret:
+    try:
+        return imported_material(algorithm, private.unwrap(wrapped, purpose), secrets.token_bytes)
+    except (WrappingRejected, MaterialRejected) as error:
+        raise InvalidField("wrapped_material", str(error), code=error.code) from None
 
 
 def _binding(known: WrappingRecord) -> ImportBinding:

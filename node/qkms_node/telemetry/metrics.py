@@ -44,6 +44,19 @@ class Metrics:
             buckets=_FAST_S,
             registry=registry,
         )
+        self._northbound = Counter(
+            "qkms_northbound_requests",
+            "Requests of encryptors that ended, by protocol, operation and stable code (OK or a refusal's).",
+            ("protocol", "operation", "code"),
+            registry=registry,
+        )
+        self._northbound_seconds = Histogram(
+            "qkms_northbound_duration_seconds",
+            "Time from the start of an encryptor's request to its answer.",
+            ("protocol", "operation"),
+            buckets=_FAST_S,
+            registry=registry,
+        )
         self._barriers = Counter(
             "qkms_read_barriers",
             "Read barriers of callers of this node, by outcome.",
@@ -56,6 +69,11 @@ class Metrics:
             buckets=_FAST_S,
             registry=registry,
         )
+
+    def northbound_ended(self, protocol: str, operation: str, code: str, seconds: float) -> None:
+        """One request of a northbound face ended: OK, or the code of its refusal."""
+        self._northbound.labels(protocol, operation, code).inc()
+        self._northbound_seconds.labels(protocol, operation).observe(seconds)
 
     def collect_from(self, collector: Collector) -> None:
         """Adds what is read at the time of a scrape."""

@@ -107,9 +107,11 @@ class NodeState(Collector):
             by_algorithm = state.keys.counts["algorithm"].copy()
             by_state = state.versions.counts["state"].copy()
             sessions, requests = len(state.sessions), len(state.requests)
+            sae_keys = state.sae_keys.counts["epoch"].total()
         yield gauge("qkms_ledger_revision", "Revision of the ledger here.", revision)
         yield gauge("qkms_root_epoch", "Active root epoch, 0 without one.", epoch)
         yield gauge("qkms_sessions", "Sessions remembered.", sessions)
+        yield gauge("qkms_sae_keys", "SAE keys held until every slave has collected them.", sae_keys)
         yield gauge("qkms_requests_remembered", "Mutations whose repetition is answered from memory.", requests)
         algorithms = GaugeMetricFamily("qkms_keys", "Keys by algorithm.", labels=("algorithm",))
         for algorithm, count in sorted(by_algorithm.items()):

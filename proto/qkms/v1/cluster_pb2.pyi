@@ -360,6 +360,7 @@ class EpochUse(_message.Message):
     VERSION_COUNT_FIELD_NUMBER: _builtins.int
     SESSION_COUNT_FIELD_NUMBER: _builtins.int
     RECOVERABLE_FIELD_NUMBER: _builtins.int
+    SAE_KEY_COUNT_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     state: Global___EpochState.ValueType
     grade: _common_pb2.Grade.ValueType
@@ -369,6 +370,8 @@ class EpochUse(_message.Message):
     """Sessions bound to it that have not ended."""
     recoverable: _builtins.bool
     """Whether it is sealed to the present recovery key."""
+    sae_key_count: _builtins.int
+    """Keys of encryptors sealed under it that wait to be collected."""
     def __init__(
         self,
         *,
@@ -378,10 +381,11 @@ class EpochUse(_message.Message):
         version_count: _builtins.int = ...,
         session_count: _builtins.int = ...,
         recoverable: _builtins.bool = ...,
+        sae_key_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "grade", b"grade", "recoverable", b"recoverable", "session_count", b"session_count", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "grade", b"grade", "recoverable", b"recoverable", "sae_key_count", b"sae_key_count", "session_count", b"session_count", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -175,6 +175,11 @@ class _WrappingMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Wrappi
     """
     MLKEM768_AES_KWP: _WrappingMethod.ValueType  # 2
     """ML-KEM-768 (FIPS 203), then AES-256 key wrap with padding (RFC 5649)."""
+    RSA_OAEP_SHA256_AES_KWP: _WrappingMethod.ValueType  # 3
+    """RSA_OAEP_SHA256 of a fresh AES-256 key, then AES-256 key wrap with padding
+    under it (RFC 5649); PKCS #11's CKM_RSA_AES_KEY_WRAP. Any material. The
+    wrapping keys of imports have 4096 bits. Not post-quantum.
+    """
 
 class WrappingMethod(_WrappingMethod, metaclass=_WrappingMethodEnumTypeWrapper):
     """How key material is wrapped for transport. The formats are in qkms.wrapping."""
@@ -186,6 +191,11 @@ RSA_OAEP_SHA256: WrappingMethod.ValueType  # 1
 """
 MLKEM768_AES_KWP: WrappingMethod.ValueType  # 2
 """ML-KEM-768 (FIPS 203), then AES-256 key wrap with padding (RFC 5649)."""
+RSA_OAEP_SHA256_AES_KWP: WrappingMethod.ValueType  # 3
+"""RSA_OAEP_SHA256 of a fresh AES-256 key, then AES-256 key wrap with padding
+under it (RFC 5649); PKCS #11's CKM_RSA_AES_KEY_WRAP. Any material. The
+wrapping keys of imports have 4096 bits. Not post-quantum.
+"""
 Global___WrappingMethod: _TypeAlias = WrappingMethod  # noqa: Y015
 
 class _KeyEventType:
@@ -1677,7 +1687,12 @@ class ImportVersionRequest(_message.Message):
     name: _builtins.str
     """keys/{key_id}/imports/{uuid}"""
     wrapped_material: _builtins.bytes
-    """AES_256_GCM: 32 bytes, wrapped."""
+    """The material, wrapped. AES and HMAC: the key. A private key: PKCS #8 in DER
+    (RFC 5208, RFC 5958), or the bare seed of Ed25519, ML-DSA and ML-KEM.
+    X25519MLKEM768: ML-KEM seed and X25519 scalar, 96 bytes. What opens and is
+    not what the key needs is INVALID_ARGUMENT / MATERIAL_REJECTED; nothing
+    changed, and the wrapping key still serves.
+    """
     def __init__(
         self,
         *,
@@ -1760,6 +1775,9 @@ class ExportVersionResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     GRADE_FIELD_NUMBER: _builtins.int
     wrapped_material: _builtins.bytes
+    """The material in the form that ImportVersion takes, wrapped; a private key
+    as PKCS #8 in DER.
+    """
     version: _builtins.int
     grade: _common_pb2.Grade.ValueType
     @_builtins.property

@@ -10,6 +10,7 @@ import msgspec
 
 SIZE_NOT_MULTIPLE_OF_8 = "size shall be a multiple of 8"
 EXTENSION_NOT_SUPPORTED = "not all extension_mandatory parameters are supported"
+EXTENSION_NOT_MET = "not all extension_mandatory request options could be met"
 KEYS_NOT_FOUND = "one or more keys specified are not found on KME"
 
 

@@ -12,13 +12,13 @@ import structlog
 from aiohttp import web
 
 from qkms_qkd.identity import principal
-from qkms_qkd.kme.bodies import BodyUnreadable, decoded
 from qkms_qkd.kme.channel import ChannelError, NotGreetedError
 from qkms_qkd.kme.delivery import Delivery
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.settings import Settings
-from qkms_qkd.kme.web import bounded_body, json_answer, peer_certificate, refusal
+from qkms_qkd.serving.bodies import BodyUnreadable, decoded
+from qkms_qkd.serving.web import bounded_body, json_answer, peer_certificate, refusal
 
 log = structlog.get_logger(__name__)
 

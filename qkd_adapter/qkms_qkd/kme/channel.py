@@ -9,7 +9,6 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
-from qkms_qkd.kme.bodies import BodyUnreadable, decoded
 from qkms_qkd.kme.channel_messages import (
     Assign,
     AssignAnswer,
@@ -21,6 +20,7 @@ from qkms_qkd.kme.channel_messages import (
 )
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.settings import LinkSection
+from qkms_qkd.serving.bodies import BodyUnreadable, decoded
 from qkms_qkd.tls import TlsFiles, client_context
 
 MAX_MESSAGE_BYTES = 8 << 20

@@ -2,16 +2,19 @@
 
 A draw reserves keys here, has the peer KME assign them to the slave, and only then delivers, so
 that both ends hold a key before either gives it away. If the peer's answer is lost, both ends forget the
-keys. Knows nothing of HTTP; errors say which answer of the standard they are.
+keys. Knows nothing of HTTP; errors say which answer of the standard they are. Vendor extensions:
+`status_extension` {qber, skr_bps, link_state} and `key_extension` {age_s}. Left out: additional slave SAEs and
+mandatory extensions.
 """
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 
 import structlog
+from msgspec.structs import replace
 
-from qkms_qkd.errors import LinkErrorCode
-from qkms_qkd.etsi014.messages import KEYS_NOT_FOUND, SIZE_NOT_MULTIPLE_OF_8
+from qkms_qkd.identity import PeerCertificate, principal, sae_id
 from qkms_qkd.kme.channel import ChannelError, NotGreetedError
 from qkms_qkd.kme.channel_messages import Assign, Parts
 from qkms_qkd.kme.pool import KeyNotFoundError, NotNamedError, Pool, TooFewKeysError
@@ -19,36 +22,56 @@ from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.settings import Settings
 from qkms_qkd.kme.worker import Worker
 from qkms_qkd.link import QkdKey
+from qkms_qkd.serving.supply import (
+    Caller,
+    Delivered,
+    Demand,
+    KeysNotFoundError,
+    RefusedError,
+    Standing,
+    StrangerError,
+    Supplied,
+    Terms,
+    UnavailableError,
+)
 
 log = structlog.get_logger(__name__)
 
 _ATTEMPTS = 5
 
 
-class RefusedError(Exception):
-    """The request is wrong: status 400 with this message."""
-
-
-class StrangerError(Exception):
-    """The caller is no party of what it asks for: status 401 without a body."""
-
-
-class UnavailableError(Exception):
-    """The request is right but cannot be served now: status 503 with this message and our stable code."""
-
-    def __init__(self, code: LinkErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class Delivery:
-    """Serves the SAEs of one KME."""
+    """The `Supply` of one KME."""
 
     def __init__(self, settings: Settings, pool: Pool, worker: Worker, links: Mapping[str, QuantumLink]) -> None:
         self._settings = settings
         self._pool = pool
         self._worker = worker
         self._links = links
+        keys = settings.keys
+        self.terms = Terms(
+            keys.size_bits, keys.min_size_bits, keys.max_size_bits, keys.max_stored, keys.max_per_request
+        )
+
+    def caller(self, certificate: PeerCertificate) -> Caller | None:
+        """As Supply.caller: the SAE must be one of this KME."""
+        sae = sae_id(certificate, self._settings.kme.sae_identity)
+        if sae is None or self._settings.kme_of(sae) != self._settings.kme.id:
+            return None
+        return Caller(sae, principal(certificate) or sae)
+
+    def remotes(self, caller: Caller) -> list[str]:
+        """The SAEs of the KMEs that there are links to."""
+        return [sae.id for sae in self._settings.saes if sae.kme in self._links]
+
+    async def standing(self, caller: Caller, slave: str) -> Standing:
+        """How the link to the slave's KME stands. Raises RefusedError."""
+        link = self.link_to(caller.sae, slave)
+        return Standing(self._settings.kme.id, link.peer, await self.stored(link), _extension(link))
+
+    def entropy(self, caller: Caller, size_bytes: int) -> bytes:
+        """From the operating system."""
+        return os.urandom(size_bytes)
 
     def link_to(self, caller: str, other: str) -> QuantumLink:
         """The link that joins the caller, an SAE of this KME, to another SAE. Raises RefusedError."""
@@ -66,33 +89,28 @@ class Delivery:
         """How many keys of the default size may be drawn from this link."""
         return await self._worker.run(self._pool.free, link.peer)
 
-    async def draw(self, master: str, slave: str, number: int, size_bits: int) -> list[QkdKey]:
-        """`number` fresh keys of `size_bits` for `master`, held for `slave` at the peer.
-
-        Raises RefusedError, UnavailableError.
-        """
-        link = self.link_to(master, slave)
-        self._check_demand(number, size_bits)
+    async def draw(self, caller: Caller, demand: Demand) -> Delivered:
+        """Fresh keys for the caller, held for the slave at the peer. Raises RefusedError, UnavailableError."""
+        [slave] = demand.slaves
+        link = self.link_to(caller.sae, slave)
         collided: set[str] = set()
         for _ in range(_ATTEMPTS):
-            demand = Assign(master, slave, size_bits, [])
-            deliveries = await self._reserve(link, demand, number, collided)
-            if await self._assigned(link, Assign(master, slave, size_bits, deliveries), collided):
-                return await self._deliver(deliveries)
+            assign = Assign(caller.sae, slave, demand.size_bits, [])
+            deliveries = await self._reserve(link, assign, demand.number, collided)
+            if await self._assigned(link, replace(assign, deliveries=deliveries), collided):
+                return _delivered(await self._deliver(deliveries))
         raise UnavailableError("STORE_EXHAUSTED", "keys are being drawn at both ends at once; ask again")
 
-    async def collect(self, master: str, slave: str, key_ids: Sequence[str]) -> list[QkdKey]:
-        """The keys of these ids that `master` drew for `slave`. Raises RefusedError, StrangerError."""
-        if not 1 <= len(key_ids) <= self._settings.keys.max_per_request:
-            raise RefusedError(f"key_IDs shall name 1 to {self._settings.keys.max_per_request} keys")
-        if len(set(key_ids)) != len(key_ids):
-            raise RefusedError("key_IDs shall not name a key twice")
+    async def collect(self, caller: Caller, master: str, key_ids: Sequence[str]) -> Delivered:
+        """The keys of these ids that `master` drew for the caller. Raises RefusedError, StrangerError."""
+        self.link_to(caller.sae, master)
         try:
-            return await self._worker.run(self._pool.collect, master, slave, key_ids, time.time())
+            keys = await self._worker.run(self._pool.collect, master, caller.sae, key_ids, time.time())
         except KeyNotFoundError:
-            raise RefusedError(KEYS_NOT_FOUND) from None
+            raise KeysNotFoundError from None
         except NotNamedError:
             raise StrangerError from None
+        return _delivered(keys)
 
     async def hear_assign(self, link: QuantumLink, demand: Assign) -> tuple[list[str], list[str]]:
         """The peer drew keys for one of our SAEs: unknown and busy key ids, both empty when assigned.
@@ -110,15 +128,6 @@ class Delivery:
         before_s = time.time() - self._settings.keys.max_uncollected_s
         if expired := await self._worker.run(self._pool.expire, before_s):
             log.warning("keys.expired", count=expired)
-
-    def _check_demand(self, number: int, size_bits: int) -> None:
-        keys = self._settings.keys
-        if size_bits % 8:
-            raise RefusedError(SIZE_NOT_MULTIPLE_OF_8)
-        if not keys.min_size_bits <= size_bits <= keys.max_size_bits:
-            raise RefusedError(f"size shall be from {keys.min_size_bits} to {keys.max_size_bits}")
-        if not 1 <= number <= keys.max_per_request:
-            raise RefusedError(f"number shall be from 1 to {keys.max_per_request}")
 
     async def _reserve(self, link: QuantumLink, demand: Assign, number: int, excluding: set[str]) -> list[Parts]:
         parity = 1 if link.runs_model else 0
@@ -158,3 +167,17 @@ class Delivery:
             raise UnavailableError(
                 "STORE_EXHAUSTED", "the keys were discarded while being drawn; ask again"
             ) from None
+
+
+def _delivered(keys: list[QkdKey]) -> Delivered:
+    return Delivered([Supplied(key, {"age_s": round(key.age_s or 0.0, 3)}) for key in keys])
+
+
+def _extension(link: QuantumLink) -> dict[str, object]:
+    state = link.state()
+    measured = state.report if state.up else None
+    return {
+        "qber": measured.qber if measured else None,
+        "skr_bps": measured.skr_bps if measured else 0.0,
+        "link_state": "up" if state.up else "down",
+    }

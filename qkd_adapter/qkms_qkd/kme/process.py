@@ -20,19 +20,18 @@ from qkms_qkd.kme.link_face import LinkFace
 from qkms_qkd.kme.link_store import LinkStore
 from qkms_qkd.kme.pool import Pool
 from qkms_qkd.kme.quantum_link import QuantumLink
-from qkms_qkd.kme.sae_face import SaeFace
 from qkms_qkd.kme.seal import load_seal
 from qkms_qkd.kme.settings import Settings, split_address
-from qkms_qkd.kme.skip_face import SkipFace
-from qkms_qkd.kme.web import plain_errors
 from qkms_qkd.kme.worker import Worker
+from qkms_qkd.serving.sae_face import SaeFace
+from qkms_qkd.serving.skip_face import SkipFace
+from qkms_qkd.serving.web import listen, plain_errors
 from qkms_qkd.tls import hybrid_group_available, server_context
 
 log = structlog.get_logger(__name__)
 
 MAX_REQUEST_BYTES = 64 << 10
 _HOUSEKEEPING_S = 1.0
-_SHUTDOWN_S = 1.0
 
 
 class ListenError(Exception):
@@ -51,7 +50,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         links = {link.peer: await _link(settings, link.peer, database, worker, stack) for link in settings.links}
         delivery = Delivery(settings, Pool(database), worker, links)
         sae_app = _application(MAX_REQUEST_BYTES)
-        SaeFace(settings, delivery).add_routes(sae_app.router)
+        SaeFace(delivery).add_routes(sae_app.router)
         AdminFace(settings, delivery, links).add_routes(sae_app.router)
         link_app = _application(MAX_MESSAGE_BYTES)
         LinkFace(settings, delivery, links).add_routes(link_app.router)
@@ -63,7 +62,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await _listen(settings, "kme.listen", settings.kme.listen, sae_app, stack)
         if settings.skip is not None:
             skip_app = _application(MAX_REQUEST_BYTES)
-            SkipFace(settings, delivery, links).add_routes(skip_app.router)
+            SkipFace(delivery).add_routes(skip_app.router)
             await _listen(settings, "skip.listen", settings.skip.listen, skip_app, stack)
         log.info(
             "kme.ready",
@@ -102,16 +101,14 @@ def _application(max_bytes: int) -> web.Application:
 async def _listen(
     settings: Settings, field: str, address: str, application: web.Application, stack: AsyncExitStack
 ) -> None:
-    runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
     host, port = split_address(address)
     try:
-        await web.TCPSite(runner, host, port, ssl_context=server_context(settings.tls.files())).start()
+        runner = await listen(application, host, port, server_context(settings.tls.files()))
     except OSError as error:
         raise ListenError(
             f"{field}: cannot listen on {address}: {error.strerror}; choose a free address"
         ) from error
+    stack.push_async_callback(runner.cleanup)
 
 
 @asynccontextmanager

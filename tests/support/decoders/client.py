@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 import grpc
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
@@ -23,17 +25,19 @@ from qkms_client import (
     decode,
     decode_access,
     names,
+    private_keys,
     recovery_shares,
     status,
 )
 from qkms_client.access_types import AuditAnchor, AuditHeads, AuditKey
-from qkms_client.cli import data, keys, rewrap_file, rules, secrets
+from qkms_client.cli import data, keys, lines, rewrap_file, rules, secrets
 from qkms_client.cli.audit import TimeType
 from qkms_client.cli.options import ConsistencyType
 from qkms_client.errors import (
     AnswerNotUnderstood,
     BackupInvalid,
     ExportInvalid,
+    PrivateKeyInvalid,
     ProfileInvalid,
     QkmsError,
     RecoveryFailed,
@@ -41,6 +45,7 @@ from qkms_client.errors import (
 from qkms_client.flows.audit import audit_filter
 from qkms_client.profile import Profile, load_profile
 
+PRIVATE_P256 = ec.generate_private_key(ec.SECP256R1())
 HEAD = decode.header(common_pb2.ResponseHeader())
 # Years that no calendar has, in every field of time that the messages have.
 LATE = b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f"
@@ -252,6 +257,27 @@ INPUT = folder("input")
 RULES = b'[[rules]]\nactions = ["crypto.*"]\ngrades = ["qkd+pqc"]\nper_minute = 60\nburst = 5\n'
 
 DECODERS = (
+    *(
+        Decoder(
+            f"line of {form.data}s",
+            ("qkms_client.cli.lines",),
+            lambda raw, form=form: lines.parsed(raw, form, {}, b""),  # type: ignore[misc]
+            b'{"id": 1, "context": {"a": "b"}, "aad": "", "' + form.data.encode() + b'": "eA=="}',
+            (lines.LineInvalid,),
+        )
+        for form in (lines.ENCRYPT, lines.DECRYPT)
+    ),
+    *(
+        Decoder(
+            f"file of a private key, {encoding} {format}",
+            ("qkms_client.private_keys",),
+            private_keys.to_pkcs8,
+            PRIVATE_P256.private_bytes(encoding, format, NoEncryption()),
+            (PrivateKeyInvalid,),
+        )
+        for encoding in (Encoding.PEM, Encoding.DER)
+        for format in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL)
+    ),
     *(_answer(kind, decoded) for kind, decoded in ANSWERS),
     Decoder(
         "refusal of a node",

@@ -18,10 +18,10 @@ from qkms_qkd.etsi014 import reading
 from qkms_qkd.etsi014.messages import KeyIds, KeyRequest
 from qkms_qkd.keyfiles import reading as key_files
 from qkms_qkd.kme import seal
-from qkms_qkd.kme.bodies import BodyUnreadable, decoded
 from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Discard, Hello, HelloAnswer, LinkReport, Offer
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.settings import SettingsError, parse_settings
+from qkms_qkd.serving.bodies import BodyUnreadable, decoded
 from qkms_qkd.skip import reading as skip_reading
 from sample_files import KME_TOML
 
@@ -74,7 +74,7 @@ def _answer(raw: bytes) -> HttpAnswer:
 def _body(form: type[msgspec.Struct], sample: dict[str, object]) -> Decoder:
     return Decoder(
         f"body {form.__name__}",
-        ("qkms_qkd.kme.bodies",),
+        ("qkms_qkd.serving.bodies",),
         lambda raw: decoded(raw, form),
         json.dumps(sample).encode(),
         (BodyUnreadable,),

@@ -6,6 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from decoders.table import Decoder, text
@@ -29,7 +30,8 @@ BEFORE = backup.preamble(b"header")
 
 # RSA takes a second to draw at full length; what opens does not depend on it.
 RSA_KEY = rsa.generate_private_key(65537, 2048)
-RSA = WrappingPrivateKey(RSA_KEY)
+RSA = WrappingPrivateKey(Method.RSA_OAEP_SHA256, RSA_KEY)
+RSA_AES = WrappingPrivateKey(Method.RSA_OAEP_SHA256_AES_KWP, RSA_KEY)
 MLKEM = WrappingPrivateKey.generate(Method.MLKEM768_AES_KWP)
 # An odd number of 3,072 bits: nobody has its factors, and nobody needs them to wrap to it.
 RSA_PUBLIC = (
@@ -178,6 +180,17 @@ DECODERS = (
         lambda raw: RSA.unwrap(raw, WRAPPED_FOR),
         RSA_KEY.public_key().encrypt(bytes(32), padding.OAEP(padding.MGF1(SHA256()), SHA256(), None)),
         (WrappingRejected,),
+    ),
+    Decoder(
+        "import material under RSA-OAEP and AES-KWP",
+        ("qkms.wrapping",),
+        lambda raw: RSA_AES.unwrap(raw, WRAPPED_FOR),
+        RSA_KEY.public_key().encrypt(KEY, padding.OAEP(padding.MGF1(SHA256()), SHA256(), None))
+        + aes_key_wrap_with_padding(KEY, b"material of any length"),
+        (WrappingRejected,),
+        regressions=(
+            RSA_KEY.public_key().encrypt(bytes(16), padding.OAEP(padding.MGF1(SHA256()), SHA256(), None)),
+        ),
     ),
     Decoder(
         "import material under ML-KEM-768",

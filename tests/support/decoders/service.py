@@ -1,11 +1,15 @@
 """Rows: what callers, peers and the cluster's own stores give a node."""
 
+import os
+from functools import partial
+
 import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from decoders.proto import KEY, MLKEM, PRIVATE
+from decoders.proto import KEY, MLKEM, PRIVATE, RSA_KEY
 from decoders.table import Decoder, text
 from qkms import passphrase
 from qkms.errors import BackupRejected, InvalidInput, KemRejected
@@ -17,6 +21,7 @@ from qkms_node.access import identity
 from qkms_node.consensus import identity as member_identity
 from qkms_node.errors import QkmsError
 from qkms_node.keys import data, errors, importing, local, secret, share
+from qkms_node.keys.algorithms import ALGORITHMS
 from qkms_node.rpc import audit_servicer, fields, key_fields, paging
 from qkms_node.service import restoring, watching
 from qkms_node.service.seals import making
@@ -24,6 +29,7 @@ from qkms_node.service.seals import passphrase as passphrase_seal
 from qkms_node.service.seals.seal import SealError, SealRejected
 from qkms_node.telemetry import traces
 
+PKCS8 = ("qkms_node.keys.pkcs8",)
 LISTING = key_pb2.ListKeysRequest(page_size=2)
 ID = "0d782086-1a5f-4d1b-8d5a-0c3a4d1c5b11"
 BOUND = share.Binding("c", 1, "node-1", "node-2", "")
@@ -36,6 +42,10 @@ UNDER_PASSPHRASE = passphrase_seal.PassphraseSeal(
 
 def _encryption() -> secret.EncryptionKey:
     return secret.EncryptionKey(KEY)
+
+
+def _material(algorithm: str, raw: bytes) -> object:
+    return importing.imported_material(algorithm, raw, os.urandom)
 
 
 def _share(raw: bytes) -> object:
@@ -94,12 +104,30 @@ DECODERS = (
         importing.seal_import_key(secret.KeyEncryptionKey(KEY), MLKEM, IMPORT),
         (errors.WrapRejected,),
     ),
+    *(
+        Decoder(
+            f"imported material of {algorithm}",
+            ("qkms_node.keys.importing", "qkms_node.keys.encoding", *more),
+            partial(_material, algorithm),
+            importing.exported_material(algorithm, ALGORITHMS[algorithm].draw(os.urandom)),
+            (errors.MaterialRejected,),
+        )
+        for algorithm, more in {
+            "AES_256_GCM": (),
+            "ED25519": PKCS8,
+            "ECDSA_P384_SHA384": PKCS8,
+            "ML_DSA_65": PKCS8,
+            "ML_KEM_768": PKCS8,
+        }.items()
+    ),
     Decoder(
-        "imported material",
-        ("qkms_node.keys.importing",),
-        lambda raw: importing.imported_material("AES_256_GCM", raw),
-        KEY,
-        (InvalidInput,),
+        "imported material of RSA, of another size",
+        ("qkms_node.keys.encoding", *PKCS8),
+        # What passes the check of the size is held against every other number: test_encoding.
+        partial(_material, "RSA_3072_PSS_SHA256"),
+        RSA_KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        (errors.MaterialRejected,),
+        refused=True,
     ),
     Decoder(
         "certificate request",

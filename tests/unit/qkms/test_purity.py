@@ -17,6 +17,7 @@ ALLOWED = {
     "hashlib",
     "hmac",
     "json",
+    "math",
     "types",
     "typing",
 }

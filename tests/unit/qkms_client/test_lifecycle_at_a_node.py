@@ -249,10 +249,12 @@ async def test_what_does_not_unwrap_or_does_not_fit_is_refused_and_changes_nothi
         good[:-1] + bytes([good[-1] ^ 1]),
         good[:100],
         wrap(Method.MLKEM768_AES_KWP, public, MATERIAL, "keys/other/imports/x"),
-        wrap(Method.MLKEM768_AES_KWP, public, MATERIAL[:16], parameters.name),
     ):
         with pytest.raises(e.WrappingRejected):
             await kms("import_wrapped", parameters, bad)
+    short = wrap(Method.MLKEM768_AES_KWP, public, MATERIAL[:16], parameters.name)
+    with pytest.raises(e.MaterialRejected, match="the key takes 32"):
+        await kms("import_wrapped", parameters, short)
     assert (await kms("get_key", key)).staged_version == 0
     assert (await kms("import_wrapped", parameters, good)).version == 2, "the wrapping key still serves"
 

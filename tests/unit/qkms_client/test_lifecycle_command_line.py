@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,55 @@ def test_material_is_brought_in_and_taken_out_wrapped(qkms: Run, key: str, tmp_p
     assert qkms(*arguments).exit_code == failure.DONE
     oaep = padding.OAEP(mgf=padding.MGF1(SHA256()), algorithm=SHA256(), label=None)
     assert private.decrypt(out.read_bytes(), oaep) == MATERIAL
+
+
+def openssl(folder: Path, command: str) -> None:
+    subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=folder, check=True, capture_output=True)
+
+
+def in_use(qkms: Run, key: str, *arguments: str) -> bytes:
+    """Imports a first version and activates it: its public half in PEM."""
+    assert "IMPORTED" in qkms("import", key, *arguments).output
+    qkms("validate", key, "1")
+    qkms("activate", key, "1")
+    return qkms("public-key", key, group=()).stdout_bytes
+
+
+def test_a_private_key_is_brought_in_from_the_files_of_openssl(qkms: Run, key: str, tmp_path: Path) -> None:
+    make = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
+    openssl(tmp_path, f"{make}; openssl pkey -in key.pem -pubout -out pub.pem")
+    openssl(
+        tmp_path, "openssl pkcs8 -topk8 -in key.pem -passout pass:secret -out encrypted.pem; echo secret > pass"
+    )
+    public = (tmp_path / "pub.pem").read_bytes()
+    keys = {f"{key}-{n}": ("ECDSA_P256_SHA256", "ECDSA_P256_SHA256", "ED25519")[n] for n in range(3)}
+    for name, algorithm in keys.items():
+        qkms("create", name, "--algorithm", algorithm, "--no-version")
+    one, two, other = keys
+    clear, encrypted = (("--in", str(tmp_path / name)) for name in ("key.pem", "encrypted.pem"))
+    assert in_use(qkms, one, *clear) == public
+    refused = qkms("import", two, *encrypted)
+    assert (refused.exit_code, "passphrase" in refused.output) == (failure.USAGE, True)
+    passphrase = ("--passphrase-file", str(tmp_path / "pass"))
+    assert in_use(qkms, two, *encrypted, *passphrase) == public
+    (tmp_path / "pass").write_text("another")
+    assert qkms("import", two, *encrypted, *passphrase).exit_code == failure.USAGE
+    wrong = qkms("import", other, *clear)
+    assert (wrong.exit_code, "MATERIAL_REJECTED" in wrong.output) == (failure.REFUSED, True)
+
+
+def test_the_example_of_import_parameters_works_as_it_stands(qkms: Run, key: str, tmp_path: Path) -> None:
+    qkms("create", key, "--algorithm", "ECDSA_P256_SHA256", "--no-version")
+    openssl(tmp_path, "openssl ecparam -name prime256v1 -genkey -noout -out key.pem")
+    openssl(tmp_path, "openssl pkey -in key.pem -pubout -out pub.pem")
+    help_lines = [line.strip() for line in qkms("import-parameters", "--help").output.splitlines()]
+    example = help_lines[help_lines.index("Example, with openssl and a private key in PEM:") + 1 :]
+    asking, *shell = example[: next(n for n, line in enumerate(example) if line.startswith("qkms keys import "))]
+    method = asking.split()[4:6]
+    name = qkms("import-parameters", key, *method, "--public-out", str(tmp_path / "pub.der")).output.strip()
+    openssl(tmp_path, "\n".join(shell))
+    public = in_use(qkms, key, "--parameters", name, "--in", str(tmp_path / "wrapped"))
+    assert public == (tmp_path / "pub.pem").read_bytes()
 
 
 def test_a_file_of_ciphertexts_is_rewrapped_in_order_and_resumed(qkms: Run, key: str, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ WIRE_REASONS = {
     "NOT_EXPORTABLE": errors.NotExportable,
     "IMPORT_NOT_FOUND": errors.ImportNotFound,
     "WRAPPING_REJECTED": errors.WrappingRejected,
+    "MATERIAL_REJECTED": errors.MaterialRejected,
     "SEALED": errors.Sealed,
     "UNSEAL_REJECTED": errors.UnsealRejected,
     "SEAL_UNUSABLE": errors.SealUnusable,

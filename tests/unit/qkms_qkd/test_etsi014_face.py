@@ -105,7 +105,7 @@ def test_optional_extensions_are_ignored(master: httpx.Client) -> None:
         ({"number": 129}, "number shall be from 1 to 128"),
         (
             {"additional_slave_SAE_IDs": ["node-3"]},
-            "additional_slave_SAE_IDs is not supported (max_SAE_ID_count is 0)",
+            "additional_slave_SAE_IDs shall name at most 0 SAEs (max_SAE_ID_count)",
         ),
     ],
 )

@@ -1,11 +1,10 @@
-"""The sealed private key of an import, and what imported material must be."""
+"""The sealed private key of an import. What imported material must be: test_encoding."""
 
 import pytest
 
-from qkms.errors import InvalidInput
 from qkms.wrapping import Method, WrappingPrivateKey
 from qkms_node.keys.errors import WrapRejected
-from qkms_node.keys.importing import ImportBinding, imported_material, open_import_key, seal_import_key
+from qkms_node.keys.importing import ImportBinding, open_import_key, seal_import_key
 from qkms_node.keys.secret import KeyEncryptionKey
 
 KEK = KeyEncryptionKey(bytes(range(32)))
@@ -38,12 +37,3 @@ def test_under_another_root_or_altered_it_does_not_open() -> None:
         open_import_key(KeyEncryptionKey(bytes(32)), sealed, BOUND)
     with pytest.raises(WrapRejected):
         open_import_key(KEK, sealed[:-1] + bytes([sealed[-1] ^ 1]), BOUND)
-
-
-def test_material_has_the_length_its_algorithm_needs() -> None:
-    assert bytes(imported_material("AES_256_GCM", bytes(range(32))).reveal()) == bytes(range(32))
-    for length in (0, 16, 31, 33):
-        with pytest.raises(InvalidInput, match="32 bytes"):
-            imported_material("AES_256_GCM", bytes(length))
-    with pytest.raises(InvalidInput, match="cannot be imported"):
-        imported_material("ROT13", bytes(32))

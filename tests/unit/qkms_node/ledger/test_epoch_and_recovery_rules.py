@@ -2,9 +2,10 @@
 
 import pytest
 
-from ledger_world import World, request, seeded
+from ledger_world import NODES, World, request, seeded
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c
+from qkms_node.ledger.member_records import MemberRecord, MemberRole
 from qkms_node.ledger.records import EpochState, OfferRecord
 from qkms_node.ledger.snapshot import digest, restore, snapshot
 from qkms_node.ledger.state import State
@@ -74,6 +75,29 @@ def test_an_epoch_ends_when_nothing_needs_it() -> None:
     assert (ended.state, ended.shares, ended.commitment) == (EpochState.DESTROYED, {}, b"commitment-1")
     assert world.do(c.DestroyRoot(1)).note == "already destroyed"
     assert world.state.qkd_key_epochs["q1"] == 1, "its QKD keys are not used again"
+
+
+def test_an_activation_that_comes_after_the_end_of_its_epoch_changes_nothing() -> None:
+    world = two_epochs()
+    world.do(c.RewrapVersions(2, (moved(),)))
+    assert world.do(c.DestroyRoot(1)).changed
+    before = digest(world.state)
+    assert world.do(c.ActivateRoot(1), 0).note == "epoch 1 is already DESTROYED"
+    assert digest(world.state) == before
+
+
+def test_what_needs_an_epoch_is_said() -> None:
+    world = seeded()
+    world.do(c.OpenSession(request(), "s", "bob", 1, OFFER, 0, 60_000))
+    world.create()
+    world.do(c.OpenImport(request(), "payments", "i", 2, b"public", 1, b"sealed", 60_000))
+    world.root(2)
+    message = world.do(c.DestroyRoot(1)).message
+    for need in ("1 key versions", "1 open sessions", "1 import keys"):
+        assert need in message
+    world.do(c.AdvanceTime(), later_ms=60_001)
+    world.do(c.RewrapVersions(2, (moved(),)))
+    assert world.do(c.DestroyRoot(1)).changed
 
 
 def test_an_open_session_keeps_its_epoch() -> None:
@@ -153,6 +177,34 @@ def test_a_backup_takes_the_place_of_an_empty_ledger_in_one_entry(same_cluster: 
     assert world.do(finish(3, same_cluster)).note == "already restored"
     assert world.do(c.RestorePart("r", 0, (), commitments)).note == "already there"
     refused(world, c.RestorePart("another", 0, ()), "CLUSTER_NOT_EMPTY")
+
+
+def test_a_restore_keeps_what_the_cluster_has_scheduled_and_the_ended_epochs_of_the_backup() -> None:
+    source = two_epochs()
+    source.do(c.RewrapVersions(2, (moved(),)))
+    assert source.do(c.DestroyRoot(1)).changed
+    rows = list(snapshot(source.state))
+    world = seeded()
+    founders = tuple(MemberRecord(n, f"{n}:1", f"{n}:2", n, MemberRole.VOTER) for n in NODES)
+    assert world.do(c.FoundMembers(founders)).changed
+    assert world.do(c.AddMember(request(), "node-4", "r:4", "a:4", "node-4", b"t" * 32, 3_600_000)).changed
+    scheduled = world.state.due.copy()
+    assert scheduled
+    world.do(c.RestorePart("r", 0, tuple(rows), {2: b"commitment-2"}))
+    assert world.do(finish(1)).changed
+    states = {epoch: root.state for epoch, root in world.state.roots.items()}
+    assert states == {1: EpochState.DESTROYED, 2: EpochState.ACTIVE}
+    assert set(scheduled) <= set(world.state.due)
+    assert digest(restore(snapshot(world.state))) == digest(world.state)
+
+
+def test_a_state_that_is_no_longer_used_is_freed_bit_by_bit() -> None:
+    world = two_epochs()
+    for number in range(300):
+        world.do(c.OpenSession(request(), f"s{number}", "bob", 1, OFFER, 0, 60_000))
+    steps = sum(1 for _ in world.state.dismantle())
+    assert steps > 3
+    assert not world.state.due
 
 
 def test_a_restore_is_refused_where_it_would_lose_or_lack_something() -> None:

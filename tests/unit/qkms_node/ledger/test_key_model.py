@@ -25,6 +25,15 @@ delays = st.integers(0, STALENESS_MS)
 class KeysInAnyOrder(RuleBasedStateMachine):
     """The ledger and the model, told the same things."""
 
+    COMMANDS = frozenset(
+        {
+            *(c.CreateKey, c.UpdateKey, c.DisableKey, c.EnableKey, c.DeleteKey, c.RotateKey, c.StageVersion),
+            *(c.ValidateVersion, c.ActivateVersion, c.AbortVersion, c.ConfirmVersion, c.RejectVersion),
+            *(c.DisableVersion, c.EnableVersion, c.CompromiseVersion, c.DestroyVersion, c.RestoreVersion),
+            *(c.OpenImport, c.ImportVersion, c.AdvanceTime),
+        }
+    )
+
     def __init__(self) -> None:
         super().__init__()
         self.world: World = seeded()
@@ -37,6 +46,7 @@ class KeysInAnyOrder(RuleBasedStateMachine):
     # What is done to both
 
     def do(self, command: c.AnyCommand, expected: str, later_ms: int = 0) -> c.Outcome:
+        assert type(command) in self.COMMANDS
         outcome = self.world.do(command, later_ms)
         assert outcome.code == expected, (command, outcome.message)
         assert not outcome.replayed

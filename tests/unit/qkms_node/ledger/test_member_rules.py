@@ -65,6 +65,12 @@ def test_a_repeated_and_a_reordered_request_add_once(world: World) -> None:
     assert "node-4" not in world.state.members
 
 
+def test_a_member_may_be_recorded_without_a_token(world: World) -> None:
+    assert world.do(adding(token=b"")).changed
+    assert world.do(adding(token=b"")).note == "already a member"
+    assert not world.state.join_tokens
+
+
 def test_the_same_member_again_gets_another_token_and_nothing_else(world: World) -> None:
     world.do(adding())
     before = world.state.members

@@ -118,6 +118,14 @@ def test_a_share_is_replaced_only_where_one_is_wanted() -> None:
     assert world.do(c.ReplaceShare(1, fresh)).code == "KEY_REPLAYED"
 
 
+def test_a_share_without_a_qkd_key_is_replaced_too() -> None:
+    world = World()
+    world.root(1, grade=Grade.PQC)
+    world.do(c.RejectShare(1, "node-3", b"sealed", "lost"))
+    assert world.do(c.ReplaceShare(1, share("node-3", b"fresh"))).changed
+    assert not world.state.qkd_key_epochs
+
+
 def test_a_node_that_lost_its_root_is_no_longer_counted_as_confirmed() -> None:
     world = seeded()
     world.do(c.RejectShare(1, "node-2", b"sealed", "lost its store"))

@@ -6,46 +6,41 @@
     GET /entropy?minentropy=               {randomStr, minentropy}
 
 A system id is an SAE id: the caller's certificate names the local system, as it does in ETSI GS QKD 014. Keys
-come from the same `delivery`, so that a key leaves the store once for each party, by whichever protocol;
+come from the same `Supply`, so that a key leaves the store once for each party, by whichever protocol;
 a keyId is the key's UUID as 32 hexadecimal digits. A key for somebody else is answered like one that does not
 exist: the draft has 400 for both. 500 when no key can be had now, 503 for entropy, 401 without a
-body for callers that are no SAE of this KME (the draft leaves that to TLS). Errors have the body of ETSI GS QKD
+body for callers that are no SAE of the supply (the draft leaves that to TLS). Errors have the body of ETSI GS QKD
 014; the draft defines none. Left out: TLS-PSK, which Python's ssl offers from 3.13 on only, and patterns
 in remoteSystemID.
 """
 
-import os
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
 
 from qkms_qkd.etsi014.messages import KEYS_NOT_FOUND
 from qkms_qkd.identity import principal
-from qkms_qkd.kme.delivery import Delivery, RefusedError, StrangerError, UnavailableError
-from qkms_qkd.kme.queries import integer, only, own_sae
-from qkms_qkd.kme.settings import Settings
-from qkms_qkd.kme.web import json_answer, no_body, peer_certificate, refusal
 from qkms_qkd.link import QkdKey
+from qkms_qkd.serving.queries import integer, only
+from qkms_qkd.serving.supply import Caller, Demand, RefusedError, StrangerError, Supply, UnavailableError
+from qkms_qkd.serving.web import answered, json_answer, no_body, peer_certificate, refusal, unavailable
 from qkms_qkd.skip.messages import DEFAULT_BITS, Capabilities, Entropy, Key
 
 log = structlog.get_logger(__name__)
 
-ALGORITHM = "QKD"
 MAX_ENTROPY_BITS = 65_536
 _KEY_ID = re.compile(r"[0-9a-fA-F]{32}\Z")
-_Answer = Callable[[web.Request, str], Awaitable[web.Response]]
+_Answer = Callable[[web.Request, Caller], Awaitable[web.Response]]
 
 
 class SkipFace:
-    """The four paths of the draft for the SAEs of one KME; `peers` are the KMEs that it has links to."""
+    """The four paths of the draft for the SAEs of one supply."""
 
-    def __init__(self, settings: Settings, delivery: Delivery, peers: Collection[str]) -> None:
-        self._settings = settings
-        self._delivery = delivery
-        self._peers = frozenset(peers)
+    def __init__(self, supply: Supply) -> None:
+        self._supply = supply
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Registers the paths."""
@@ -56,54 +51,57 @@ class SkipFace:
 
     def _guarded(self, answer: _Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def guarded(request: web.Request) -> web.Response:
-            caller = own_sae(request, self._settings)
+            caller = self._supply.caller(peer_certificate(request))
             if caller is None:
                 log.warning("skip.stranger", caller=principal(peer_certificate(request)), path=request.path)
-                return no_body(401)
+                return answered(no_body(401), StrangerError.code)
             try:
-                return await answer(request, caller)
+                return answered(await answer(request, caller))
             except RefusedError as error:
-                log.info("skip.refused", caller=caller, path=request.path, reason=str(error))
-                return refusal(400, str(error))
-            except StrangerError:
-                log.warning("skip.not_named", caller=caller, path=request.path)
-                return refusal(400, KEYS_NOT_FOUND)
+                log.info("skip.refused", caller=caller.sae, path=request.path, reason=str(error))
+                return answered(refusal(400, str(error)), error.code)
+            except StrangerError as error:
+                log.warning("skip.not_named", caller=caller.sae, path=request.path)
+                return answered(refusal(400, KEYS_NOT_FOUND), error.code)
             except UnavailableError as error:
-                log.warning("skip.unavailable", caller=caller, path=request.path, reason=str(error))
-                return refusal(500, str(error), [{"code": error.code}])
+                log.warning("skip.unavailable", caller=caller.sae, path=request.path, reason=str(error))
+                return answered(unavailable(500, error), error.code)
 
         return guarded
 
-    async def _capabilities(self, _: web.Request, caller: str) -> web.Response:
-        remote = [sae.id for sae in self._settings.saes if sae.kme in self._peers]
-        return json_answer(Capabilities(True, True, ALGORITHM, caller, remote))
+    async def _capabilities(self, _: web.Request, caller: Caller) -> web.Response:
+        remotes = self._supply.remotes(caller)
+        return json_answer(Capabilities(True, True, self._supply.terms.algorithm, caller.sae, remotes))
 
-    async def _new_key(self, request: web.Request, caller: str) -> web.Response:
+    async def _new_key(self, request: web.Request, caller: Caller) -> web.Response:
         only(request, frozenset({"remoteSystemID", "size"}))
         remote = _remote(request)
-        size_bits = integer(request, "size")
-        [key] = await self._delivery.draw(caller, remote, 1, DEFAULT_BITS if size_bits is None else size_bits)
-        return _delivered("keys.drawn", key, caller, remote)
+        asked = integer(request, "size")
+        size_bits = DEFAULT_BITS if asked is None else asked
+        self._supply.terms.check(1, size_bits)
+        [supplied] = (await self._supply.draw(caller, Demand((remote,), 1, size_bits))).keys
+        return _delivered("keys.drawn", supplied.key, caller.sae, remote)
 
-    async def _key(self, request: web.Request, caller: str) -> web.Response:
+    async def _key(self, request: web.Request, caller: Caller) -> web.Response:
         only(request, frozenset({"remoteSystemID"}))
         remote = _remote(request)
         key_id = request.match_info["key_id"]
         if not _KEY_ID.match(key_id):
             raise RefusedError("keyId shall be 32 hexadecimal digits")
-        self._delivery.link_to(caller, remote)
-        [key] = await self._delivery.collect(remote, caller, [str(uuid.UUID(key_id))])
-        return _delivered("keys.collected", key, remote, caller)
+        [supplied] = (await self._supply.collect(caller, remote, [str(uuid.UUID(key_id))])).keys
+        return _delivered("keys.collected", supplied.key, remote, caller.sae)
 
-    async def _entropy(self, request: web.Request, _: str) -> web.Response:
+    async def _entropy(self, request: web.Request, caller: Caller) -> web.Response:
         only(request, frozenset({"minentropy"}))
         asked = integer(request, "minentropy")
         bits = DEFAULT_BITS if asked is None else asked
         if bits < 1:
             raise RefusedError("minentropy shall be a positive number of bits")
         if bits > MAX_ENTROPY_BITS:
-            return refusal(503, f"at most {MAX_ENTROPY_BITS} bits of entropy are given at once")
-        return json_answer(Entropy(os.urandom(-(-bits // 8)).hex(), bits))
+            return answered(
+                refusal(503, f"at most {MAX_ENTROPY_BITS} bits of entropy are given at once"), "ENTROPY_TOO_LARGE"
+            )
+        return json_answer(Entropy(self._supply.entropy(caller, -(-bits // 8)).hex(), bits))
 
 
 def _remote(request: web.Request) -> str:

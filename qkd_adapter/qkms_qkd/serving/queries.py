@@ -1,19 +1,10 @@
-"""What both faces for SAEs read from a request: who asks, and the parameters of its query."""
+"""What both faces for SAEs read from the query of a request. Raises RefusedError for what does not fit."""
 
 from aiohttp import web
 
-from qkms_qkd.identity import sae_id
-from qkms_qkd.kme.delivery import RefusedError
-from qkms_qkd.kme.settings import Settings
-from qkms_qkd.kme.web import peer_certificate
+from qkms_qkd.serving.supply import RefusedError
 
 _MAX_QUOTED_CHARACTERS = 64
-
-
-def own_sae(request: web.Request, settings: Settings) -> str | None:
-    """The SAE of this KME that the caller's certificate speaks for; None for anybody else."""
-    caller = sae_id(peer_certificate(request), settings.kme.sae_identity)
-    return caller if caller is not None and settings.kme_of(caller) == settings.kme.id else None
 
 
 def only(request: web.Request, names: frozenset[str], hint: str = "") -> None:

@@ -1,0 +1,300 @@
+"""Root epochs, shares, recovery and rewrapping in any order, against a model with one line for each promise."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, rule
+
+from ledger_machine import ANY_TIME, LedgerMachine, run
+from ledger_world import NODES, World, new, request, share
+from qkms_node.keys.grade import Grade
+from qkms_node.ledger import commands as c
+
+epochs = st.integers(0, 4)
+"""0 stands for the newest."""
+nodes = st.sampled_from((*NODES, "stranger"))
+keys = st.sampled_from(("", "q1", "q2", "q3", "q4", "q5"))
+sets = st.sampled_from(("", "s1", "s2"))
+ENDED = ("ABORTED", "DESTROYED")
+
+
+@dataclass
+class Epoch:
+    """One root epoch. `shares`: by node, what seals its share; `recovery`: the set that it is sealed to."""
+
+    qkd: bool
+    base: int
+    state: str = "STAGED"
+    shares: dict[str, str] = field(default_factory=dict)
+    confirmed: set[str] = field(default_factory=set)
+    rejected: set[str] = field(default_factory=set)
+    recovery: str = ""
+
+
+class RootsInAnyOrder(LedgerMachine):
+    """The leader is node-1, the voters are NODES; each epoch's commitment is its number."""
+
+    COMMANDS = frozenset(
+        {
+            *(c.RequestRoot, c.RegisterNode, c.StageRoot, c.ConfirmRoot, c.RejectShare, c.ReplaceShare),
+            *(c.ActivateRoot, c.AbortRoot, c.RewrapVersions, c.DestroyRoot, c.SetRecovery, c.SealToRecovery),
+            *(c.CreateKey, c.AdvanceTime),
+        }
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: dict[int, Epoch] = {}
+        self.active = self.last = 0
+        self.wanted = False
+        self.used: set[str] = set()
+        self.nodes: dict[str, int] = {}
+        self.versions: dict[str, int] = {}
+        self.recovery = ""
+
+    def beginning(self) -> World:
+        return World()
+
+    @initialize()
+    def begin(self) -> None:
+        self.take_the_whole_way()
+        self.create_key("a")
+
+    def at(self, number: int) -> int:
+        return number or max(self.last, 1)
+
+    @rule(expected=st.integers(0, 2))
+    def request_root(self, expected: int) -> None:
+        refusal = "" if expected == self.active else "EPOCH_CONFLICT"
+        self.do(c.RequestRoot(request(), expected), refusal, changes=not self.wanted)
+        self.wanted = self.wanted or not refusal
+
+    @rule(node=nodes, keys_number=st.integers(1, 2))
+    def register(self, node: str, keys_number: int) -> None:
+        same = self.nodes.get(node) == keys_number
+        self.do(c.RegisterNode(node, b"m%d" % keys_number, b"x"), changes=not same)
+        self.nodes[node] = keys_number
+
+    @rule(ahead=st.sampled_from((0, 1, 1, 1, 2)), qkd=st.booleans(), key_id=keys, low=st.booleans())
+    def stage(self, ahead: int, qkd: bool, key_id: str, low: bool) -> None:
+        """`low`: the shares are sealed without the QKD key."""
+        number = self.last + ahead
+        seeds = (key_id,) if qkd and key_id else ()
+        sealing = "" if low or not seeds else key_id
+        shares = {node: share(node, b"s%d" % number, sealing) for node in NODES[1:]}
+        grade = Grade.QKD_PQC if seeds else Grade.PQC
+        refusal, known = "", self.epochs.get(number)
+        if known is None:
+            if ahead != 1:
+                refusal = "EPOCH_CONFLICT"
+            elif any(epoch.state == "STAGED" for epoch in self.epochs.values()):
+                refusal = "ROTATION_PENDING"
+            elif self.used & set(seeds):
+                refusal = "KEY_REPLAYED"
+            elif seeds and low:
+                refusal = "SHARE_BELOW_GRADE"
+        command = c.StageRoot(number, self.active, grade, "node-1", b"c%d" % number, seeds, NODES, shares)
+        self.do(command, refusal, changes=known is None)
+        if known is None and not refusal:
+            self.epochs[number] = Epoch(bool(seeds), self.active, shares=dict.fromkeys(NODES[1:], sealing))
+            self.last = number
+            self.used |= set(seeds)
+
+    @rule(number=epochs, node=nodes, wrong=st.sampled_from((False, False, False, True)))
+    def confirm(self, number: int, node: str, wrong: bool) -> None:
+        number = self.at(number)
+        epoch, refusal = self.epochs.get(number), ""
+        if epoch is None:
+            refusal = "EPOCH_NOT_FOUND"
+        elif epoch.state == "ABORTED":
+            refusal = "EPOCH_ABORTED"
+        elif node not in NODES and node not in epoch.shares:
+            refusal = "NOT_A_VOTER"
+        elif wrong:
+            refusal = "COMMITMENT_MISMATCH"
+        commitment = b"wrong" if wrong else b"c%d" % number
+        changes = epoch is not None and node not in epoch.confirmed
+        self.do(c.ConfirmRoot(number, node, commitment), refusal, changes=changes)
+        if epoch is not None and not refusal:
+            epoch.confirmed.add(node)
+            if changes:
+                epoch.rejected.discard(node)
+
+    @rule(number=epochs, node=nodes, stale=st.booleans())
+    def reject(self, number: int, node: str, stale: bool) -> None:
+        number = self.at(number)
+        epoch = self.epochs.get(number)
+        sealed = self.world.state.roots[number].shares.get(node) if epoch is not None else None
+        given = b"another" if stale else sealed.sealed if sealed is not None else b""
+        changes = epoch is not None and not stale and epoch.state != "ABORTED" and node not in epoch.rejected
+        self.do(
+            c.RejectShare(number, node, given, "why"),
+            "" if epoch is not None else "EPOCH_NOT_FOUND",
+            changes=changes,
+        )
+        if epoch is not None and changes:
+            epoch.rejected.add(node)
+            epoch.confirmed.discard(node)
+
+    @rule(number=epochs, node=nodes, key_id=keys)
+    def replace_share(self, number: int, node: str, key_id: str) -> None:
+        number = self.at(number)
+        epoch, refusal, changes = self.epochs.get(number), "", False
+        if epoch is None:
+            refusal = "EPOCH_NOT_FOUND"
+        else:
+            lacks = node in epoch.rejected or (node not in epoch.shares and node not in epoch.confirmed)
+            changes = lacks and epoch.state in ("ACTIVE", "RETIRED")
+            if changes and epoch.qkd and not key_id:
+                refusal = "SHARE_BELOW_GRADE"
+            elif changes and key_id in self.used:
+                refusal = "KEY_REPLAYED"
+        self.do(c.ReplaceShare(number, share(node, b"again", key_id)), refusal, changes=changes)
+        if epoch is not None and changes and not refusal:
+            epoch.shares[node] = key_id
+            epoch.rejected.discard(node)
+            self.used |= {key_id} - {""}
+
+    @rule(number=epochs)
+    def activate(self, number: int) -> None:
+        number = self.at(number)
+        epoch, refusal, changes = self.epochs.get(number), "", True
+        if epoch is None:
+            refusal = "EPOCH_NOT_FOUND"
+        elif epoch.state in ("ACTIVE", "RETIRED", "DESTROYED"):
+            changes = False
+        elif epoch.state == "ABORTED":
+            refusal = "EPOCH_ABORTED"
+        elif len(epoch.confirmed) < 2 or epoch.rejected:
+            refusal = "NOT_CONFIRMED"
+        elif self.recovery and epoch.recovery != self.recovery:
+            refusal = "NOT_RECOVERABLE"
+        self.do(c.ActivateRoot(number), refusal, changes=changes)
+        if epoch is not None and not refusal and changes:
+            if self.active:
+                self.epochs[self.active].state = "RETIRED"
+            epoch.state, self.active, self.wanted = "ACTIVE", number, False
+
+    @rule()
+    def take_the_whole_way(self) -> None:
+        """Few epochs come so far by chance."""
+        self.stage(1, False, "", False)
+        for node in NODES[:2]:
+            self.confirm(self.last, node, False)
+        self.seal(self.last, self.recovery or "s1")
+        self.activate(self.last)
+
+    @rule()
+    def take_an_epoch_to_its_end(self) -> None:
+        old = self.active
+        self.take_the_whole_way()
+        for key_id in list(self.versions):
+            self.rewrap(key_id, self.active, "seen")
+        self.destroy(old)
+
+    @rule(number=epochs)
+    def abort(self, number: int) -> None:
+        number = self.at(number)
+        epoch, refusal = self.epochs.get(number), ""
+        if epoch is None:
+            refusal = "EPOCH_NOT_FOUND"
+        elif epoch.state not in ("STAGED", "ABORTED"):
+            refusal = "ILLEGAL_TRANSITION"
+        changes = epoch is not None and epoch.state == "STAGED"
+        self.do(c.AbortRoot(number, "why"), refusal, changes=changes)
+        if epoch is not None and changes:
+            epoch.state, epoch.shares = "ABORTED", {}
+
+    @rule(key_id=st.sampled_from(("a", "b")))
+    def create_key(self, key_id: str) -> None:
+        refusal = "KEY_EXISTS" if key_id in self.versions else "" if self.active else "PROPOSAL_STALE"
+        self.do(c.CreateKey(request(), key_id, "AES_256_GCM", 0, 1_000, {}, new(1, self.active)), refusal)
+        if not refusal:
+            self.versions[key_id] = self.active
+
+    @rule(
+        key_id=st.sampled_from(("a", "b")), epoch=st.integers(1, 4), start=st.sampled_from(("seen", "seen", "old"))
+    )
+    def rewrap(self, key_id: str, epoch: int, start: str) -> None:
+        under = self.versions.get(key_id, 0)
+        seen = under if start == "seen" else under + 1
+        moves = under and start == "seen" and under != epoch and self.reaches(under, epoch)
+        refusal = "" if epoch == self.active else "EPOCH_CONFLICT"
+        moved = c.RewrapVersions(epoch, (c.Rewrapped(key_id, 1, seen, b"again"),))
+        self.do(moved, refusal, changes=bool(moves))
+        if moves and not refusal:
+            self.versions[key_id] = epoch
+
+    def reaches(self, before: int, after: int) -> bool:
+        """Whether a version of one epoch may go under the other: never to a lower grade than its own."""
+        return after in self.epochs and (self.epochs[after].qkd or not self.grade[before])
+
+    @property
+    def grade(self) -> dict[int, bool]:
+        """Whether the key made first under an epoch promises QKD; a version keeps its own grade."""
+        return {number: epoch.qkd for number, epoch in self.epochs.items()}
+
+    @rule(number=epochs)
+    def destroy(self, number: int) -> None:
+        number = self.at(number)
+        epoch, refusal, changes = self.epochs.get(number), "", True
+        if epoch is None:
+            refusal = "EPOCH_NOT_FOUND"
+        elif epoch.state == "DESTROYED":
+            changes = False
+        elif epoch.state != "RETIRED":
+            refusal = "ILLEGAL_TRANSITION"
+        elif number in self.versions.values() or any(
+            other.state == "STAGED" and other.base == number for other in self.epochs.values()
+        ):
+            refusal = "EPOCH_IN_USE"
+        self.do(c.DestroyRoot(number), refusal, changes=changes)
+        if epoch is not None and not refusal and changes:
+            epoch.state, epoch.shares, epoch.rejected, epoch.recovery = "DESTROYED", {}, set(), ""
+
+    @rule(set_id=st.sampled_from(("s1", "s2")), expected=sets)
+    def set_recovery(self, set_id: str, expected: str) -> None:
+        changes = self.recovery != set_id
+        refusal = "RECOVERY_CONFLICT" if changes and expected != self.recovery else ""
+        self.do(c.SetRecovery(request(), set_id, expected, 2, 3, b"m", b"x"), refusal, changes=changes)
+        if changes and not refusal:
+            self.recovery = set_id
+            for epoch in self.epochs.values():
+                epoch.recovery = ""
+
+    @rule(number=epochs, set_id=st.sampled_from(("s1", "s2")))
+    def seal(self, number: int, set_id: str) -> None:
+        number = self.at(number)
+        epoch = self.epochs.get(number)
+        changes = (
+            epoch is not None and epoch.state not in ENDED and set_id == self.recovery and epoch.recovery != set_id
+        )
+        self.do(c.SealToRecovery(number, set_id, b"sealed"), changes=changes)
+        if epoch is not None and changes:
+            epoch.recovery = set_id
+
+    @rule(later_ms=ANY_TIME)
+    def wait(self, later_ms: int) -> None:
+        self.pass_time(later_ms)
+
+    @invariant()
+    def the_epochs_are_what_the_model_says(self) -> None:
+        state = self.world.state
+        assert (state.active_epoch, state.last_epoch, state.root_requested) == (
+            self.active,
+            self.last,
+            self.wanted,
+        )
+        assert {n: r.state.name for n, r in state.roots.items()} == {n: e.state for n, e in self.epochs.items()}
+        for number, epoch in self.epochs.items():
+            root = state.roots[number]
+            assert (set(root.confirmed), set(root.rejected)) == (epoch.confirmed, epoch.rejected)
+            assert {node: s.qkd_key_id for node, s in root.shares.items()} == epoch.shares
+            assert root.recovery_set == epoch.recovery
+        assert state.qkd_key_epochs.keys() == self.used
+        assert {key: v.epoch for (key, _), v in state.versions.items()} == self.versions
+        assert sum(epoch.state == "ACTIVE" for epoch in self.epochs.values()) <= 1
+
+
+def test_roots_in_any_order() -> None:
+    run(RootsInAnyOrder, only_ever=frozenset({c.RegisterNode, c.SealToRecovery, c.AdvanceTime}))
