@@ -51,15 +51,15 @@ def used_once_made(ops: Sequence[Op]) -> list[str]:
     """Nothing is encrypted under a version before the making of it began; a staged one, its activation."""
     found = []
     for key, own in by_key(list(ops)).items():
-        begun = _begun(own)
+        begun, pending = _begun(own), _unanswered(own)
         for op in own:
             if op.call != "encrypt" or op.outcome is not Outcome.OK or op.end is None:
                 continue
             version = told(op)
             since = begun.get(version)
             if since is None:
-                pending = [one.start for one in _unanswered(own) if number(one.args.get("expected")) < version]
-                since = min(pending, default=None)
+                able = (one.start for one in pending if number(one.args.get("expected")) < version)
+                since = min(able, default=None)
             if since is None:
                 found.append(f"version {version} of {key} was used, and no request can have made it: {op}")
             elif op.end < since:
