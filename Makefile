@@ -18,7 +18,7 @@ CODE := proto node qkd_adapter client chaos scripts tests
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint coverage soak fuzz bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm tunnels toxiproxy
+.PHONY: help demo up test lint coverage chaos soak fuzz bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm tunnels toxiproxy
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -42,6 +42,9 @@ lint: .venv/.synced check-stubs ## ruff, mypy --strict, import layers
 coverage: .venv/.synced ## require every branch of keys, ledger and policy to be met by their own tests
 	$(RUN) coverage run -m pytest -q tests/unit/qkms_node/keys tests/unit/qkms_node/ledger tests/unit/qkms_node/access
 	$(RUN) coverage report
+
+chaos: .venv/.synced toxiproxy ## run every scenario once, on every network that this machine can have
+	@$(RUN) qkms-chaos run-all
 
 soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five; scenarios at full length
 	$(RUN) qkms-chaos simulate --profile all --nodes 3 --seeds 0:1540

@@ -13,7 +13,8 @@ from qkms_chaos.bench.keys import bench_keys_command
 from qkms_chaos.checking.command import check_command
 from qkms_chaos.cluster.failures import FAILURES, end_with
 from qkms_chaos.cluster.layout import MAX_NODES
-from qkms_chaos.scenarios.command import list_command, run_command
+from qkms_chaos.planted.command import planted_command
+from qkms_chaos.scenarios.command import list_command, run_all_command, run_command
 from qkms_chaos.simulation.command import simulate
 from qkms_chaos.tour.demo import demo as run_demo
 from qkms_chaos.tour.steps import DoesNotHold
@@ -32,6 +33,8 @@ main.add_command(simulate)
 main.add_command(run_command)
 main.add_command(list_command)
 main.add_command(check_command)
+main.add_command(run_all_command)
+main.add_command(planted_command)
 main.add_command(bench_consensus_command)
 main.add_command(bench_api_command)
 main.add_command(bench_keys_command)

@@ -105,6 +105,7 @@ def event(message: key_pb2.KeyEvent) -> t.KeyEvent:
         version=message.version,
         state=t.VersionState(message.state),
         time=time(message.time),
+        severity=t.AlarmSeverity(message.severity),
     )
 
 
@@ -213,6 +214,38 @@ def link(message: qkd_pb2.Link, node_id: str) -> t.Link:
         error=message.error,
         observe_time=time(message.observe_time),
         node_id=node_id,
+        eskr=message.eskr if message.HasField("eskr") else None,
+        expected_consumption=message.expected_consumption if message.HasField("expected_consumption") else None,
+        expected_exhaustion_time=time(message.expected_exhaustion_time),
+        link_overloaded=message.link_overloaded,
+        qber_baseline=message.qber_baseline if message.HasField("qber_baseline") else None,
+        discarded_key_count=message.discarded_key_count,
+        alarms=tuple(link_alarm(alarm, node_id) for alarm in message.alarms),
+    )
+
+
+def link_alarm(message: qkd_pb2.LinkAlarm, node_id: str) -> t.LinkAlarm:
+    """An alarm of a link of `node_id`, or a step of one."""
+    return t.LinkAlarm(
+        peer_node_id=message.peer_node_id,
+        kind=t.LinkAlarmKind(message.kind),
+        severity=t.AlarmSeverity(message.severity),
+        raise_time=time(message.raise_time),
+        change_time=time(message.change_time),
+        cause=message.cause,
+        node_id=node_id,
+    )
+
+
+def link_sample(message: qkd_pb2.LinkSample) -> t.LinkSample:
+    """One look at a link."""
+    return t.LinkSample(
+        time=time(message.time),
+        error_code=message.error_code,
+        qber=message.qber if message.HasField("qber") else None,
+        skr=message.skr if message.HasField("skr") else None,
+        stored_key_count=message.stored_key_count if message.HasField("stored_key_count") else None,
+        max_key_count=message.max_key_count if message.HasField("max_key_count") else None,
     )
 
 

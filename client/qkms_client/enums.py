@@ -117,6 +117,10 @@ class EventType(_Number):
     KEY_UPDATED = 5
     KEY_DELETED = 6
     MEMBER_CHANGED = 20
+    LINK_ALARM_RAISED = 30
+    LINK_ALARM_CLEARED = 31
+    QKD_FELL_BACK = 32
+    QKD_RESUMED = 33
 
 
 class SessionState(_Number):
@@ -165,3 +169,27 @@ class LinkState(_Number):
     UP = 1
     DOWN = 2
     KME_UNREACHABLE = 3
+
+
+class AlarmSeverity(_Number):
+    """Perceived severity of ITU-T X.733, with the numbers of RFC 8632."""
+
+    UNSPECIFIED = 0
+    CLEARED = 1
+    INDETERMINATE = 2
+    WARNING = 3
+    MINOR = 4
+    MAJOR = 5
+    CRITICAL = 6
+
+
+class LinkAlarmKind(_Number):
+    """What an alarm of a link is about."""
+
+    UNSPECIFIED = 0
+    KME_UNREACHABLE = 1
+    LINK_DOWN = 2
+    QBER_HIGH = 3
+    QBER_RISE = 4
+    STORE_LOW = 5
+    LINK_OVERLOADED = 6

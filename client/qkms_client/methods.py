@@ -145,6 +145,12 @@ TRANSFER_LEADERSHIP = _mutation(
     cluster_pb2.TransferLeadershipResponse,
 )
 LIST_LINKS = _read("QkdService/ListLinks", qkd_pb2.ListLinksRequest, qkd_pb2.ListLinksResponse, Fresh.OWN)
+LIST_LINK_ALARMS = _read(
+    "QkdService/ListLinkAlarms", qkd_pb2.ListLinkAlarmsRequest, qkd_pb2.ListLinkAlarmsResponse, Fresh.OWN
+)
+LIST_LINK_SAMPLES = _read(
+    "QkdService/ListLinkSamples", qkd_pb2.ListLinkSamplesRequest, qkd_pb2.ListLinkSamplesResponse, Fresh.OWN
+)
 
 _p, _a = policy_pb2, audit_pb2
 CREATE_POLICY = _mutation("PolicyService/CreatePolicy", _p.CreatePolicyRequest, _p.CreatePolicyResponse)

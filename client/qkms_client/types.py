@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 
 from qkms_client.crypto_types import Encrypted, Mac, PublicKey, Rewrapped, Signature, Verification
 from qkms_client.enums import (
+    AlarmSeverity,
     Algorithm,
     EpochState,
     EventType,
     Grade,
     KeyState,
     Level,
+    LinkAlarmKind,
     LinkState,
     MemberRole,
     PublicKeyFormat,
@@ -24,6 +26,7 @@ from qkms_client.enums import (
     VersionState,
 )
 from qkms_client.header import Header
+from qkms_client.link_types import Link, LinkAlarm, LinkSample
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Rotation:
 
 @dataclass(frozen=True)
 class KeyEvent:
-    """Something that happened to a key, or a root epoch that became active. Metadata only."""
+    """Something that happened to a key, the root, a member or a link; `severity`: of a link's alarm."""
 
     revision: int
     type: EventType
@@ -149,6 +152,7 @@ class KeyEvent:
     version: int
     state: VersionState
     time: datetime | None
+    severity: AlarmSeverity = AlarmSeverity.UNSPECIFIED
 
 
 @dataclass(frozen=True)
@@ -170,29 +174,6 @@ class Session:
     def session_id(self) -> str:
         """The name without its collection."""
         return self.name.removeprefix("sessions/")
-
-
-@dataclass(frozen=True)
-class Link:
-    """A quantum link as its node sees it; None: not known.
-
-    `qber` is 0 to 1, `skr` in bit/s, `key_size` in bits.
-    """
-
-    peer_node_id: str
-    local_sae_id: str
-    peer_sae_id: str
-    source_kme_id: str
-    target_kme_id: str
-    state: LinkState
-    qber: float | None
-    skr: float | None
-    stored_key_count: int | None
-    max_key_count: int | None
-    key_size: int
-    error: str
-    observe_time: datetime | None
-    node_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -313,6 +294,7 @@ class RootRotation:
 
 __all__ = [
     "Activation",
+    "AlarmSeverity",
     "Algorithm",
     "Encrypted",
     "EpochState",
@@ -327,6 +309,9 @@ __all__ = [
     "KeyVersion",
     "Level",
     "Link",
+    "LinkAlarm",
+    "LinkAlarmKind",
+    "LinkSample",
     "LinkState",
     "Mac",
     "Member",

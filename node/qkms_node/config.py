@@ -22,6 +22,8 @@ SAE_KEY_BYTES = 64
 MAX_DRAW_BYTES = 48 * 1024
 """Of all keys of one draw: an entry of the log stays under 64 KiB."""
 Milliseconds = Annotated[int, msgspec.Meta(ge=1, le=3_600_000)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Looks = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
 
 
 class ConfigError(Exception):
@@ -139,17 +141,44 @@ class SealSection(_Section, frozen=True):
     key_label: str = "qkms-root"
 
 
+class AlarmsSection(_Section, frozen=True):
+    """[qkd.alarms] when an alarm of a link is raised and cleared: QBERs and rises of it as fractions, fills of
+    the store from 0 to 1. A `slack`: how far a value must come back before the alarm is cleared.
+
+    `qber_major`: critical is `qkd.max_qber`. The `qber_rise`s are over the QBER that is usual on the link, which
+    the node learns, or `qber_baseline`. `on_qber_rise`: at the major one `refuse` uses no key of the link until
+    it is cleared, and none that was distilled meanwhile; `report` does without.
+    `raise_after`, `clear_after`: looks in a row, `qkd.poll_ms` apart; the QBER's are raised at the first."""
+
+    qber_major: Fraction = 0.08
+    qber_slack: Fraction = 0.005
+    qber_rise_warning: Fraction = 0.01
+    qber_rise_major: Fraction = 0.015
+    qber_rise_slack: Fraction = 0.004
+    qber_baseline: Fraction | None = None
+    on_qber_rise: Literal["refuse", "report"] = "refuse"
+    store_warning: Fraction = 0.25
+    store_minor: Fraction = 0.1
+    store_slack: Fraction = 0.05
+    raise_after: Looks = 2
+    clear_after: Looks = 3
+
+
 class QkdSection(_Section, frozen=True):
     """[qkd] where this site's QKD keys come from: the KME at `kme_url` by its `protocol`, or the key
-    files under `folder`. `max_qber`: keys over it are refused, at most 0.11."""
+    files under `folder`. `max_qber`: keys over it are refused, at most 0.11. `allow_relays`: whether keys
+    that trusted relays have seen may be used. `min_store`: keys of a store that are left for others."""
 
     kme_id: str
     protocol: LinkProtocol = "etsi014"
     kme_url: Annotated[str, msgspec.Meta(pattern=r"^https://")] | None = None
     folder: Path | None = None
     max_qber: Annotated[float, msgspec.Meta(gt=0, le=0.11)] = 0.11
+    allow_relays: bool = False
+    min_store: Annotated[int, msgspec.Meta(ge=0)] = 0
     timeout_ms: Milliseconds = 3_000
     poll_ms: Milliseconds = 2_000
+    alarms: AlarmsSection = AlarmsSection()
 
 
 class FaceSection(_Section, frozen=True):
@@ -185,12 +214,16 @@ class RootSection(_Section, frozen=True):
     """[root] `policy`: `require_qkd` seeds only with QKD to every node, `pqc_fallback` goes on
     without (grade PQC) and re-seeds when QKD returns, `pqc_only` never asks a KME.
     `confirm_timeout_ms`: how long a staged epoch waits for its quorum before it is given up.
-    `fallback_after_ms`: how long QKD is tried before the fall-back. `rotation_period_ms`: the age at
-    which an active epoch is replaced; 0: only when asked."""
+    `fallback_after_ms`: how long QKD is tried before the fall-back; `on_exhaustion`: whether it is also for
+    want of keys in store alone, or those are waited for. `resume_after_ms`: how long every link must have been
+    usable before an epoch without QKD gives way. `rotation_period_ms`: the age at which an active epoch is
+    replaced; 0: only when asked."""
 
     policy: Literal["require_qkd", "pqc_fallback", "pqc_only"] = "require_qkd"
     confirm_timeout_ms: Milliseconds = 10_000
     fallback_after_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 5_000
+    on_exhaustion: Literal["fall_back", "wait"] = "fall_back"
+    resume_after_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 3_000
     retry_ms: Milliseconds = 1_000
     rotation_period_ms: Annotated[int, msgspec.Meta(ge=0)] = 30 * 24 * 3600 * 1000
 
@@ -348,6 +381,13 @@ def _check_qkd(path: Path, qkd: QkdSection) -> None:
         raise ConfigError(f"{path}: qkd.{needed}: protocol {qkd.protocol} needs it")
     if getattr(qkd, other) is not None:
         raise ConfigError(f"{path}: qkd.{other}: protocol {qkd.protocol} does not use it")
+    alarms = qkd.alarms
+    for less, more in (("qber_rise_warning", "qber_rise_major"), ("store_minor", "store_warning")):
+        if getattr(alarms, less) > getattr(alarms, more):
+            raise ConfigError(f"{path}: qkd.alarms.{less}: must not be over {more}")
+    for slack, least in (("qber_slack", "qber_major"), ("qber_rise_slack", "qber_rise_warning")):
+        if getattr(alarms, slack) >= getattr(alarms, least):
+            raise ConfigError(f"{path}: qkd.alarms.{slack}: must be under {least}, or no alarm is ever cleared")
 
 
 def _check_northbound(path: Path, northbound: NorthboundSection) -> None:

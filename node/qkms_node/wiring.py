@@ -9,6 +9,8 @@ from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.consensus.settings import MIB
 from qkms_node.service.link_keys import LinkKeySource
 from qkms_node.service.links import Links
+from qkms_node.service.monitoring.findings import Thresholds
+from qkms_node.service.monitoring.monitor import LinkMonitor
 from qkms_node.tls_files import stamp
 from qkms_qkd.admission import AdmissionRules
 from qkms_qkd.opening import LinkSource, open_link
@@ -61,8 +63,17 @@ def make_links(config: Config) -> Links:
         timeout_s=qkd.timeout_ms / 1000,
         kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{qkd.kme_id}",
     )
-    rules = AdmissionRules(max_qber=qkd.max_qber)
-    return Links(qkd.kme_id, {}, rules, qkd.poll_ms / 1000, partial(open_link, source), lambda: stamp(config.tls))
+    rules = AdmissionRules(max_qber=qkd.max_qber, allow_relays=qkd.allow_relays)
+    monitor = LinkMonitor(Thresholds(qkd.alarms, qkd.max_qber, qkd.min_store), config.node.data_dir)
+    return Links(
+        qkd.kme_id,
+        {},
+        rules,
+        qkd.poll_ms / 1000,
+        partial(open_link, source),
+        lambda: stamp(config.tls),
+        monitor,
+    )
 
 
 def _uses_qkd(config: Config) -> bool:

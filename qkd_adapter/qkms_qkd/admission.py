@@ -1,9 +1,10 @@
 """Whether a link may be drawn from and whether a delivered key may be used. Pure.
 
 Rules: QBER at most the threshold, link not down, key of exactly the expected length, not
-older than the limit, never a key_ID used before. What a KME does not tell (QBER, age) cannot
-be judged and passes: standard ETSI GS QKD 014 carries neither. Callers run `admit_link`
-before drawing and `admit` on each key before its first use; the set of used ids is theirs.
+older than the limit, never a key_ID used before, seen by no relay unless relays are allowed.
+What a KME does not tell (QBER, age, relays) cannot be judged and passes: standard ETSI GS
+QKD 014 carries none of them. Callers run `admit_link` before drawing and `admit` on each key
+before its first use; the set of used ids is theirs.
 """
 
 import math
@@ -19,11 +20,15 @@ MAX_QBER = 0.11
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRules:
-    """What is admitted. `max_qber` may be set below 11% but never above; `max_age_s` in seconds."""
+    """What is admitted. `max_qber` may be set below 11% but never above; `max_age_s` in seconds.
+
+    `allow_relays`: also keys that trusted relays have seen in clear.
+    """
 
     key_bits: int = 256
     max_qber: float = MAX_QBER
     max_age_s: float = 86_400.0
+    allow_relays: bool = False
 
     def __post_init__(self) -> None:
         if self.key_bits < 8 or self.key_bits % 8:
@@ -53,7 +58,7 @@ def admit_link(rules: AdmissionRules, status: LinkStatus) -> None:
 
 
 def admit(rules: AdmissionRules, key: QkdKey, *, seen: Container[str], kme: str, held_s: float = 0.0) -> None:
-    """Raises LinkError KEY_WRONG_LENGTH, KEY_REPLAYED or KEY_STALE when the key must not be used.
+    """Raises LinkError KEY_WRONG_LENGTH, KEY_REPLAYED, KEY_RELAYED or KEY_STALE when the key must not be used.
 
     `held_s` is how long (seconds) the caller has held the key since it was delivered.
     """
@@ -66,6 +71,12 @@ def admit(rules: AdmissionRules, key: QkdKey, *, seen: Container[str], kme: str,
     if key.key_id in seen:
         raise LinkError(
             kme, "KEY_REPLAYED", f"key {key.key_id} was delivered before; a key serves once, draw another"
+        )
+    if key.relays and not rules.allow_relays:
+        raise LinkError(
+            kme,
+            "KEY_RELAYED",
+            f"key {key.key_id} has passed {', '.join(key.relays)}, who knows it; allow relays, or link directly",
         )
     age_s = held_s + (key.age_s or 0.0)
     if not age_s <= rules.max_age_s:

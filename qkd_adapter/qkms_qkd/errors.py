@@ -15,6 +15,8 @@ LinkErrorCode = Literal[
     "KEY_FILE_REFUSED",  # a key file or its folder is not as it must be: permissions, owner, content
     "KEY_REPLAYED",
     "KEY_STALE",
+    "KEY_RELAYED",  # a trusted relay has seen the key, and such keys are not admitted
+    "KEY_SUSPECT",  # distilled while the QBER of its link was not in order
     "STORE_EXHAUSTED",
     "LINK_DOWN",
     "QBER_TOO_HIGH",

@@ -12,11 +12,15 @@ from typing import Any, NoReturn, Protocol
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class QkdKey:
-    """One key as a KME delivered it: `key` in bytes, `age_s` since it was distilled when the KME tells."""
+    """One key as a KME delivered it: `key` in bytes, `age_s` since it was distilled when the KME tells.
+
+    `relays`: the nodes between the two ends that have seen the key in clear, as far as the KME tells.
+    """
 
     key_id: str
     key: bytes
     age_s: float | None = None
+    relays: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"QkdKey(key_id={self.key_id!r}, key=<{len(self.key) * 8} bits redacted>)"

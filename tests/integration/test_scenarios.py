@@ -13,7 +13,7 @@ FULL_S = 60.0
 
 
 def run(folder: Path, name: str, seconds: float) -> Verdict:
-    verdict = run_named(folder, name, SEED, seconds, "toxiproxy", lambda _: None)
+    _, verdict = run_named(folder, name, SEED, seconds, "toxiproxy", lambda _: None)
     assert verdict.breaches == []
     return verdict
 

@@ -59,6 +59,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.world.do(c.AdvanceTime(), later_ms)
         self._follow(c.AdvanceTime())
         self.reached[c.AdvanceTime, True] += 1
+        # What is no longer remembered after a day is not repeated.
+        remembered = self.world.state.requests
+        self.answered = [
+            (command, outcome)
+            for command, outcome in self.answered
+            if isinstance(command, c.Mutation) and command.request.request_id in remembered
+        ]
         return self.world.time_ms
 
     def _follow(self, command: c.AnyCommand) -> None:

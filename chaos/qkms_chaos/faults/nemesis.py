@@ -136,7 +136,8 @@ class Nemesis:
                 cluster.nodes[found].pause()
                 return str(s.Pause(found))
             case s.Revive():
-                self._revive()
+                down = self._revive()
+                return f"{fault}, started again: {', '.join(down)}" if down else str(fault)
             case s.Add(node):
                 cluster.add_node(node)
                 self._world.operator.promote_member(node)
@@ -157,14 +158,15 @@ class Nemesis:
                 raise Unsupported(f"nobody knows how to carry out {fault!r}")
         return str(fault)
 
-    def _revive(self) -> None:
-        """Starts what is down and wakes what stands still; a node that does not come up is an error of the run."""
+    def _revive(self) -> list[str]:
+        """Starts what is down and wakes what stands still; what was down. Raises when one does not come up."""
         members = {**self._world.cluster.kmes, **self._world.cluster.nodes}
         for process in members.values():
             if process.running:
                 process.resume()
         down = [name for name, process in members.items() if not process.running]
         self._world.cluster.start_members(down)
+        return down
 
     def _node(self, part: str) -> str:
         if part not in (s.LEADER, s.FOLLOWER):

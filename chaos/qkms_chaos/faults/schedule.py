@@ -177,7 +177,7 @@ class QuantumFault(Fault, frozen=True, tag="quantum"):
 
 
 class Disk(Fault, frozen=True, tag="disk"):
-    """Rules of the disk shim for a node's files: `write ENOSPC`, `fsync EIO`; none: the disk is sound."""
+    """Rules of the disk shim (`disk_shim/shim.h`) for a node's files; none: the disk is sound."""
 
     node: str
     rules: tuple[str, ...] = ()

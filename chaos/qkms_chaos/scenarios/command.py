@@ -19,10 +19,12 @@ from qkms_chaos.faults.network import Unsupported
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.faults.schedule import Step, decode
 from qkms_chaos.scenarios import measured, network, processes, quantum
+from qkms_chaos.scenarios.cap import table
 from qkms_chaos.scenarios.measured import Measured
-from qkms_chaos.scenarios.running import HISTORY, Order, Told, plan_of, replay_command, run_scenario
+from qkms_chaos.scenarios.running import HISTORY, REPORT, Order, Told, plan_of, replay_command, run_scenario
 from qkms_chaos.scenarios.scenario import Scenario
 from qkms_chaos.scenarios.verdict import Verdict
+from qkms_chaos.workload.faulted import FaultedRun
 
 SCENARIOS: Mapping[str, Scenario | Measured] = {
     **network.SCENARIOS,
@@ -31,6 +33,62 @@ SCENARIOS: Mapping[str, Scenario | Measured] = {
     **measured.SCENARIOS,
 }
 EXIT_BROKEN, EXIT_SKIPPED, EXIT_UNDECIDED = 1, 3, 4
+
+
+@click.command("run-all")
+@click.option("--network", "kinds", type=click.Choice(list(NETWORKS)), multiple=True, default=list(NETWORKS))
+@click.option(
+    "--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs of each: seeds 1, 2..."
+)
+@click.option("--only", "names", type=click.Choice(list(SCENARIOS)), multiple=True, help="Only these.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("var/chaos"),
+    show_default=True,
+    help="For what the runs leave.",
+)
+def run_all_command(kinds: tuple[str, ...], seeds: int, names: tuple[str, ...], folder: Path) -> None:
+    """Run every scenario on every network that this machine can have, and tell what each promises and measured.
+
+    Prints the table of what is available on each side of a partition, from all of these runs. Exit status 1 when a
+    promise is broken.
+    """
+    console = Console()
+    runs, broken = [], 0
+    for name in names or SCENARIOS:
+        for kind in kinds:
+            for seed in range(1, seeds + 1):
+                place = folder / f"{name}-{kind}-{seed}"
+                console.print(f"{name} on {kind}, seed {seed}: ", end="", highlight=False)
+                try:
+                    run, verdict = run_named(place, name, seed, SCENARIOS[name].seconds, kind, lambda _: None)
+                except Unsupported as error:
+                    console.print(f"skipped: {error}", style="yellow", soft_wrap=True)
+                    continue
+                except FAILURES as error:
+                    console.print(f"error: {error}", style="bold red", soft_wrap=True, markup=False)
+                    broken += 1
+                    continue
+                broken += bool(verdict.breaches)
+                runs += [run] if run is not None else []
+                _tell(console, verdict)
+    if runs:
+        console.print(table(runs), soft_wrap=True, highlight=False, markup=False)
+    sys.exit(EXIT_BROKEN if broken else 0)
+
+
+def _tell(console: Console, verdict: Verdict) -> None:
+    undecided = [one.name for one in verdict.judgements if one.undecided]
+    if verdict.breaches:
+        console.print("broken", style="bold red")
+        for breach in verdict.breaches[:5]:
+            console.print(f"  {breach}", style="red", soft_wrap=True, markup=False)
+    elif undecided:
+        console.print(f"undecided: {', '.join(undecided)}", style="yellow", soft_wrap=True)
+    else:
+        console.print("held", style="green")
 
 
 @click.command("list")
@@ -90,7 +148,7 @@ def run_command(
     try:
         with ExitStack() as stack:
             place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qkms-run-")))
-            verdict = run_named(place, name, seed, lasts, kind, told, steps)
+            _, verdict = run_named(place, name, seed, lasts, kind, told, steps)
     except Unsupported as error:
         console.print(f"skipped: {error}", style="yellow", soft_wrap=True)
         sys.exit(EXIT_SKIPPED)
@@ -106,8 +164,11 @@ def run_command(
 
 def run_named(
     folder: Path, name: str, seed: int, seconds: float, kind: str, told: Told, steps: list[Step] | None = None
-) -> Verdict:
-    """Runs the scenario of this name. Raises Unsupported and what the run raises."""
+) -> tuple[FaultedRun | None, Verdict]:
+    """Runs the scenario of this name; what happened, where the general load was used.
+
+    Raises Unsupported and what the run raises.
+    """
     scenario = SCENARIOS[name]
     if isinstance(scenario, Measured):
         layout = open_layout(folder / "cluster")
@@ -115,14 +176,14 @@ def run_named(
             cluster.start(told)
             with world_of(cluster) as world:
                 world.observer.wait_root(1)
-                return scenario.run(world, net, seconds, seed, told)
+                return None, scenario.run(world, net, seconds, seed, told)
     order = Order(name, scenario, seed, seconds, kind, steps)
     told(f"replay with: {replay_command(order)}")
     for step in plan_of(order).steps:
         told(str(step))
-    _, verdict = run_scenario(folder, order, told)
-    told(f"history: {folder / HISTORY}")
-    return verdict
+    run, verdict = run_scenario(folder, order, told)
+    told(f"report: {folder / REPORT}, history: {folder / HISTORY}")
+    return run, verdict
 
 
 def _plain(name: str, verdict: Verdict) -> dict[str, object]:
@@ -141,11 +202,11 @@ def _show(name: str, verdict: Verdict) -> None:
     console.print(SCENARIOS[name].promise)
     for what, value in verdict.figures.items():
         console.print(f"  {what}: {value}", highlight=False)
-    table = Table("invariant", "verdict", box=None)
+    told = Table("invariant", "verdict", box=None)
     for one in verdict.judgements:
         said = f"[red]broken ({len(one.breaches)})" if one.breaches else "[green]held"
-        table.add_row(one.name, f"[yellow]undecided: {one.undecided}" if one.undecided else said)
-    console.print(table)
+        told.add_row(one.name, f"[yellow]undecided: {one.undecided}" if one.undecided else said)
+    console.print(told)
     for breach in verdict.breaches[:20]:
         console.print(f"  breach: {breach}", style="bold red", soft_wrap=True, markup=False)
     if verdict.breaches:

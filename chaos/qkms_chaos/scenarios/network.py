@@ -1,7 +1,6 @@
 """Scenarios of the network: partitions of every shape, lost replies, slow links."""
 
 import random
-import re
 from itertools import pairwise
 
 from qkms_chaos.checking.history import Outcome
@@ -17,6 +16,7 @@ from qkms_chaos.faults.schedule import (
     OneWay,
     Step,
 )
+from qkms_chaos.scenarios.phases import ALONE
 from qkms_chaos.scenarios.scenario import NODES, Finding, Plan, Scenario, during
 from qkms_chaos.workload.clients import TIMEOUT_S, Load
 from qkms_chaos.workload.faulted import FaultedRun
@@ -25,8 +25,8 @@ WRITES = frozenset({"rotate", "disable", "enable"})
 ANSWERED_S = TIMEOUT_S + 1.0
 """Within this a client hears something, its own time limit and what a busy machine takes included."""
 WRITABLE_S = 2.0
-ALONE = re.compile(r"(what )?(?P<node>node-\d+) (is cut off|on one side|says reaches no other)")
-"""A fault after which one node does not have the others' ears."""
+LONG_REIGN = {"leader_fallback_ms": 3_000}
+"""A leader that is cut off takes itself for one for so long: what it may do meanwhile is what is tried."""
 LEARNS_S = 1.0
 """A leader that was cut off has stepped down by then."""
 
@@ -45,7 +45,7 @@ def turns(rng: random.Random, seconds: float, lasts: tuple[float, float], *fault
 
 def _split(rng: random.Random, seconds: float) -> Plan:
     sides = [Halves((node,)) for node in rng.sample(NODES, 3)]
-    return Plan(turns(rng, seconds, (3.0, 6.0), Isolate(LEADER), *sides))
+    return Plan(turns(rng, seconds, (3.0, 6.0), Isolate(LEADER), *sides), overrides={"node": {"raft": LONG_REIGN}})
 
 
 def _minority_writes_nothing(run: FaultedRun) -> Finding:
@@ -71,8 +71,8 @@ def _minority_writes_nothing(run: FaultedRun) -> Finding:
 
 
 def _minority_reads(rng: random.Random, seconds: float) -> Plan:
-    soon = {"node": {"raft": {"barrier_timeout_ms": 300}}}
-    steps = turns(rng, seconds, (5.0, 7.0), *(Isolate(node) for node in rng.sample(NODES, 3)))
+    soon = {"node": {"raft": {"barrier_timeout_ms": 300, **LONG_REIGN}}}
+    steps = turns(rng, seconds, (5.0, 7.0), Isolate(LEADER), *(Isolate(node) for node in rng.sample(NODES, 2)))
     return Plan(steps, Load(bound=4), overrides=soon)
 
 
@@ -123,7 +123,7 @@ def _backlog(rng: random.Random, seconds: float) -> Plan:
 
 
 def _deposed(rng: random.Random, seconds: float) -> Plan:
-    few = {"node": {"raft": {"snapshot_after_entries": 60, "keep_entries": 5}}}
+    few = {"node": {"raft": {"snapshot_after_entries": 60, "keep_entries": 5, **LONG_REIGN}}}
     return Plan(turns(rng, seconds, (4.0, 7.0), Isolate(LEADER)), Load(rotate=40), overrides=few)
 
 

@@ -19,8 +19,9 @@ from qkms_chaos.faults.schedule import (
     Step,
     random_schedule,
 )
-from qkms_chaos.scenarios.scenario import NODES, Plan, Scenario
+from qkms_chaos.scenarios.scenario import NODES, Finding, Plan, Scenario
 from qkms_chaos.workload.clients import Load
+from qkms_chaos.workload.faulted import FaultedRun
 
 
 def _killed_leader(rng: random.Random, seconds: float) -> Plan:
@@ -53,6 +54,15 @@ def _disk(rule: str) -> Callable[[random.Random, float], Plan]:
         return Plan(steps, Load(rotate=40), disks=(node,))
 
     return plan
+
+
+def _stopped(run: FaultedRun) -> Finding:
+    """The node whose disk failed had stopped by the time that the disk was sound again."""
+    failed = [
+        f.text.split()[3].rstrip(":") for f in run.happened if "the disk of" in f.text and "sound" not in f.text
+    ]
+    again = " ".join(f.text for f in run.happened if "started again" in f.text)
+    return Finding([f"{node} went on although its disk failed" for node in failed if node not in again])
 
 
 def _clock(rng: random.Random, seconds: float) -> Plan:
@@ -97,11 +107,13 @@ SCENARIOS = {
     ),
     "disk-full": Scenario(
         "A node whose disk is full stops rather than lie, and takes part again once there is room.",
-        _disk("write ENOSPC"),
+        _disk("write,allocate,truncate,create / 0 0 ENOSPC"),
+        _stopped,
     ),
     "fsync-error": Scenario(
         "A node whose disk does not make durable stops rather than acknowledge, and comes back whole.",
-        _disk("fdatasync EIO"),
+        _disk("sync / 0 0 EIO"),
+        _stopped,
     ),
     "clock-jump": Scenario(
         "Wall clocks that jump by a minute or an hour change no order, no staleness bound, no answer.", _clock

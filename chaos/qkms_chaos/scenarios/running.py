@@ -1,6 +1,6 @@
 """Runs a scenario on a fresh cluster: network, processes with their shims, load and faults, and the verdict.
 
-What a run leaves is in its folder: schedule.json, history.jsonl, and the logs of every process.
+What a run leaves is in its folder: schedule.json, history.jsonl, report.html, and the logs of every process.
 """
 
 import random
@@ -20,12 +20,13 @@ from qkms_chaos.faults.nemesis import Nemesis
 from qkms_chaos.faults.network import Unsupported
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.faults.schedule import Step, encode
+from qkms_chaos.scenarios.report import report
 from qkms_chaos.scenarios.scenario import NODES, Plan, Scenario
 from qkms_chaos.scenarios.verdict import Verdict, judged
 from qkms_chaos.workload.faulted import FaultedRun, run_faulted
 from qkms_node.pki import Identity
 
-SCHEDULE, HISTORY = "schedule.json", "history.jsonl"
+SCHEDULE, HISTORY, REPORT = "schedule.json", "history.jsonl", "report.html"
 CERTIFICATE_S = 16.0
 Told = Callable[[str], None]
 
@@ -70,7 +71,10 @@ def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Ve
         setters = {node: clock.set for node, clock in clocks.items()}
         nemesis = Nemesis(world, network, told, disks, setters, order.seed)
         run = run_faulted(world, nemesis, plan.steps, order.seconds, plan.load, recorder, told)
-        return run, judged(order.scenario, run, world)
+        verdict = judged(order.scenario, run, world)
+    page = report(order.name, order.scenario.promise, replay_command(order), run, verdict)
+    (folder / REPORT).write_text(page)
+    return run, verdict
 
 
 def _disks(folder: Path, layout: Layout, plan: Plan) -> dict[str, FaultyDisk]:
@@ -80,6 +84,8 @@ def _disks(folder: Path, layout: Layout, plan: Plan) -> dict[str, FaultyDisk]:
         shim = build_shim(folder)
     except CompilerMissing as error:
         raise Unsupported(str(error)) from error
+    for node in plan.disks:
+        layout.home(node).mkdir(parents=True, exist_ok=True, mode=0o700)
     return {node: FaultyDisk(shim, layout.home(node).absolute() / "data") for node in plan.disks}
 
 

@@ -7,7 +7,7 @@ from qkms_client.aio.runner import AsyncRunner
 from qkms_client.base import new_request_id
 from qkms_client.errors import QkmsError
 from qkms_client.flows import cluster as flows
-from qkms_client.types import Link, NodeStatus, RootRotation
+from qkms_client.types import Link, LinkAlarm, LinkSample, NodeStatus, RootRotation
 
 
 class AsyncClusterCalls(AsyncRunner):
@@ -33,6 +33,17 @@ class AsyncClusterCalls(AsyncRunner):
     async def list_links(self, node: str | None = None, *, timeout: float | None = None) -> list[Link]:
         """As Client.list_links."""
         return await self._run(flows.list_links(self._rules, self._known(node), timeout))
+
+    async def list_link_alarms(
+        self, node: str | None = None, *, history: bool = False, timeout: float | None = None
+    ) -> list[LinkAlarm]:
+        """As Client.list_link_alarms."""
+        flow = flows.list_link_alarms(self._rules, self._known(node), history=history, timeout=timeout)
+        return await self._run(flow)
+
+    async def list_link_samples(self, node: str, peer: str, *, timeout: float | None = None) -> list[LinkSample]:
+        """As Client.list_link_samples."""
+        return await self._run(flows.list_link_samples(self._rules, self._known(node), peer, timeout))
 
     async def rotate_root(
         self,

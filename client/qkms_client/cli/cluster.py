@@ -1,4 +1,4 @@
-"""`qkms status`, `links` and `root`: the cluster as an operator sees it."""
+"""`qkms status` and `root`: the cluster as an operator sees it."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -11,7 +11,7 @@ from qkms_client.cli.options import Settings
 from qkms_client.cli.output import Json, plain, print_json, table
 from qkms_client.errors import QkmsError
 from qkms_client.profile import Profile
-from qkms_client.types import Link, NodeStatus
+from qkms_client.types import NodeStatus
 
 OWN_WARNING = timedelta(days=14)
 
@@ -35,34 +35,6 @@ def status(settings: Settings) -> None:
         columns = ("node", "role", "term", "revision", "digest", "root", "grade", "keys", "note")
         click.echo(table(columns, [_status_row(node, answer) for node, answer in answers.items()]))
     if all(isinstance(answer, QkmsError) for answer in answers.values()):
-        raise click.exceptions.Exit(UNAVAILABLE)
-
-
-@click.command()
-@click.option("--node", help="Only the links of this node. Default: of every node.")
-@options.common
-def links(settings: Settings, node: str | None) -> None:
-    """Quantum links: state, error rate, key rate, keys in store.
-
-    Nodes that do not answer are named on stderr; ends with code 4 when none does.
-    """
-    found: list[Link] = []
-    failed = 0
-    with settings.client() as client:
-        asked = [node] if node is not None else list(client.endpoints)
-        for each in asked:
-            try:
-                found += client.list_links(each, timeout=settings.timeout or client.profile.attempt_timeout_s)
-            except QkmsError as error:
-                if node is not None:
-                    raise
-                failed += 1
-                click.echo(f"qkms: {each}: {error}", err=True)
-    if settings.json:
-        print_json(found)
-    else:
-        click.echo(table(("node", "peer", "state", "qber", "bit/s", "stored", "error"), map(_link_row, found)))
-    if failed == len(asked):
         raise click.exceptions.Exit(UNAVAILABLE)
 
 
@@ -137,15 +109,3 @@ def _status_row(node: str, answer: NodeStatus | QkmsError) -> tuple[object, ...]
     role = answer.role.name.lower()
     note = "; ".join(filter(None, (answer.audit, answer.seeding, *answer.warnings)))
     return node, role, answer.term, answer.revision, digest, epoch, grade, answer.key_count, note
-
-
-def _link_row(link: Link) -> tuple[object, ...]:
-    return (
-        link.node_id,
-        link.peer_node_id,
-        link.state.name,
-        link.qber,
-        link.skr,
-        link.stored_key_count,
-        link.error,
-    )

@@ -6,12 +6,13 @@ import click
 
 from qkms_client.cli.audit import audit
 from qkms_client.cli.backup import backup
-from qkms_client.cli.cluster import links, root, status
+from qkms_client.cli.cluster import root, status
 from qkms_client.cli.crypto import datakey, decrypt, derive, encrypt, random, rewrap
 from qkms_client.cli.failure import EXIT_CODES, exit_code, explanation
 from qkms_client.cli.kem import decapsulate, encapsulate
 from qkms_client.cli.keys import keys
 from qkms_client.cli.lifecycle import LIFECYCLE
+from qkms_client.cli.links import links
 from qkms_client.cli.members import cluster
 from qkms_client.cli.policy import policy
 from qkms_client.cli.recovery import recovery

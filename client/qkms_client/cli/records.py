@@ -73,4 +73,5 @@ def show_event(settings: Settings, event: KeyEvent) -> None:
         return
     time = event.time.isoformat(timespec="milliseconds") if event.time is not None else "-"
     version = f" version {event.version} {event.state.name}" if event.version else ""
-    click.echo(f"{time} revision {event.revision} {event.type.name} {event.name}{version}")
+    severity = f" {event.severity.name}" if event.severity.value else ""
+    click.echo(f"{time} revision {event.revision} {event.type.name} {event.name}{version}{severity}")

@@ -64,6 +64,13 @@ class SessionNotFound(QkmsError):
     advice = "check the session id with the peer, or open a new session"
 
 
+class LinkNotFound(QkmsError):
+    """The node has no quantum link to that node."""
+
+    default_reason = "LINK_NOT_FOUND"
+    advice = "list the links (qkms links)"
+
+
 class KeyExists(QkmsError):
     """The key exists already."""
 

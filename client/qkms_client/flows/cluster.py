@@ -6,7 +6,7 @@ from qkms_client import decode, methods
 from qkms_client.call import Rules, call
 from qkms_client.errors import OutcomeUnknown
 from qkms_client.flow import Flow
-from qkms_client.types import EpochState, Link, NodeStatus, RootRotation
+from qkms_client.types import EpochState, Link, LinkAlarm, LinkSample, NodeStatus, RootRotation
 
 
 def status(rules: Rules, node: str | None, timeout: float | None) -> Flow[NodeStatus]:
@@ -19,6 +19,22 @@ def list_links(rules: Rules, node: str | None, timeout: float | None) -> Flow[li
     """ListLinks as one node sees them, or any healthy one."""
     response = yield from call(rules, methods.LIST_LINKS, qkd_pb2.ListLinksRequest(), timeout=timeout, only=node)
     return [decode.link(link, response.header.node_id) for link in response.links]
+
+
+def list_link_alarms(
+    rules: Rules, node: str | None, *, history: bool, timeout: float | None
+) -> Flow[list[LinkAlarm]]:
+    """ListLinkAlarms of one node, or of any healthy one."""
+    request = qkd_pb2.ListLinkAlarmsRequest(history=history)
+    response = yield from call(rules, methods.LIST_LINK_ALARMS, request, timeout=timeout, only=node)
+    return [decode.link_alarm(alarm, response.header.node_id) for alarm in response.alarms]
+
+
+def list_link_samples(rules: Rules, node: str | None, peer: str, timeout: float | None) -> Flow[list[LinkSample]]:
+    """ListLinkSamples of one node."""
+    request = qkd_pb2.ListLinkSamplesRequest(peer_node_id=peer)
+    response = yield from call(rules, methods.LIST_LINK_SAMPLES, request, timeout=timeout, only=node)
+    return [decode.link_sample(sample) for sample in response.samples]
 
 
 def rotate_root(

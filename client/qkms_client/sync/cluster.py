@@ -7,7 +7,7 @@ from qkms_client.base import new_request_id
 from qkms_client.errors import QkmsError
 from qkms_client.flows import cluster as flows
 from qkms_client.sync.runner import Runner
-from qkms_client.types import Link, NodeStatus, RootRotation
+from qkms_client.types import Link, LinkAlarm, LinkSample, NodeStatus, RootRotation
 
 
 class ClusterCalls(Runner):
@@ -36,6 +36,22 @@ class ClusterCalls(Runner):
     def list_links(self, node: str | None = None, *, timeout: float | None = None) -> list[Link]:
         """The quantum links of a node as it sees them."""
         return self._run(flows.list_links(self._rules, self._known(node), timeout))
+
+    def list_link_alarms(
+        self, node: str | None = None, *, history: bool = False, timeout: float | None = None
+    ) -> list[LinkAlarm]:
+        """The alarms of a node's links that are raised, most severe first.
+
+        With `history` every step of every alarm that the node has kept, oldest first.
+        """
+        return self._run(flows.list_link_alarms(self._rules, self._known(node), history=history, timeout=timeout))
+
+    def list_link_samples(self, node: str, peer: str, *, timeout: float | None = None) -> list[LinkSample]:
+        """What `node` saw of its link to the node `peer`: a look a minute of the last day, then the last looks.
+
+        Raises LinkNotFound.
+        """
+        return self._run(flows.list_link_samples(self._rules, self._known(node), peer, timeout))
 
     def rotate_root(
         self,

@@ -1,5 +1,6 @@
 """What a node does unasked: membership, certificates, seeding and shares, rewrapping, rotation, audit anchors."""
 
+import time
 from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from qkms_node.service.enrolment import Enrolment
 from qkms_node.service.evidence import Witness
 from qkms_node.service.material import Materials
 from qkms_node.service.membership import Membership
+from qkms_node.service.monitoring.reporting import AlarmReporter
 from qkms_node.service.recovery import Recovery
 from qkms_node.service.rewrapping import Rewrapping
 from qkms_node.service.rotation import Rotator
@@ -65,6 +67,7 @@ class Background:
             self.membership,
             links,
             Witness(config.node.id, store, roots, self.materials, proposer),
+            AlarmReporter(config.node.id, links.monitor, store, proposer, time.monotonic),
         )
         roots.on_seal = self._wipe_keys
 

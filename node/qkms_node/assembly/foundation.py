@@ -19,11 +19,13 @@ from qkms_node.service.audit_reading import CALLS
 from qkms_node.service.freshness import Freshness
 from qkms_node.service.links import Links
 from qkms_node.service.members import Members
+from qkms_node.service.monitoring.scraped import scraped
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.seals.making import SealMaker
 from qkms_node.service.store import LedgerStore
 from qkms_node.telemetry.audit import AuditState
+from qkms_node.telemetry.links import LinkState
 from qkms_node.telemetry.measured import MeasuredReplica
 from qkms_node.telemetry.metrics import Metrics
 from qkms_node.telemetry.state import NodeState
@@ -59,6 +61,7 @@ class Foundation:
                 lambda: self.roots.sealed,
             )
         )
+        self.metrics.collect_from(LinkState(lambda: scraped(links.monitor)))
         self.guard = Guard(config.access.rules, config.access.admin, self.store.view)
         max_staleness_s = config.limits.default_max_staleness_ms / 1000
         self.proposer = Proposer(self.replica, config.raft.propose_timeout_ms / 1000, max_staleness_s)

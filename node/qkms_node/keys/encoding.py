@@ -147,10 +147,6 @@ class Seeded(Pkcs8):
 class ByLibrary(Pkcs8):
     """Material that is PKCS #8 itself, as the library writes it."""
 
-    def give_out(self, material: VersionSecret) -> bytes:
-        """As it is."""
-        return bytes(material.reveal())
-
     def _private(self, material: bytes) -> bytes:
         return PrivateKeyInfo.from_bytes(material).private
 

@@ -17,6 +17,7 @@ from qkms_node.ledger import (
     audit_rules,
     join_rules,
     key_rules,
+    link_rules,
     member_rules,
     quota_rules,
     recovery_rules,
@@ -47,6 +48,7 @@ def apply(state: State, command: c.AnyCommand, time_ms: int) -> c.Outcome:
         return c.Outcome(state.revision, code=refusal.code, message=refusal.message, metadata=refusal.metadata)
     if outcome.changed:
         audit_rules.record_effect(state, command)
+        audit_rules.record_grade_change(state)
         state.revision += 1
     if isinstance(command, c.Mutation):
         # A repetition that found nothing to change is remembered too: arriving once more
@@ -238,6 +240,8 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return member_rules.found_members(state, command)
         case c.SettleHandover():
             return member_rules.settle_handover(state, command)
+        case c.ReportLinkAlarm():
+            return link_rules.report_link_alarm(state, command)
         case c.AdvanceTime():
             return c.Outcome(state.revision)
         case _:

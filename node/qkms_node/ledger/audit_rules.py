@@ -19,7 +19,10 @@ from qkms_node.ledger.commands import (
     DrawSaeKeys,
     Outcome,
     RegisterAuditKey,
+    ReportLinkAlarm,
 )
+from qkms_node.ledger.link_records import alarm_name
+from qkms_node.ledger.records import EventType
 from qkms_node.ledger.state import Refusal, State
 
 AUDIT_HISTORY = 10_000
@@ -60,6 +63,15 @@ def record_effect(state: State, command: AnyCommand) -> None:
     )
 
 
+def record_grade_change(state: State) -> None:
+    """Adds a record, at the same revision, when the command made the cluster do without QKD, or with it again."""
+    for event in reversed(state.events):
+        if event.revision <= state.revision:
+            break
+        if event.type in (EventType.QKD_FELL_BACK, EventType.QKD_RESUMED):
+            _add(state, principal=CLUSTER, method=event.type.name.lower(), resource=event.name, request_id="")
+
+
 def record_due(state: State, kind: str, name: str, number: int) -> None:
     """Adds the record of something scheduled that happened."""
     collection = next((c for word, c in _DUE if word in kind), "keys")
@@ -73,6 +85,9 @@ def resource_of(command: AnyCommand) -> str:
         anchor = command.anchor
         # With its head: whoever rewrites a chain of calls must rewrite this one too.
         return f"auditAnchors/{anchor.node_id}/{anchor.length}/{anchor.head.hex()}"
+    if isinstance(command, ReportLinkAlarm):
+        alarm = alarm_name(command.node_id, command.peer_node_id, command.alarm)
+        return f"{alarm}/{command.severity.name.lower()}"
     if isinstance(command, DrawSaeKeys):
         return _sae_keys([new.key_id for new in command.new_keys])
     if isinstance(command, CollectSaeKeys):

@@ -48,6 +48,7 @@ from qkms_node.ledger.key_commands import (
     UpdateKey,
     ValidateVersion,
 )
+from qkms_node.ledger.link_commands import ReportLinkAlarm
 from qkms_node.ledger.member_commands import (
     AddMember,
     FoundMembers,
@@ -133,6 +134,7 @@ __all__ = [
     "RejectVersion",
     "RemoveMember",
     "ReplaceShare",
+    "ReportLinkAlarm",
     "Request",
     "RequestRoot",
     "RestorePart",
@@ -229,6 +231,7 @@ AnyCommand = (
     | RedeemToken
     | FoundMembers
     | SettleHandover
+    | ReportLinkAlarm
     | DrawSaeKeys
     | CollectSaeKeys
 )

@@ -18,6 +18,7 @@ from qkms_node.ledger.commands import (
     TransferLeadership,
 )
 from qkms_node.ledger.join_rules import invite
+from qkms_node.ledger.link_rules import forget_alarms_of
 from qkms_node.ledger.member_records import HandoverRecord, MemberRecord, MemberRole
 from qkms_node.ledger.records import EventType
 from qkms_node.ledger.state import Refusal, State, voters
@@ -99,6 +100,7 @@ def remove_member(state: State, command: RemoveMember) -> Outcome:
         raise Refusal("LAST_VOTER", f"{member.node_id} is the last voter; a cluster has at least one")
     del state.members[member.node_id]
     state.join_tokens.pop(member.node_id, None)
+    forget_alarms_of(state, member.node_id)
     held_the_root = state.nodes.pop(member.node_id, None) is not None
     # A node that comes back under this id has an empty disk: it is given shares anew.
     for epoch, root in state.roots.items():

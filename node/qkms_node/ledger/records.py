@@ -56,6 +56,10 @@ class EventType(IntEnum):
     KEY_UPDATED = 5
     KEY_DELETED = 6
     MEMBER_CHANGED = 20
+    LINK_ALARM_RAISED = 30
+    LINK_ALARM_CLEARED = 31
+    QKD_FELL_BACK = 32
+    QKD_RESUMED = 33
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -249,7 +253,7 @@ class SessionRecord(Record, frozen=True):
 
 
 class EventRecord(Record, frozen=True):
-    """Something a watcher is told; metadata only."""
+    """Something a watcher is told; metadata only. `state`: of the version or epoch, or an alarm's severity."""
 
     revision: int
     type: EventType

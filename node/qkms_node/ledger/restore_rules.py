@@ -20,7 +20,17 @@ from qkms_node.ledger.state import Refusal, State
 
 # What belongs to the cluster and not to its keys.
 KEPT_TABLES = frozenset(
-    {"nodes", "members", "join_tokens", "handovers", "restores", "restore_parts", "audit_keys", "anchors"}
+    {
+        "nodes",
+        "members",
+        "join_tokens",
+        "handovers",
+        "restores",
+        "restore_parts",
+        "audit_keys",
+        "anchors",
+        "link_alarms",
+    }
 )
 KEPT_SCALARS = frozenset(
     {"revision", "first_event", "access_revision", "audit_length", "audit_base", "audit_head"}

@@ -183,6 +183,9 @@ def activate_root(state: State, command: ActivateRoot) -> Outcome:
     # A member removed while the epoch was staged knows it: another one is wanted still.
     state.root_requested = bool(state.members) and not state.members.keys() >= set(root.voters)
     state.emit(EventType.ROOT_ACTIVATED, f"rootEpochs/{root.epoch}", 0, EpochState.ACTIVE)
+    if previous is not None and (previous.grade is Grade.PQC) != (root.grade is Grade.PQC):
+        change = EventType.QKD_FELL_BACK if root.grade is Grade.PQC else EventType.QKD_RESUMED
+        state.emit(change, f"rootEpochs/{root.epoch}", 0, EpochState.ACTIVE)
     return Outcome(state.revision + 1, changed=True, root=active)
 
 

@@ -23,6 +23,7 @@ from qkms_node.ledger.access_records import (
     RoleRecord,
     TenantRecord,
 )
+from qkms_node.ledger.link_records import LinkAlarmRecord
 from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord
 from qkms_node.ledger.records import (
     EventRecord,
@@ -80,6 +81,7 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "grants": (str, GrantRecord),
     "audit_keys": (str, AuditKeyRecord),
     "anchors": (tuple[str, int], AnchorRecord),
+    "link_alarms": (str, LinkAlarmRecord),
 }
 
 

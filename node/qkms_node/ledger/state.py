@@ -22,6 +22,7 @@ from qkms_node.ledger.access_records import (
     RoleRecord,
     TenantRecord,
 )
+from qkms_node.ledger.link_records import LinkAlarmRecord
 from qkms_node.ledger.member_records import HandoverRecord, JoinTokenRecord, MemberRecord, MemberRole
 from qkms_node.ledger.records import (
     EventRecord,
@@ -101,6 +102,8 @@ class State:
     unconfirmed: Table[tuple[str, int], int] = field(default_factory=Table)
     # Keys whose rotation is due, with the time it fell due at.
     rotation_due: Table[str, int] = field(default_factory=Table)
+    # Alarms of QKD links that are raised and change what keys get, by name.
+    link_alarms: Table[str, LinkAlarmRecord] = field(default_factory=Table)
     wrappings: Table[str, WrappingRecord] = field(default_factory=Table)
     # At most one entry each: the present recovery key by its set id, the latest restore by its id.
     recovery: Table[str, RecoveryRecord] = field(default_factory=Table)

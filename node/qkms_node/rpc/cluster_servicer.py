@@ -7,7 +7,7 @@ import grpc.aio
 from qkms.v1 import cluster_pb2 as pb
 from qkms.v1 import cluster_pb2_grpc, qkd_pb2, qkd_pb2_grpc
 from qkms_node.ledger.commands import AddMember
-from qkms_node.rpc import fields, member_messages, messages
+from qkms_node.rpc import fields, link_messages, member_messages, messages
 from qkms_node.rpc.header import Headers, mutation_request
 from qkms_node.rpc.interceptor import caller
 from qkms_node.rpc.root_servicer import BackupMethods, RecoveryMethods, SealMethods, seal_status
@@ -146,7 +146,31 @@ class QkdServicer(qkd_pb2_grpc.QkdServiceServicer):
         found = self._cluster.links(caller.get())
         local, saes = self._cluster.sae_ids()
         links = [
-            messages.link(peer, local, saes.get(peer, ""), seen, self._cluster.link_problem(peer))
+            link_messages.link(
+                peer,
+                local,
+                saes.get(peer, ""),
+                seen,
+                self._cluster.link_problem(peer),
+                self._cluster.link_view(peer),
+            )
             for peer, seen in found.items()
         ]
         return qkd_pb2.ListLinksResponse(header=self._headers.make(STALE_OK), links=links)
+
+    async def ListLinkAlarms(
+        self, request: qkd_pb2.ListLinkAlarmsRequest, context: Context
+    ) -> qkd_pb2.ListLinkAlarmsResponse:
+        found = self._cluster.link_alarms(caller.get(), history=request.history)
+        return qkd_pb2.ListLinkAlarmsResponse(
+            header=self._headers.make(STALE_OK), alarms=[link_messages.alarm(alarm) for alarm in found]
+        )
+
+    async def ListLinkSamples(
+        self, request: qkd_pb2.ListLinkSamplesRequest, context: Context
+    ) -> qkd_pb2.ListLinkSamplesResponse:
+        peer = fields.node_id("peer_node_id", request.peer_node_id)
+        found = self._cluster.link_samples(caller.get(), peer)
+        return qkd_pb2.ListLinkSamplesResponse(
+            header=self._headers.make(STALE_OK), samples=[link_messages.sample(look) for look in found]
+        )

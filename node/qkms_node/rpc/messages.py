@@ -2,7 +2,7 @@
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from qkms.v1 import cluster_pb2, key_pb2, qkd_pb2, session_pb2
+from qkms.v1 import cluster_pb2, key_pb2, session_pb2
 from qkms_node.ledger.records import (
     EventRecord,
     KeyRecord,
@@ -13,7 +13,7 @@ from qkms_node.ledger.records import (
     WrappingRecord,
 )
 from qkms_node.service.cluster import EpochUse
-from qkms_node.service.links import Observation
+from qkms_node.service.watching import OF_LINKS
 
 
 def timestamp(time_ms: int) -> Timestamp | None:
@@ -108,6 +108,7 @@ def event(record: EventRecord) -> key_pb2.KeyEvent:
         version=record.version,
         state=record.state if record.version else 0,  # type: ignore[arg-type]
         time=timestamp(record.time_ms),
+        severity=record.state if record.type in OF_LINKS else 0,  # type: ignore[arg-type]
     )
 
 
@@ -164,28 +165,3 @@ def epoch_use(use: EpochUse) -> cluster_pb2.EpochUse:
         sae_key_count=use.sae_key_count,
         recoverable=use.recoverable,
     )
-
-
-def link(node_id: str, local_sae: str, peer_sae: str, seen: Observation | None, problem: str) -> qkd_pb2.Link:
-    """A QKD link as last seen; `problem` says why it would not be used."""
-    message = qkd_pb2.Link(peer_node_id=node_id, local_sae_id=local_sae, peer_sae_id=peer_sae, error=problem)
-    if seen is None:
-        return message
-    message.observe_time.FromMilliseconds(int(seen.time_s * 1000))
-    status = seen.status
-    if status is None:
-        message.state = qkd_pb2.KME_UNREACHABLE
-        return message
-    message.state = qkd_pb2.LINK_DOWN if status.up is False or problem else qkd_pb2.LINK_UP
-    message.source_kme_id = status.source_kme
-    message.target_kme_id = status.target_kme
-    if status.stored_key_count is not None:
-        message.stored_key_count = status.stored_key_count
-    if status.max_key_count is not None:
-        message.max_key_count = status.max_key_count
-    message.key_size = status.key_size
-    if status.qber is not None:
-        message.qber = status.qber
-    if status.skr_bps is not None:
-        message.skr = status.skr_bps
-    return message

@@ -8,12 +8,16 @@ from importlib.metadata import version
 from qkms_node.access.guard import Guard
 from qkms_node.config import Config
 from qkms_node.consensus.replica import Replica, ReplicaStatus
+from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import Outcome, Request, RequestRoot
 from qkms_node.ledger.records import EpochState, RootRecord
 from qkms_node.ledger.recovery_rules import present_set
 from qkms_node.service.certificates import Certificates
 from qkms_node.service.links import Links, Observation
 from qkms_node.service.members import Members
+from qkms_node.service.monitoring.alarms import Alarm
+from qkms_node.service.monitoring.link_view import LinkView
+from qkms_node.service.monitoring.look import Look
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
@@ -137,6 +141,22 @@ class Cluster:
         """What was last seen of this node's links, by peer node id."""
         self._guard.require(principal, "links.list")
         return {peer: self._links.observations.get(peer) for peer in sorted(self._links.peers)}
+
+    def link_alarms(self, principal: str, *, history: bool) -> list[Alarm]:
+        """The alarms of this node's links that are raised, most severe first, or all steps kept, oldest first."""
+        self._guard.require(principal, "links.list")
+        return self._links.monitor.steps if history else self._links.monitor.raised
+
+    def link_samples(self, principal: str, peer: str) -> list[Look]:
+        """What was seen of the link to `peer`, oldest first. Raises QkmsError LINK_NOT_FOUND."""
+        self._guard.require(principal, "links.list")
+        if peer not in self._links.peers:
+            raise QkmsError("LINK_NOT_FOUND", f"{self.config.node.id} has no QKD link to {peer}", peer=peer)
+        return list(self.link_view(peer).samples())
+
+    def link_view(self, peer: str) -> LinkView:
+        """What the monitor knows of the link to `peer`."""
+        return self._links.monitor.view(peer)
 
     def sae_ids(self) -> tuple[str, dict[str, str]]:
         """This node's name towards its KME, and those of its peers by node id."""

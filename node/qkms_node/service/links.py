@@ -1,8 +1,9 @@
 """This node's QKD links: one per peer, watched so that status and seeding can look.
 
-The monitor asks the KME for the status of every link each `poll_s` and keeps
-the last answer or error. Drawing and collecting keys go through the link with
-the admission rules applied. Knows nothing of root epochs.
+Asks the KME for the status of every link each `poll_s`, keeps the last answer
+or error, and lets the monitor make of it what it does (`monitoring`). Drawing
+and collecting keys go through the link with the admission rules applied, and
+not at all while an alarm of its QBER forbids it. Knows nothing of root epochs.
 """
 
 import asyncio
@@ -14,7 +15,10 @@ from typing import Any
 import structlog
 
 from qkms_node.keys.secret import QkdSecret
-from qkms_qkd.admission import AdmissionRules, admit, admit_link
+from qkms_node.service.monitoring.look import Look, look_at
+from qkms_node.service.monitoring.monitor import LinkMonitor
+from qkms_node.service.monitoring.refusal import refusal
+from qkms_qkd.admission import AdmissionRules, admit
 from qkms_qkd.errors import LinkError
 from qkms_qkd.link import Link, LinkStatus, QkdKey
 from qkms_qkd.tls import TlsFilesError
@@ -22,6 +26,10 @@ from qkms_qkd.tls import TlsFilesError
 log = structlog.get_logger(__name__)
 
 KEY_BITS = 256
+
+# Keys in doubt are thrown away in rounds: the first of one key, the others of up to so many.
+DISCARD_ROUNDS = 16
+DISCARD_BATCH = 32
 
 # A link that is replaced is closed when its last request has surely ended.
 RETIRE_S = 10.0
@@ -51,6 +59,7 @@ class Links:
         poll_s: float,
         make: Callable[[str, str], Link] | None = None,
         stamp: Callable[[], object] = lambda: None,
+        monitor: LinkMonitor | None = None,
     ) -> None:
         self.kme_id = kme_id
         self._links = dict(links)
@@ -60,6 +69,7 @@ class Links:
         self._stamp = stamp
         self._made_for: dict[str, tuple[object, ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.monitor = monitor if monitor is not None else LinkMonitor.plain(rules.max_qber)
         self.observations: dict[str, Observation] = {}
 
     @classmethod
@@ -75,6 +85,7 @@ class Links:
             self._retire(self._links.pop(peer))
             self._made_for.pop(peer, None)
             self.observations.pop(peer, None)
+            self.monitor.forget(peer, time.time())
         for peer, sae in peer_saes.items():
             wanted = (local_sae, sae, self._stamp())
             if self._made_for.get(peer) != wanted:
@@ -111,13 +122,13 @@ class Links:
     def usable(self, peer: str) -> bool:
         """Whether the last look found keys that would be admitted."""
         seen = self.observations.get(peer)
-        if seen is None or seen.status is None or _is_empty(seen.status):
-            return False
-        try:
-            admit_link(self._rules, seen.status)
-        except LinkError:
-            return False
-        return True
+        return seen is not None and seen.status is not None and self._refusal(peer, seen.status) is None
+
+    def is_exhausted(self, peer: str) -> bool:
+        """Whether the last look found nothing wrong but too few keys in store."""
+        seen = self.observations.get(peer)
+        why = self._refusal(peer, seen.status) if seen is not None and seen.status is not None else None
+        return why is not None and why.code == "STORE_EXHAUSTED"
 
     def problem(self, peer: str) -> str:
         """Why a link is not usable, in words; empty when it is."""
@@ -128,13 +139,12 @@ class Links:
             return f"the link to {peer} has not been looked at yet"
         if seen.status is None:
             return seen.error
-        try:
-            admit_link(self._rules, seen.status)
-        except LinkError as error:
-            return str(error)
-        if _is_empty(seen.status):
-            return f"KME {seen.status.source_kme} has no key for {peer} in store"
-        return ""
+        why = self._refusal(peer, seen.status)
+        return str(why) if why is not None else ""
+
+    def _refusal(self, peer: str, status: LinkStatus) -> LinkError | None:
+        view = self.monitor.view(peer)
+        return refusal(self._rules, view.refusal, self.monitor.min_store, peer, status)
 
     def ends(self, peer: str) -> str:
         """The KMEs at both ends of a link, as last seen, for messages that must not blame one of them."""
@@ -143,17 +153,55 @@ class Links:
         return f"KMEs {status.source_kme} and {status.target_kme}" if status is not None else f"KME {self.kme_id}"
 
     async def draw(self, peer: str, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
-        """A fresh key shared with `peer`, as master: its key_ID and the key. Raises LinkError."""
+        """A fresh key shared with `peer`, as master: its key_ID and the key. Raises LinkError.
+
+        Keys that are in doubt by the time they were distilled at are thrown away, with those drawn beside them.
+        """
         link = self._link(peer)
-        admit_link(self._rules, await self._look(peer, link))
-        [key] = await link.draw(1, KEY_BITS)
-        return self._admitted(key, link, used)
+        status = await self._look(peer, link)
+        why = self._refusal(peer, status)
+        if why is not None:
+            raise why
+        view = self.monitor.view(peer)
+        number = 1
+        for _ in range(DISCARD_ROUNDS):
+            asked_s = time.time()
+            for key in await link.draw(number, KEY_BITS):
+                view.use(time.time(), KEY_BITS, drawn=True)
+                if not self._is_suspect(peer, key, asked_s):
+                    return self._admitted(peer, key, used)
+                view.discarded["KEY_SUSPECT"] += 1
+            number = max(1, min(status.max_key_per_request, DISCARD_BATCH))
+        raise LinkError(
+            status.source_kme,
+            "KEY_SUSPECT",
+            f"{view.discarded['KEY_SUSPECT']} keys for {peer} that were distilled while the QBER was not in order "
+            "have been thrown away, and there are more; the next attempt goes on",
+        )
 
     async def collect(self, peer: str, key_id: str) -> QkdSecret:
         """The key that `peer` drew as master, by its key_ID. Raises LinkError."""
         link = self._link(peer)
+        asked_s = time.time()
         [key] = await link.collect([key_id], KEY_BITS)
-        return self._admitted(key, link, lambda _: False)[1]
+        view = self.monitor.view(peer)
+        view.use(time.time(), KEY_BITS, drawn=False)
+        if self._is_suspect(peer, key, asked_s):
+            view.discarded["KEY_SUSPECT"] += 1
+            raise LinkError(
+                self.kme_id,
+                "KEY_SUSPECT",
+                f"key {key_id} was distilled while the QBER of the link to {peer} was not in order; draw another",
+            )
+        return self._admitted(peer, key, lambda _: False)[1]
+
+    def _is_suspect(self, peer: str, key: QkdKey, asked_s: float) -> bool:
+        """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while
+        its link is."""
+        view = self.monitor.view(peer)
+        if key.age_s is None:
+            return view.refusal is not None
+        return view.is_suspect(asked_s - key.age_s, time.time() - key.age_s)
 
     async def look(self) -> None:
         """Asks for the status of every link once, and keeps what is seen."""
@@ -170,6 +218,7 @@ class Links:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(link.close() for link in self._links.values()))
+        self.monitor.keep(time.time())
 
     def _link(self, peer: str) -> Link:
         link = self._links.get(peer)
@@ -177,9 +226,13 @@ class Links:
             raise LinkError("-", "LINK_DOWN", f"this node has no QKD link to {peer}")
         return link
 
-    def _admitted(self, key: QkdKey, link: Link, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
+    def _admitted(self, peer: str, key: QkdKey, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
         seen = {key.key_id} if used(key.key_id) else set()
-        admit(self._rules, key, seen=seen, kme=self.kme_id)
+        try:
+            admit(self._rules, key, seen=seen, kme=self.kme_id)
+        except LinkError as error:
+            self.monitor.view(peer).discarded[error.code] += 1
+            raise
         return key.key_id, QkdSecret(key.key)
 
     async def _observe(self, peer: str, link: Link) -> None:
@@ -189,17 +242,18 @@ class Links:
             known = self.observations.get(peer)
             if known is None or known.error != str(error):
                 log.warning("link.failed", peer=peer, code=error.code, error=str(error))
-            self.observations[peer] = Observation(None, str(error), time.time())
+            now_s = time.time()
+            self.observations[peer] = Observation(None, str(error), now_s)
+            if self._links.get(peer) is link:
+                self.monitor.take(peer, Look(now_s, problem=error.code))
 
     async def _look(self, peer: str, link: Link) -> LinkStatus:
         status = await link.status()
         known = self.observations.get(peer)
         if known is not None and known.status is None:
             log.info("link.recovered", peer=peer)
-        self.observations[peer] = Observation(status, "", time.time())
+        now_s = time.time()
+        self.observations[peer] = Observation(status, "", now_s)
+        if self._links.get(peer) is link:
+            self.monitor.take(peer, look_at(status, now_s))
         return status
-
-
-def _is_empty(status: LinkStatus) -> bool:
-    """Whether the KME says that it has no key; one that does not tell may have some."""
-    return status.stored_key_count is not None and status.stored_key_count < 1

@@ -72,6 +72,7 @@ class Seeder:
         self._now_ms = now_ms
         self._failing_since_ms: int | None = None
         self._missing_since_ms: int | None = None
+        self._good_since_ms: int | None = None
         self._retry_ms = 0
         self._failures = 0
         self._trouble = ""
@@ -97,10 +98,17 @@ class Seeder:
         period_ms = self._config.root.rotation_period_ms
         if period_ms and self._now_ms() - active.activate_ms >= period_ms:
             return True
-        # QKD is back: the fall-back epoch gives way to one seeded by every link.
         fallen_back = self._config.root.policy == "pqc_fallback" and active.grade is Grade.PQC
-        peers = self._voting_peers(state)
-        return fallen_back and bool(peers) and not self._unusable(peers)
+        return fallen_back and self._is_qkd_back(self._voting_peers(state))
+
+    def _is_qkd_back(self, peers: dict[str, NodeRecord]) -> bool:
+        """Whether the fall-back epoch gives way to one seeded by every link: they have been good for a while."""
+        if not peers or self._unusable(peers):
+            self._good_since_ms = None
+            return False
+        if self._good_since_ms is None:
+            self._good_since_ms = self._now_ms()
+        return self._now_ms() - self._good_since_ms >= self._config.root.resume_after_ms
 
     async def _settle(self, staged: RootRecord) -> None:
         age_ms = self._now_ms() - staged.stage_ms
@@ -172,7 +180,7 @@ class Seeder:
         """A QKD key for each peer, or for none when the policy gives QKD up; None: not now."""
         if self._config.root.policy == "pqc_only":
             return {}
-        if self._may_fall_back():
+        if self._may_fall_back(peers):
             log.warning("root.fallback", reason=self._trouble)
             return {}
         if self._now_ms() < self._retry_ms:
@@ -190,12 +198,19 @@ class Seeder:
         self._fail("; ".join(f"{peer}: {why}" for peer, why in sorted(problems.items())))
         return None
 
-    def _may_fall_back(self) -> bool:
+    def _may_fall_back(self, peers: dict[str, NodeRecord]) -> bool:
         with self._store.view() as state:
             needed = state.active_epoch == 0 or state.root_requested
         if self._config.root.policy != "pqc_fallback" or not needed or self._failing_since_ms is None:
             return False
+        if self._config.root.on_exhaustion == "wait" and self._lacks_only_keys(peers):
+            return False
         return self._now_ms() - self._failing_since_ms >= self._config.root.fallback_after_ms
+
+    def _lacks_only_keys(self, peers: dict[str, NodeRecord]) -> bool:
+        """Whether the links are sound and only some of their stores have too few keys."""
+        unusable = self._unusable(peers)
+        return bool(unusable) and all(self._links.is_exhausted(peer) for peer in unusable)
 
     def _fail(self, trouble: str) -> None:
         if trouble != self._trouble:

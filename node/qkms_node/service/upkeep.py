@@ -20,6 +20,7 @@ from qkms_node.service.evidence import Witness
 from qkms_node.service.links import Links
 from qkms_node.service.members import Members
 from qkms_node.service.membership import Membership
+from qkms_node.service.monitoring.reporting import AlarmReporter
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.recovery import Recovery
 from qkms_node.service.rewrapping import Rewrapping
@@ -58,6 +59,7 @@ class Upkeep:
         membership: Membership,
         links: Links,
         witness: Witness,
+        reporter: AlarmReporter,
     ) -> None:
         self._replica = replica
         self._store = store
@@ -74,6 +76,7 @@ class Upkeep:
         self._membership = membership
         self._links = links
         self._witness = witness
+        self._reporter = reporter
         self._trouble = ""
 
     @property
@@ -114,8 +117,10 @@ class Upkeep:
         if not is_member:
             # What it holds it may use until its reads go stale; it is given nothing more.
             self._voter.waiting, self._seeder.waiting = "this node was removed from the cluster", ""
-        elif not self._roots.sealed:
-            await self._take_roots(status)
+        else:
+            await self._reporter.step()
+            if not self._roots.sealed:
+                await self._take_roots(status)
         if leads:
             await self._membership.step(self._now_ms())
             if is_member and not self._roots.sealed:

@@ -27,6 +27,8 @@ from qkms_node.service.store import LedgerStore
 BOOKMARK_S = 5.0
 MAX_BATCH = 500
 MAX_SHARED = 1_024
+OF_ROOTS = frozenset({EventType.ROOT_ACTIVATED, EventType.QKD_FELL_BACK, EventType.QKD_RESUMED})
+OF_LINKS = frozenset({EventType.LINK_ALARM_RAISED, EventType.LINK_ALARM_CLEARED})
 _TOKEN = struct.Struct(">2sQ")
 _MARK = b"w1"
 
@@ -141,8 +143,10 @@ class Watching:
         return events, complete
 
     def _visible(self, principal: str, key_id: str, event: EventRecord) -> bool:
-        if event.type is EventType.ROOT_ACTIVATED:
+        if event.type in OF_ROOTS:
             return not key_id
+        if event.type in OF_LINKS:
+            return not key_id and self._guard.allows(principal, "links.list")
         if event.type is EventType.MEMBER_CHANGED:
             return not key_id and self._guard.allows(principal, "cluster.status")
         name = event.name.removeprefix("keys/")

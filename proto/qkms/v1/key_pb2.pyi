@@ -19,6 +19,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from qkms.v1 import common_pb2 as _common_pb2
+from qkms.v1 import qkd_pb2 as _qkd_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -217,6 +218,14 @@ class _KeyEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyEvent
     KEY_DELETED: _KeyEventType.ValueType  # 6
     MEMBER_CHANGED: _KeyEventType.ValueType  # 20
     """A member was added, promoted or removed (`name` is members/{node_id})."""
+    LINK_ALARM_RAISED: _KeyEventType.ValueType  # 30
+    """An alarm of a QKD link that changes what keys get was raised or changed its severity, or was
+    cleared (`name` is links/{node_id}/{peer_node_id}/alarms/{kind}).
+    """
+    LINK_ALARM_CLEARED: _KeyEventType.ValueType  # 31
+    QKD_FELL_BACK: _KeyEventType.ValueType  # 32
+    """The root epoch activated at this revision does without QKD after one that had it, or has it again."""
+    QKD_RESUMED: _KeyEventType.ValueType  # 33
 
 class KeyEventType(_KeyEventType, metaclass=_KeyEventTypeEnumTypeWrapper): ...
 
@@ -233,6 +242,14 @@ KEY_UPDATED: KeyEventType.ValueType  # 5
 KEY_DELETED: KeyEventType.ValueType  # 6
 MEMBER_CHANGED: KeyEventType.ValueType  # 20
 """A member was added, promoted or removed (`name` is members/{node_id})."""
+LINK_ALARM_RAISED: KeyEventType.ValueType  # 30
+"""An alarm of a QKD link that changes what keys get was raised or changed its severity, or was
+cleared (`name` is links/{node_id}/{peer_node_id}/alarms/{kind}).
+"""
+LINK_ALARM_CLEARED: KeyEventType.ValueType  # 31
+QKD_FELL_BACK: KeyEventType.ValueType  # 32
+"""The root epoch activated at this revision does without QKD after one that had it, or has it again."""
+QKD_RESUMED: KeyEventType.ValueType  # 33
 Global___KeyEventType: _TypeAlias = KeyEventType  # noqa: Y015
 
 @_typing.final
@@ -1808,12 +1825,15 @@ class KeyEvent(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     type: Global___KeyEventType.ValueType
     name: _builtins.str
     """The key, or the root epoch, the event is about."""
     version: _builtins.int
     state: Global___VersionState.ValueType
+    severity: _qkd_pb2.AlarmSeverity.ValueType
+    """Of an alarm of a link."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -1825,10 +1845,11 @@ class KeyEvent(_message.Message):
         version: _builtins.int = ...,
         state: Global___VersionState.ValueType = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
+        severity: _qkd_pb2.AlarmSeverity.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "revision", b"revision", "state", b"state", "time", b"time", "type", b"type", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "revision", b"revision", "severity", b"severity", "state", b"state", "time", b"time", "type", b"type", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

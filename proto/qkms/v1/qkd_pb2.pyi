@@ -44,6 +44,61 @@ KME_UNREACHABLE: LinkState.ValueType  # 3
 """The KME does not answer, or answers wrongly; see `error`."""
 Global___LinkState: _TypeAlias = LinkState  # noqa: Y015
 
+class _AlarmSeverity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AlarmSeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlarmSeverity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ALARM_SEVERITY_UNSPECIFIED: _AlarmSeverity.ValueType  # 0
+    CLEARED: _AlarmSeverity.ValueType  # 1
+    INDETERMINATE: _AlarmSeverity.ValueType  # 2
+    WARNING: _AlarmSeverity.ValueType  # 3
+    MINOR: _AlarmSeverity.ValueType  # 4
+    MAJOR: _AlarmSeverity.ValueType  # 5
+    CRITICAL: _AlarmSeverity.ValueType  # 6
+
+class AlarmSeverity(_AlarmSeverity, metaclass=_AlarmSeverityEnumTypeWrapper):
+    """Perceived severity of ITU-T X.733, with the numbers of RFC 8632."""
+
+ALARM_SEVERITY_UNSPECIFIED: AlarmSeverity.ValueType  # 0
+CLEARED: AlarmSeverity.ValueType  # 1
+INDETERMINATE: AlarmSeverity.ValueType  # 2
+WARNING: AlarmSeverity.ValueType  # 3
+MINOR: AlarmSeverity.ValueType  # 4
+MAJOR: AlarmSeverity.ValueType  # 5
+CRITICAL: AlarmSeverity.ValueType  # 6
+Global___AlarmSeverity: _TypeAlias = AlarmSeverity  # noqa: Y015
+
+class _LinkAlarmKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LinkAlarmKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LinkAlarmKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LINK_ALARM_KIND_UNSPECIFIED: _LinkAlarmKind.ValueType  # 0
+    ALARM_KME_UNREACHABLE: _LinkAlarmKind.ValueType  # 1
+    ALARM_LINK_DOWN: _LinkAlarmKind.ValueType  # 2
+    ALARM_QBER_HIGH: _LinkAlarmKind.ValueType  # 3
+    """Over a threshold."""
+    ALARM_QBER_RISE: _LinkAlarmKind.ValueType  # 4
+    """Over what is usual on the link."""
+    ALARM_STORE_LOW: _LinkAlarmKind.ValueType  # 5
+    ALARM_LINK_OVERLOADED: _LinkAlarmKind.ValueType  # 6
+
+class LinkAlarmKind(_LinkAlarmKind, metaclass=_LinkAlarmKindEnumTypeWrapper): ...
+
+LINK_ALARM_KIND_UNSPECIFIED: LinkAlarmKind.ValueType  # 0
+ALARM_KME_UNREACHABLE: LinkAlarmKind.ValueType  # 1
+ALARM_LINK_DOWN: LinkAlarmKind.ValueType  # 2
+ALARM_QBER_HIGH: LinkAlarmKind.ValueType  # 3
+"""Over a threshold."""
+ALARM_QBER_RISE: LinkAlarmKind.ValueType  # 4
+"""Over what is usual on the link."""
+ALARM_STORE_LOW: LinkAlarmKind.ValueType  # 5
+ALARM_LINK_OVERLOADED: LinkAlarmKind.ValueType  # 6
+Global___LinkAlarmKind: _TypeAlias = LinkAlarmKind  # noqa: Y015
+
 @_typing.final
 class Link(_message.Message):
     """Figures in the vocabulary of ETSI GS QKD 015. Absent figures are not known."""
@@ -63,6 +118,13 @@ class Link(_message.Message):
     KEY_SIZE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     OBSERVE_TIME_FIELD_NUMBER: _builtins.int
+    ESKR_FIELD_NUMBER: _builtins.int
+    EXPECTED_CONSUMPTION_FIELD_NUMBER: _builtins.int
+    EXPECTED_EXHAUSTION_TIME_FIELD_NUMBER: _builtins.int
+    LINK_OVERLOADED_FIELD_NUMBER: _builtins.int
+    QBER_BASELINE_FIELD_NUMBER: _builtins.int
+    DISCARDED_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    ALARMS_FIELD_NUMBER: _builtins.int
     peer_node_id: _builtins.str
     """The peer node and the two ETSI GS QKD 014 ids of the link."""
     local_sae_id: _builtins.str
@@ -79,8 +141,26 @@ class Link(_message.Message):
     key_size: _builtins.int
     """Key length in bits."""
     error: _builtins.str
+    eskr: _builtins.float
+    """Rate in bit/s at which keys came into the store, as this node measured it; absent while it is full."""
+    expected_consumption: _builtins.float
+    """Rate in bit/s at which this node draws and collects keys, over the last ten minutes."""
+    link_overloaded: _builtins.bool
+    """More is drawn here than comes in, and the store falls."""
+    qber_baseline: _builtins.float
+    """The QBER that is usual on this link; absent until it is known."""
+    discarded_key_count: _builtins.int
+    """Keys that were thrown away unused since the node started."""
     @_builtins.property
     def observe_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def expected_exhaustion_time(self) -> _timestamp_pb2.Timestamp:
+        """When the store will be empty if it goes on falling; absent while it does not fall."""
+
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkAlarm]:
+        """Raised, most severe first."""
+
     def __init__(
         self,
         *,
@@ -97,10 +177,119 @@ class Link(_message.Message):
         key_size: _builtins.int = ...,
         error: _builtins.str = ...,
         observe_time: _timestamp_pb2.Timestamp | None = ...,
+        eskr: _builtins.float | None = ...,
+        expected_consumption: _builtins.float | None = ...,
+        expected_exhaustion_time: _timestamp_pb2.Timestamp | None = ...,
+        link_overloaded: _builtins.bool = ...,
+        qber_baseline: _builtins.float | None = ...,
+        discarded_key_count: _builtins.int = ...,
+        alarms: _abc.Iterable[Global___LinkAlarm] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_key_count", b"_max_key_count", "_qber", b"_qber", "_skr", b"_skr", "_stored_key_count", b"_stored_key_count", "max_key_count", b"max_key_count", "observe_time", b"observe_time", "qber", b"qber", "skr", b"skr", "stored_key_count", b"stored_key_count"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_eskr", b"_eskr", "_expected_consumption", b"_expected_consumption", "_max_key_count", b"_max_key_count", "_qber", b"_qber", "_qber_baseline", b"_qber_baseline", "_skr", b"_skr", "_stored_key_count", b"_stored_key_count", "eskr", b"eskr", "expected_consumption", b"expected_consumption", "expected_exhaustion_time", b"expected_exhaustion_time", "max_key_count", b"max_key_count", "observe_time", b"observe_time", "qber", b"qber", "qber_baseline", b"qber_baseline", "skr", b"skr", "stored_key_count", b"stored_key_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_key_count", b"_max_key_count", "_qber", b"_qber", "_skr", b"_skr", "_stored_key_count", b"_stored_key_count", "error", b"error", "key_size", b"key_size", "local_sae_id", b"local_sae_id", "max_key_count", b"max_key_count", "observe_time", b"observe_time", "peer_node_id", b"peer_node_id", "peer_sae_id", b"peer_sae_id", "qber", b"qber", "skr", b"skr", "source_kme_id", b"source_kme_id", "state", b"state", "stored_key_count", b"stored_key_count", "target_kme_id", b"target_kme_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_eskr", b"_eskr", "_expected_consumption", b"_expected_consumption", "_max_key_count", b"_max_key_count", "_qber", b"_qber", "_qber_baseline", b"_qber_baseline", "_skr", b"_skr", "_stored_key_count", b"_stored_key_count", "alarms", b"alarms", "discarded_key_count", b"discarded_key_count", "error", b"error", "eskr", b"eskr", "expected_consumption", b"expected_consumption", "expected_exhaustion_time", b"expected_exhaustion_time", "key_size", b"key_size", "link_overloaded", b"link_overloaded", "local_sae_id", b"local_sae_id", "max_key_count", b"max_key_count", "observe_time", b"observe_time", "peer_node_id", b"peer_node_id", "peer_sae_id", b"peer_sae_id", "qber", b"qber", "qber_baseline", b"qber_baseline", "skr", b"skr", "source_kme_id", b"source_kme_id", "state", b"state", "stored_key_count", b"stored_key_count", "target_kme_id", b"target_kme_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__eskr: _TypeAlias = _typing.Literal["eskr"]  # noqa: Y015
+    _WhichOneofArgType__eskr: _TypeAlias = _typing.Literal["_eskr", b"_eskr"]  # noqa: Y015
+    _WhichOneofReturnType__expected_consumption: _TypeAlias = _typing.Literal["expected_consumption"]  # noqa: Y015
+    _WhichOneofArgType__expected_consumption: _TypeAlias = _typing.Literal["_expected_consumption", b"_expected_consumption"]  # noqa: Y015
+    _WhichOneofReturnType__max_key_count: _TypeAlias = _typing.Literal["max_key_count"]  # noqa: Y015
+    _WhichOneofArgType__max_key_count: _TypeAlias = _typing.Literal["_max_key_count", b"_max_key_count"]  # noqa: Y015
+    _WhichOneofReturnType__qber: _TypeAlias = _typing.Literal["qber"]  # noqa: Y015
+    _WhichOneofArgType__qber: _TypeAlias = _typing.Literal["_qber", b"_qber"]  # noqa: Y015
+    _WhichOneofReturnType__qber_baseline: _TypeAlias = _typing.Literal["qber_baseline"]  # noqa: Y015
+    _WhichOneofArgType__qber_baseline: _TypeAlias = _typing.Literal["_qber_baseline", b"_qber_baseline"]  # noqa: Y015
+    _WhichOneofReturnType__skr: _TypeAlias = _typing.Literal["skr"]  # noqa: Y015
+    _WhichOneofArgType__skr: _TypeAlias = _typing.Literal["_skr", b"_skr"]  # noqa: Y015
+    _WhichOneofReturnType__stored_key_count: _TypeAlias = _typing.Literal["stored_key_count"]  # noqa: Y015
+    _WhichOneofArgType__stored_key_count: _TypeAlias = _typing.Literal["_stored_key_count", b"_stored_key_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eskr) -> _WhichOneofReturnType__eskr | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_consumption) -> _WhichOneofReturnType__expected_consumption | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_key_count) -> _WhichOneofReturnType__max_key_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__qber) -> _WhichOneofReturnType__qber | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__qber_baseline) -> _WhichOneofReturnType__qber_baseline | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__skr) -> _WhichOneofReturnType__skr | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stored_key_count) -> _WhichOneofReturnType__stored_key_count | None: ...
+
+Global___Link: _TypeAlias = Link  # noqa: Y015
+
+@_typing.final
+class LinkAlarm(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_NODE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    RAISE_TIME_FIELD_NUMBER: _builtins.int
+    CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    peer_node_id: _builtins.str
+    kind: Global___LinkAlarmKind.ValueType
+    severity: Global___AlarmSeverity.ValueType
+    """CLEARED in a step that ended the alarm."""
+    cause: _builtins.str
+    @_builtins.property
+    def raise_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def change_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        peer_node_id: _builtins.str = ...,
+        kind: Global___LinkAlarmKind.ValueType = ...,
+        severity: Global___AlarmSeverity.ValueType = ...,
+        raise_time: _timestamp_pb2.Timestamp | None = ...,
+        change_time: _timestamp_pb2.Timestamp | None = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "raise_time", b"raise_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "change_time", b"change_time", "kind", b"kind", "peer_node_id", b"peer_node_id", "raise_time", b"raise_time", "severity", b"severity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkAlarm: _TypeAlias = LinkAlarm  # noqa: Y015
+
+@_typing.final
+class LinkSample(_message.Message):
+    """One look at a link; absent: the KME did not tell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    QBER_FIELD_NUMBER: _builtins.int
+    SKR_FIELD_NUMBER: _builtins.int
+    STORED_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    error_code: _builtins.str
+    """The stable code of the error when the KME gave no status."""
+    qber: _builtins.float
+    skr: _builtins.float
+    stored_key_count: _builtins.int
+    max_key_count: _builtins.int
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        error_code: _builtins.str = ...,
+        qber: _builtins.float | None = ...,
+        skr: _builtins.float | None = ...,
+        stored_key_count: _builtins.int | None = ...,
+        max_key_count: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_key_count", b"_max_key_count", "_qber", b"_qber", "_skr", b"_skr", "_stored_key_count", b"_stored_key_count", "max_key_count", b"max_key_count", "qber", b"qber", "skr", b"skr", "stored_key_count", b"stored_key_count", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_key_count", b"_max_key_count", "_qber", b"_qber", "_skr", b"_skr", "_stored_key_count", b"_stored_key_count", "error_code", b"error_code", "max_key_count", b"max_key_count", "qber", b"qber", "skr", b"skr", "stored_key_count", b"stored_key_count", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_key_count: _TypeAlias = _typing.Literal["max_key_count"]  # noqa: Y015
     _WhichOneofArgType__max_key_count: _TypeAlias = _typing.Literal["_max_key_count", b"_max_key_count"]  # noqa: Y015
@@ -119,7 +308,7 @@ class Link(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stored_key_count) -> _WhichOneofReturnType__stored_key_count | None: ...
 
-Global___Link: _TypeAlias = Link  # noqa: Y015
+Global___LinkSample: _TypeAlias = LinkSample  # noqa: Y015
 
 @_typing.final
 class ListLinksRequest(_message.Message):
@@ -159,3 +348,92 @@ class ListLinksResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLinksResponse: _TypeAlias = ListLinksResponse  # noqa: Y015
+
+@_typing.final
+class ListLinkAlarmsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HISTORY_FIELD_NUMBER: _builtins.int
+    history: _builtins.bool
+    """Every step of every alarm that is kept, oldest first, in place of what is raised."""
+    def __init__(
+        self,
+        *,
+        history: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["history", b"history"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLinkAlarmsRequest: _TypeAlias = ListLinkAlarmsRequest  # noqa: Y015
+
+@_typing.final
+class ListLinkAlarmsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    ALARMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    @_builtins.property
+    def alarms(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkAlarm]: ...
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        alarms: _abc.Iterable[Global___LinkAlarm] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alarms", b"alarms", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLinkAlarmsResponse: _TypeAlias = ListLinkAlarmsResponse  # noqa: Y015
+
+@_typing.final
+class ListLinkSamplesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_NODE_ID_FIELD_NUMBER: _builtins.int
+    peer_node_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        peer_node_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer_node_id", b"peer_node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLinkSamplesRequest: _TypeAlias = ListLinkSamplesRequest  # noqa: Y015
+
+@_typing.final
+class ListLinkSamplesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> _common_pb2.ResponseHeader: ...
+    @_builtins.property
+    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkSample]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        header: _common_pb2.ResponseHeader | None = ...,
+        samples: _abc.Iterable[Global___LinkSample] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "samples", b"samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLinkSamplesResponse: _TypeAlias = ListLinkSamplesResponse  # noqa: Y015

@@ -39,6 +39,16 @@ class QkdServiceStub:
                 request_serializer=qkms_dot_v1_dot_qkd__pb2.ListLinksRequest.SerializeToString,
                 response_deserializer=qkms_dot_v1_dot_qkd__pb2.ListLinksResponse.FromString,
                 _registered_method=True)
+        self.ListLinkAlarms = channel.unary_unary(
+                '/qkms.v1.QkdService/ListLinkAlarms',
+                request_serializer=qkms_dot_v1_dot_qkd__pb2.ListLinkAlarmsRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_qkd__pb2.ListLinkAlarmsResponse.FromString,
+                _registered_method=True)
+        self.ListLinkSamples = channel.unary_unary(
+                '/qkms.v1.QkdService/ListLinkSamples',
+                request_serializer=qkms_dot_v1_dot_qkd__pb2.ListLinkSamplesRequest.SerializeToString,
+                response_deserializer=qkms_dot_v1_dot_qkd__pb2.ListLinkSamplesResponse.FromString,
+                _registered_method=True)
 
 
 class QkdServiceServicer:
@@ -50,6 +60,20 @@ class QkdServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLinkAlarms(self, request, context):
+        """The alarms of the answering node's links that are raised, or the steps of all that were.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLinkSamples(self, request, context):
+        """What was seen of one link: one look a minute of the last day, every look of the last minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QkdServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -57,6 +81,16 @@ def add_QkdServiceServicer_to_server(servicer, server):
                     servicer.ListLinks,
                     request_deserializer=qkms_dot_v1_dot_qkd__pb2.ListLinksRequest.FromString,
                     response_serializer=qkms_dot_v1_dot_qkd__pb2.ListLinksResponse.SerializeToString,
+            ),
+            'ListLinkAlarms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLinkAlarms,
+                    request_deserializer=qkms_dot_v1_dot_qkd__pb2.ListLinkAlarmsRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_qkd__pb2.ListLinkAlarmsResponse.SerializeToString,
+            ),
+            'ListLinkSamples': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLinkSamples,
+                    request_deserializer=qkms_dot_v1_dot_qkd__pb2.ListLinkSamplesRequest.FromString,
+                    response_serializer=qkms_dot_v1_dot_qkd__pb2.ListLinkSamplesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -86,6 +120,60 @@ class QkdService:
             '/qkms.v1.QkdService/ListLinks',
             qkms_dot_v1_dot_qkd__pb2.ListLinksRequest.SerializeToString,
             qkms_dot_v1_dot_qkd__pb2.ListLinksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLinkAlarms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.QkdService/ListLinkAlarms',
+            qkms_dot_v1_dot_qkd__pb2.ListLinkAlarmsRequest.SerializeToString,
+            qkms_dot_v1_dot_qkd__pb2.ListLinkAlarmsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLinkSamples(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qkms.v1.QkdService/ListLinkSamples',
+            qkms_dot_v1_dot_qkd__pb2.ListLinkSamplesRequest.SerializeToString,
+            qkms_dot_v1_dot_qkd__pb2.ListLinkSamplesResponse.FromString,
             options,
             channel_credentials,
             insecure,

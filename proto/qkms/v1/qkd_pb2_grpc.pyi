@@ -32,11 +32,19 @@ class QkdServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QkdServiceAsyncStub: ...
     ListLinks: _grpc.UnaryUnaryMultiCallable[_qkd_pb2.ListLinksRequest, _qkd_pb2.ListLinksResponse]
+    ListLinkAlarms: _grpc.UnaryUnaryMultiCallable[_qkd_pb2.ListLinkAlarmsRequest, _qkd_pb2.ListLinkAlarmsResponse]
+    """The alarms of the answering node's links that are raised, or the steps of all that were."""
+    ListLinkSamples: _grpc.UnaryUnaryMultiCallable[_qkd_pb2.ListLinkSamplesRequest, _qkd_pb2.ListLinkSamplesResponse]
+    """What was seen of one link: one look a minute of the last day, every look of the last minutes."""
 
 @_typing.type_check_only
 class QkdServiceAsyncStub(QkdServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListLinks: _aio.UnaryUnaryMultiCallable[_qkd_pb2.ListLinksRequest, _qkd_pb2.ListLinksResponse]  # type: ignore[assignment]
+    ListLinkAlarms: _aio.UnaryUnaryMultiCallable[_qkd_pb2.ListLinkAlarmsRequest, _qkd_pb2.ListLinkAlarmsResponse]  # type: ignore[assignment]
+    """The alarms of the answering node's links that are raised, or the steps of all that were."""
+    ListLinkSamples: _aio.UnaryUnaryMultiCallable[_qkd_pb2.ListLinkSamplesRequest, _qkd_pb2.ListLinkSamplesResponse]  # type: ignore[assignment]
+    """What was seen of one link: one look a minute of the last day, every look of the last minutes."""
 
 class QkdServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -45,5 +53,21 @@ class QkdServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _qkd_pb2.ListLinksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_qkd_pb2.ListLinksResponse, _abc.Awaitable[_qkd_pb2.ListLinksResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListLinkAlarms(
+        self,
+        request: _qkd_pb2.ListLinkAlarmsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_qkd_pb2.ListLinkAlarmsResponse, _abc.Awaitable[_qkd_pb2.ListLinkAlarmsResponse]]:
+        """The alarms of the answering node's links that are raised, or the steps of all that were."""
+
+    @_abc_1.abstractmethod
+    def ListLinkSamples(
+        self,
+        request: _qkd_pb2.ListLinkSamplesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_qkd_pb2.ListLinkSamplesResponse, _abc.Awaitable[_qkd_pb2.ListLinkSamplesResponse]]:
+        """What was seen of one link: one look a minute of the last day, every look of the last minutes."""
 
 def add_QkdServiceServicer_to_server(servicer: QkdServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

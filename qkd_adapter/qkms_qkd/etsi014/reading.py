@@ -17,6 +17,7 @@ from qkms_qkd.errors import LinkError
 from qkms_qkd.link import LinkStatus, QkdKey
 
 _STANDARD = "ETSI GS QKD 014"
+MAX_RELAY_NAME = 128
 
 
 class _Key(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ def read_keys(kme: str, answer: HttpAnswer, size_bits: int) -> list[QkdKey]:
                 "KEY_WRONG_LENGTH",
                 f"key {item.key_ID} has {len(key) * 8} bits where {size_bits} were asked for; it was not used",
             )
-        keys.append(QkdKey(item.key_ID, key, _age_s(item.key_extension)))
+        keys.append(QkdKey(item.key_ID, key, _age_s(item.key_extension), _relays(kme, item)))
     if len({key.key_id.lower() for key in keys}) != len(keys):
         raise LinkError(kme, "KEY_REPLAYED", "the answer holds the same key_ID twice; no key of it was used")
     return keys
@@ -81,7 +82,8 @@ def collected(kme: str, keys: list[QkdKey], key_ids: Sequence[str]) -> list[QkdK
         raise LinkError(
             kme, "KME_BAD_ANSWER", f"answered with {len(keys)} keys where {len(key_ids)} were asked for"
         )
-    return [QkdKey(key_id, found[key_id.lower()].key, found[key_id.lower()].age_s) for key_id in key_ids]
+    in_order = [(key_id, found[key_id.lower()]) for key_id in key_ids]
+    return [QkdKey(key_id, key.key, key.age_s, key.relays) for key_id, key in in_order]
 
 
 def read_status(kme: str, peer_sae: str, answer: HttpAnswer) -> LinkStatus:
@@ -106,6 +108,16 @@ def read_status(kme: str, peer_sae: str, answer: HttpAnswer) -> LinkStatus:
 def _age_s(key_extension: object) -> float | None:
     age = _number(_extension(key_extension).get("age_s"))
     return None if age is None else max(0.0, age)
+
+
+def _relays(kme: str, item: _Key) -> tuple[str, ...]:
+    """The relays a key has passed. What names them wrongly may hide one: that is no answer."""
+    named = _extension(item.key_extension).get("relays")
+    if named is None:
+        return ()
+    if not isinstance(named, list) or not all(isinstance(r, str) and 0 < len(r) <= MAX_RELAY_NAME for r in named):
+        raise LinkError(kme, "KME_BAD_ANSWER", f"key {item.key_ID} comes with relays that are no list of names")
+    return tuple(named)
 
 
 def _extension(value: object) -> dict[str, Any]:

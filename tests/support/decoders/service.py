@@ -24,6 +24,7 @@ from qkms_node.keys import data, errors, importing, local, secret, share
 from qkms_node.keys.algorithms import ALGORITHMS
 from qkms_node.rpc import audit_servicer, fields, key_fields, paging
 from qkms_node.service import restoring, watching
+from qkms_node.service.monitoring import history_file
 from qkms_node.service.seals import making
 from qkms_node.service.seals import passphrase as passphrase_seal
 from qkms_node.service.seals.seal import SealError, SealRejected
@@ -54,6 +55,13 @@ def _share(raw: bytes) -> object:
 
 
 DECODERS = (
+    Decoder(
+        "history of links",
+        ("qkms_node.service.monitoring.history_file",),
+        history_file.decode_history,
+        msgspec.msgpack.encode(history_file.History()),
+        (history_file.HistoryUnreadable,),
+    ),
     Decoder(
         "ciphertext",
         ("qkms_node.keys.data",),

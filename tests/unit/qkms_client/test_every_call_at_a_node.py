@@ -113,6 +113,7 @@ async def test_bad_input_is_refused_by_its_own_class(kms: Sdk, key: str) -> None
         (e.CiphertextRejected, kms("decrypt", key, sealed, context={"a": "b"})),
         (e.GradeTooLow, kms("create_key", f"{key}-q", required_grade=Grade.QKD_PQC)),
         (e.SessionNotFound, kms("get_session", uuid4())),
+        (e.LinkNotFound, kms("list_link_samples", "memory-1", "node-9")),
         (e.VersionConflict, kms("rotate_key", key, expected_primary_version=9)),
     ):
         with pytest.raises(error) as caught:
@@ -130,6 +131,7 @@ async def test_the_nodes_own_view(kms: Sdk, server: MemoryServer) -> None:
     assert [m.rpc_address for m in status.members] == [server.address]
     assert (await kms("status_of_all"))[node].cluster_id == status.cluster_id
     assert await kms("list_links") == []
+    assert await kms("list_link_alarms") == await kms("list_link_alarms", "memory-1", history=True) == []
     with pytest.raises(e.ProfileInvalid, match="node-9 is not among"):
         await kms("status", "node-9")
 

@@ -279,3 +279,19 @@ def test_symmetric_material_has_the_length_its_algorithm_needs() -> None:
         for length in (0, size - 1, size + 1):
             assert f"the key takes {size}" in refusal(algorithm, bytes(range(length)))
         assert "over and over" in refusal(algorithm, b"\xaa" * size)
+
+
+@pytest.mark.parametrize("algorithm", SEEDED)
+def test_a_seed_of_another_size_is_refused(algorithm: str) -> None:
+    info = PrivateKeyInfo.from_bytes(pkcs8(made(algorithm)))
+    tag, seed = info.private[0], der.whole(info.private, info.private[0])
+    shorter = PrivateKeyInfo(info.algorithm, der.tlv(tag, seed[:-1])).to_bytes()
+    assert f"{len(seed) - 1} bytes" in refusal(algorithm, shorter)
+
+
+def test_what_is_malformed_inside_is_refused() -> None:
+    for algorithm in ("ED25519", "ECDSA_P256_SHA256"):
+        info = PrivateKeyInfo.from_bytes(pkcs8(made(algorithm)))
+        assert refusal(algorithm, PrivateKeyInfo(info.algorithm, b"\x30\x81").to_bytes())
+    torn = with_public(pkcs8(made("ED25519")), b"").replace(b"\x81\x01\0", b"\x81\x01\1")
+    assert "whole number of bytes" in refusal("ED25519", torn)

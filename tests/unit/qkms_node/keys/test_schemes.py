@@ -127,3 +127,29 @@ def test_a_scheme_takes_what_it_says_and_no_more(algorithm: str) -> None:
         assert caught.value.field in (field, "digest")
         assert caught.value.code == "INPUT_REFUSED"
         assert str(caught.value) == f"{caught.value.field} {caught.value.problem}"
+
+
+@pytest.mark.parametrize("algorithm", sorted(name for name in KEMS if "SLH" not in name))
+def test_both_ends_of_an_encapsulation_have_one_secret(algorithm: str) -> None:
+    scheme, material = KEMS[algorithm], material_of(algorithm)
+    ciphertext, secret = scheme.encapsulate(scheme.public_key(material))
+    assert scheme.decapsulate(material, ciphertext) == secret
+    assert len(secret) == 32
+
+
+def test_an_x25519_key_of_small_order_is_refused() -> None:
+    scheme, material = KEMS["X25519MLKEM768"], material_of("X25519MLKEM768")
+    ciphertext, _ = scheme.encapsulate(scheme.public_key(material))
+    with pytest.raises(CiphertextRejected):
+        scheme.decapsulate(material, ciphertext[:-32] + bytes(32))
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("algorithm", sorted(name for name in SIGNATURES if name.startswith("ECDSA")))
+def test_an_ecdsa_signature_verifies_in_the_form_that_it_was_made_in(algorithm: str, raw: bool) -> None:
+    scheme, material = SIGNATURES[algorithm], material_of(algorithm)
+    signature = scheme.sign(material, b"message", Manner(raw=raw))
+    public = scheme.public_key(material)
+    assert scheme.verify(public, b"message", signature, Manner(raw=raw))
+    assert not scheme.verify(public, b"message", signature, Manner(raw=not raw))
+    assert not scheme.verify(public, b"another", signature, Manner(raw=raw))

@@ -7,6 +7,7 @@ from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.member_records import MemberRecord, MemberRole
 from qkms_node.ledger.records import EpochState, OfferRecord
+from qkms_node.ledger.rewrap_rules import uses
 from qkms_node.ledger.snapshot import digest, restore, snapshot
 from qkms_node.ledger.state import State
 
@@ -98,6 +99,12 @@ def test_what_needs_an_epoch_is_said() -> None:
     world.do(c.AdvanceTime(), later_ms=60_001)
     world.do(c.RewrapVersions(2, (moved(),)))
     assert world.do(c.DestroyRoot(1)).changed
+
+
+def test_a_staged_epoch_needs_the_one_that_it_is_based_on() -> None:
+    world = seeded()
+    world.stage(2)
+    assert uses(world.state, 1) == "the staged epoch is based on it"
 
 
 def test_an_open_session_keeps_its_epoch() -> None:

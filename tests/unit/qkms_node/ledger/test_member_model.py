@@ -9,11 +9,13 @@ from ledger_machine import LedgerMachine, run
 from ledger_world import request
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.join_rules import MEMORY_MS
+from qkms_node.ledger.link_records import AlarmKind, AlarmSeverity, alarm_name
 from qkms_node.ledger.member_records import MemberRecord, MemberRole
 
 FOUNDERS = ("node-1", "node-2")
 names = st.sampled_from(("node-1", "node-2", "node-3", "node-4"))
 small = st.integers(0, 2)
+severities = st.sampled_from((AlarmSeverity.CLEARED, AlarmSeverity.MAJOR, AlarmSeverity.CRITICAL))
 TTL_MS = 100
 
 
@@ -32,7 +34,7 @@ class MembersInAnyOrder(LedgerMachine):
     COMMANDS = frozenset(
         {
             *(c.FoundMembers, c.AddMember, c.PromoteMember, c.RemoveMember, c.TransferLeadership),
-            *(c.SettleHandover, c.RedeemToken, c.RegisterNode, c.AdvanceTime),
+            *(c.SettleHandover, c.RedeemToken, c.RegisterNode, c.ReportLinkAlarm, c.AdvanceTime),
         }
     )
 
@@ -42,6 +44,7 @@ class MembersInAnyOrder(LedgerMachine):
         self.joined: set[str] = set()
         self.tokens: dict[str, Token] = {}
         self.wish = 0
+        self.alarms: dict[str, AlarmSeverity] = {}
 
     @initialize(founded=st.sampled_from((True, True, False)))
     def begin(self, founded: bool) -> None:
@@ -109,6 +112,16 @@ class MembersInAnyOrder(LedgerMachine):
             del self.members[name]
             self.joined.discard(name)
             self.tokens.pop(name, None)
+            self.alarms = {alarm: s for alarm, s in self.alarms.items() if not alarm.startswith(f"links/{name}/")}
+
+    @rule(name=names, peer=names, severity=severities)
+    def report(self, name: str, peer: str, severity: AlarmSeverity) -> None:
+        alarm = alarm_name(name, peer, AlarmKind.QBER_RISE)
+        refusal = "NOT_A_MEMBER" if self.members and name not in self.members else ""
+        changes = self.alarms.get(alarm, AlarmSeverity.CLEARED) is not severity
+        self.do(c.ReportLinkAlarm(name, peer, AlarmKind.QBER_RISE, severity), refusal, changes=changes)
+        if not refusal:
+            self.alarms[alarm] = severity
 
     @rule(name=names)
     def come_and_go(self, name: str) -> None:
@@ -164,6 +177,8 @@ class MembersInAnyOrder(LedgerMachine):
         found = {n: (m.sae_id, m.role is MemberRole.VOTER) for n, m in state.members.items()}
         assert found == self.members
         assert set(state.nodes) == self.joined
+        raised = {name: s for name, s in self.alarms.items() if s is not AlarmSeverity.CLEARED}
+        assert {name: alarm.severity for name, alarm in state.link_alarms.items()} == raised
         assert set(state.join_tokens) == set(self.tokens)
         assert [wish.revision for wish in state.handovers.values()] == [self.wish] * bool(self.wish)
         assert not self.members or self.voters

@@ -1,104 +1,123 @@
-"""SAE keys in any order against a dictionary of who may get which: once for each, all or none, twice the same."""
+"""Keys for encryptors in any order: given once to each party, all or none, and gone when everybody has them."""
 
-import uuid
+from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from ledger_machine import LedgerMachine, run
-from ledger_world import HOUR_MS, request
+from ledger_world import request
 from qkms_node.ledger import commands as c
+from qkms_node.ledger.sae_rules import TOMBSTONE_MS
 
-MASTER, SLAVES = "enc-a", ("enc-b", "enc-c", "enc-d")
-MOST = 6
-TTL_MS = st.integers(1, 3 * HOUR_MS)
-some_slaves = st.permutations(SLAVES).flatmap(lambda all_: st.integers(1, 3).map(lambda n: tuple(all_[:n])))
+parties = st.sampled_from(("a", "b", "c"))
+numbers = st.integers(0, 4)
+MOST = 3
+TTL_MS = 200
 
 
-def key_id(number: int) -> str:
-    return str(uuid.UUID(int=number))
+@dataclass
+class Key:
+    """One key. `had`: by slave, the number of the collection that gave it."""
+
+    master: str
+    slaves: tuple[str, ...]
+    expire_ms: int
+    had: dict[str, int] = field(default_factory=dict)
+    gone_ms: int | None = None
+    """When the key was erased: collected by all, or expired."""
 
 
 class SaeKeysInAnyOrder(LedgerMachine):
-    """Every proposal may arrive twice: a node repeats one whose outcome it does not know."""
+    """Key ids are k0 to k4, so that they come again; a collection's request is known by its number."""
 
     COMMANDS = frozenset({c.DrawSaeKeys, c.CollectSaeKeys, c.AdvanceTime})
-    draws: Bundle[tuple[int, ...]] = Bundle("draws")
 
     def __init__(self) -> None:
         super().__init__()
-        self.count = 0
-        self.first: dict[int, str] = {}
-        self.held: dict[int, set[str]] = {}
-        self.ends: dict[int, int] = {}
-        self.given: set[tuple[int, str]] = set()
+        self.keys: dict[str, Key] = {}
 
-    @rule(
-        target=draws,
-        number=st.integers(1, 3),
-        slaves=some_slaves,
-        ttl_ms=TTL_MS,
-        twice=st.booleans(),
-        old=st.booleans(),
-    )
-    def draw(self, number: int, slaves: tuple[str, ...], ttl_ms: int, twice: bool, old: bool) -> tuple[int, ...]:
-        numbers = tuple(range(self.count + 1, self.count + number + 1))
-        self.count += number
-        new = tuple(c.NewSaeKey(key_id(one), b"sealed") for one in numbers)
-        epoch = 9 if old and number == 3 else 1
-        command = c.DrawSaeKeys(request(), MASTER, slaves, 256, epoch, new, MOST, ttl_ms)
-        refusal = "EPOCH_CONFLICT" if epoch == 9 else ""
-        if not refusal and len(self.waiting(slaves[0])) + number > MOST:
+    @rule(first=numbers, number=st.integers(1, 2), master=parties, slave=parties, both=st.booleans())
+    def draw(self, first: int, number: int, master: str, slave: str, both: bool) -> None:
+        slaves = tuple(dict.fromkeys((slave, "c" if both else slave)))
+        ids = [f"k{(first + n) % 5}" for n in range(number)]
+        known = [self.keys.get(key_id) for key_id in ids]
+        refusal, changes = "", True
+        if any(known):
+            changes = False
+            if any(key is None or (key.master, key.slaves) != (master, slaves) for key in known):
+                refusal = "SAE_KEY_EXISTS"
+        elif self.waiting(master, slaves[0]) + number > MOST:
             refusal = "SAE_KEYS_WAITING"
-        self.do(command, refusal)
-        if refusal:
-            return ()
-        for one in numbers:
-            self.first[one], self.held[one] = slaves[0], set(slaves)
-            self.ends[one] = self.world.time_ms + ttl_ms
-        if twice:
-            assert self.do(command, changes=False).note == "already drawn"
-        return numbers
+        new = tuple(c.NewSaeKey(key_id, b"sealed") for key_id in ids)
+        command = c.DrawSaeKeys(request(), master, slaves, 256, 1, new, MOST, TTL_MS)
+        self.do(command, refusal, changes=changes)
+        if changes and not refusal:
+            for key_id in ids:
+                self.keys[key_id] = Key(master, slaves, self.world.time_ms + TTL_MS)
 
-    @rule(one=draws, other=draws, slave=st.sampled_from(SLAVES), twice=st.booleans())
-    def collect(self, one: tuple[int, ...], other: tuple[int, ...], slave: str, twice: bool) -> None:
-        asked = tuple(dict.fromkeys((*one, *other)))
-        if not asked:
-            return
-        refusal = ""
-        if any(self.gone(number) or (number, slave) in self.given for number in asked):
+    @rule(first=numbers, slave=parties)
+    def draw_under_an_old_root(self, first: int, slave: str) -> None:
+        if f"k{first}" not in self.keys:
+            new = (c.NewSaeKey(f"k{first}", b"sealed"),)
+            self.do(c.DrawSaeKeys(request(), "a", (slave,), 256, 7, new, MOST, TTL_MS), "EPOCH_CONFLICT")
+
+    def waiting(self, master: str, slave: str) -> int:
+        return sum(
+            key.gone_ms is None and (key.master, key.slaves[0]) == (master, slave) for key in self.keys.values()
+        )
+
+    @rule(first=numbers, number=st.integers(1, 2), master=parties, slave=parties, asked=st.integers(0, 3))
+    def collect(self, first: int, number: int, master: str, slave: str, asked: int) -> None:
+        self.give([f"k{(first + n) % 5}" for n in range(number)], master, slave, asked)
+
+    @rule(first=numbers, last=st.booleans(), asked=st.integers(0, 3))
+    def collect_what_is_mine(self, first: int, last: bool, asked: int) -> None:
+        key = self.keys.get(f"k{first}")
+        if key is not None:
+            self.give([f"k{first}"], key.master, key.slaves[-1 if last else 0], asked)
+
+    def give(self, ids: list[str], master: str, slave: str, asked: int) -> None:
+        known = [self.keys.get(key_id) for key_id in ids]
+        refusal, changes = "", True
+        if all(key is not None and key.had.get(slave) == asked for key in known):
+            changes = False
+        elif any(key is None or key.gone_ms is not None or slave in key.had for key in known):
             refusal = "SAE_KEY_NOT_FOUND"
-        elif any(slave not in self.held[number] for number in asked):
+        elif any(key is not None and (key.master != master or slave not in key.slaves) for key in known):
             refusal = "SAE_KEY_NOT_NAMED"
-        command = c.CollectSaeKeys(request(), MASTER, slave, tuple(key_id(number) for number in asked))
-        self.do(command, refusal)
-        if refusal:
+        command = c.CollectSaeKeys(request(f"asked-{asked}"), master, slave, tuple(ids))
+        self.do(command, refusal, changes=changes)
+        if refusal or not changes:
             return
-        for number in asked:
-            self.given.add((number, slave))
-            self.held[number].discard(slave)
-        if twice:
-            assert self.do(command, changes=False).note == "already collected"
+        for key in known:
+            assert key is not None
+            key.had[slave] = asked
+            if len(key.had) == len(key.slaves):
+                key.gone_ms = self.world.time_ms
 
-    @rule(later_ms=st.sampled_from((0, 1, HOUR_MS // 10, HOUR_MS, 2 * HOUR_MS)))
+    @rule(later_ms=st.sampled_from((0, 1, 60, 250, TOMBSTONE_MS)))
     def wait(self, later_ms: int) -> None:
-        self.pass_time(later_ms)
-
-    def gone(self, number: int) -> bool:
-        return not self.held[number] or self.world.time_ms >= self.ends[number]
-
-    def waiting(self, first: str) -> list[int]:
-        return [number for number in self.held if self.first[number] == first and not self.gone(number)]
+        now_ms = self.pass_time(later_ms)
+        for key in self.keys.values():
+            if key.gone_ms is None and key.expire_ms <= now_ms:
+                key.gone_ms = now_ms
+        left = {
+            n: key for n, key in self.keys.items() if key.gone_ms is None or key.gone_ms + TOMBSTONE_MS > now_ms
+        }
+        self.keys = left
 
     @invariant()
-    def a_key_is_in_the_ledger_exactly_while_somebody_may_get_it(self) -> None:
-        records = self.world.state.sae_keys
-        sealed = {record.key_id for record in records.values() if record.sealed}
-        assert sealed == {key_id(number) for number in self.held if not self.gone(number)}
-        assert records.counts["epoch"].total() == len(sealed)
-        for first in SLAVES:
-            assert records.counts["pair"][MASTER, first] == len(self.waiting(first))
+    def the_keys_are_what_the_model_says(self) -> None:
+        state = self.world.state
+        assert set(state.sae_keys) == set(self.keys)
+        for key_id, record in state.sae_keys.items():
+            key = self.keys[key_id]
+            assert set(record.collected) == set(key.had)
+            assert bool(record.sealed) == (key.gone_ms is None), (
+                "erased with the last collection, or when it expired"
+            )
 
 
 def test_sae_keys_in_any_order() -> None:
-    run(SaeKeysInAnyOrder, only_ever=frozenset({c.AdvanceTime}), examples=15)
+    run(SaeKeysInAnyOrder, only_ever=frozenset({c.AdvanceTime}))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from qkms_node.access.guard import Guard
@@ -49,6 +50,7 @@ class Fibre:
         self.keys: dict[str, bytes] = {}
         self.down: set[str] = set()
         self.wrong: set[str] = set()
+        self.empty = False
         self.repeat: str = ""
 
     def link(self, local: str, peer: str) -> "FibreLink":
@@ -70,7 +72,10 @@ class FibreLink:
 
     async def status(self) -> LinkStatus:
         self._alive()
-        return LinkStatus(self.peer_sae, self._kme, f"kme-of-{self.peer_sae}", 256, 5, 10, 1, qber=0.033, up=True)
+        stored = 0 if self._fibre.empty else 5
+        return LinkStatus(
+            self.peer_sae, self._kme, f"kme-of-{self.peer_sae}", 256, stored, 10, 1, qber=0.033, up=True
+        )
 
     async def draw(self, number: int = 1, size_bits: int = 256) -> list[QkdKey]:
         self._alive()
@@ -112,6 +117,7 @@ class Cluster:
     def __init__(
         self, folder: Path, policy: str = "require_qkd", seal_mode: str = "keyfile", rotation_period_ms: int = 0
     ) -> None:
+        self.root_settings: dict[str, object] = {}
         self.folder = folder
         self.policy = policy
         self.seal_mode = seal_mode
@@ -144,7 +150,10 @@ class Cluster:
             tls=TlsSection(ca=data, certificate=data, private_key=data),
             seal=self.seal(data),
             qkd=QkdSection(kme_id=f"kme-of-{node_id}", kme_url="https://h:3"),
-            root=RootSection(policy=self.policy, rotation_period_ms=self.rotation_period_ms),  # type: ignore[arg-type]
+            root=msgspec.convert(
+                {"policy": self.policy, "rotation_period_ms": self.rotation_period_ms, **self.root_settings},
+                RootSection,
+            ),
             access=AccessSection(),
         )
 
@@ -160,6 +169,11 @@ class Cluster:
             argon2_memory_kib=8192,
             argon2_passes=1,
         )
+
+    def set_root(self, **settings: object) -> None:
+        """Lays settings over those of [root], at every site."""
+        self.root_settings = settings
+        self.restart(*NODES)
 
     async def turn(self, leader: str = "node-1", only: Sequence[str] = NODES, passing_ms: int = 2_000) -> None:
         """One pass of everybody's upkeep, with time passing."""
@@ -233,6 +247,40 @@ async def test_pqc_fallback_goes_on_and_reseeds_when_qkd_returns(tmp_path: Path)
         await cluster.turn()
     assert cluster.root(cluster.active).grade is Grade.QKD_PQC
     assert cluster.active == first + 1
+
+
+async def test_an_empty_store_alone_may_be_waited_for(tmp_path: Path) -> None:
+    for action, grade in (("wait", Grade.QKD_PQC), ("fall_back", Grade.PQC)):
+        (tmp_path / action).mkdir()
+        cluster = Cluster(tmp_path / action, "pqc_fallback")
+        cluster.set_root(on_exhaustion=action)
+        cluster.fibre.empty = True
+        for _ in range(15):
+            await cluster.turn()
+        if action == "wait":
+            assert cluster.active == 0
+            assert "STORE_EXHAUSTED" in cluster.sites["node-1"].seeder.waiting
+            cluster.fibre.empty = False
+            for _ in range(15):
+                await cluster.turn()
+        assert cluster.root(cluster.active).grade is grade
+
+
+async def test_a_link_that_comes_and_goes_does_not_bring_qkd_back(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, "pqc_fallback")
+    cluster.set_root(resume_after_ms=5_000)
+    cluster.fibre.down = {"node-1"}
+    for _ in range(10):
+        await cluster.turn()
+    first = cluster.active
+    for _ in range(15):
+        cluster.fibre.down = set() if cluster.fibre.down else {"node-1"}
+        await cluster.turn()
+    assert cluster.active == first
+    cluster.fibre.down = set()
+    for _ in range(8):
+        await cluster.turn()
+    assert (cluster.active, cluster.root(first + 1).grade) == (first + 1, Grade.QKD_PQC)
 
 
 async def test_a_wrong_key_aborts_the_epoch_and_names_the_kme(tmp_path: Path) -> None:

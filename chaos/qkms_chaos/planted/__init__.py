@@ -1,0 +1,1 @@
+"""Bugs planted into a copy of the product, each of which a named scenario must find."""

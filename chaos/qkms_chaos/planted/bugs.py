@@ -1,0 +1,69 @@
+"""The planted bugs: a few lines of the product replaced, and the scenario that must find it. Pure.
+
+Each breaks one promise, as a programmer might by haste. The text that is replaced must be in the file exactly
+once: when the product changes, the plant fails and says so, and is planted anew.
+"""
+
+from dataclasses import dataclass
+
+NODE = "node/qkms_node"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """`old` becomes `new` in `file`; `scenario`, run with `seed`, is to find it."""
+
+    breaks: str
+    file: str
+    old: str
+    new: str
+    scenario: str
+    seed: int = 1
+
+
+BUGS = {
+    "no-dedupe": Planted(
+        "a repeated request takes effect again",
+        f"{NODE}/ledger/apply.py",
+        "            if remembered is not None:\n                return remembered\n",
+        "            del remembered\n",
+        "rotate-lost-reply",
+    ),
+    "local-leader-read": Planted(
+        "a leader answers linearizable reads without asking whether it still is one",
+        f"{NODE}/consensus/read_rounds.py",
+        "if not core.members.is_quorum({core.id, *(p for p, last in self._answered.items() if last >= seq)}):",
+        "if not core.members.is_quorum({core.id, *core.members.other_voters}):",
+        "minority-reads",
+    ),
+    "acknowledge-before-commit": Planted(
+        "a leader takes what it has sent for what the others hold",
+        f"{NODE}/consensus/core.py",
+        "        self._engine._SyncObj__newAppendEntriesTime = self.now() + self.timing.heartbeat_s\n",
+        "        self._engine._SyncObj__newAppendEntriesTime = self.now() + self.timing.heartbeat_s\n"
+        "        for node in self._engine._SyncObj__raftMatchIndex:\n"
+        "            self._engine._SyncObj__raftMatchIndex[node] = self.last_index\n",
+        "split-brain-writes",
+    ),
+    "stale-past-its-bound": Planted(
+        "a bounded read is answered however old the state is",
+        f"{NODE}/service/freshness.py",
+        "        return staleness is not None and staleness <= bound_s\n",
+        "        return staleness is not None\n",
+        "minority-reads",
+    ),
+    "disabled-version-decrypts": Planted(
+        "a disabled version goes on decrypting",
+        f"{NODE}/ledger/transitions.py",
+        "DECRYPTS = frozenset({S.ACTIVE, S.DEACTIVATED})",
+        "DECRYPTS = frozenset({S.ACTIVE, S.DEACTIVATED, S.SUSPENDED})",
+        "split-brain-writes",
+    ),
+    "no-fsync": Planted(
+        "what is acknowledged is not made durable",
+        f"{NODE}/consensus/files.py",
+        "        os.fdatasync(descriptor)\n",
+        "",
+        "fsync-error",
+    ),
+}

@@ -1,0 +1,36 @@
+"""The monitor's views as metrics: read on the thread of a scrape, from what is replaced whole."""
+
+from qkms_node.service.monitoring.link_view import LinkView
+from qkms_node.service.monitoring.monitor import LinkMonitor
+from qkms_node.telemetry.links import LinkFigures
+
+
+def scraped(monitor: LinkMonitor) -> list[LinkFigures]:
+    """Every link, by peer."""
+    return [_figures(peer, view) for peer, view in sorted(monitor.views.items())]
+
+
+def _figures(peer: str, view: LinkView) -> LinkFigures:
+    look, measured = view.last, view.figures
+    gauges: dict[str, float | None] = {
+        "qber_baseline": view.baseline,
+        "eskr_bits_per_second": measured.eskr_bps,
+        "expected_consumption_bits_per_second": measured.consumption_bps,
+        "expected_exhaustion_timestamp_seconds": measured.exhaustion_s,
+        "overloaded": view.is_overloaded,
+    }
+    if look is not None:
+        gauges |= {
+            "up": 0 if look.problem else look.up,
+            "qber": look.qber,
+            "skr_bits_per_second": look.skr_bps,
+            "stored_keys": look.stored,
+            "max_keys": look.capacity,
+        }
+    return LinkFigures(
+        peer,
+        gauges,
+        {"master": view.drawn, "slave": view.collected},
+        view.discarded.copy(),
+        {alarm.kind.name.lower(): (alarm.severity.name.lower(), int(alarm.severity)) for alarm in view.raised},
+    )
