@@ -1,4 +1,4 @@
-"""The command line: `qkms-chaos up`, `qkms-chaos demo`, `... run`, `... simulate`, `... bench-...`."""
+"""The command line: `qkms-chaos up`, `... demo`, `... run`, `... check`, `... simulate`, `... bench-...`."""
 
 import signal
 import sys
@@ -10,6 +10,7 @@ from rich.console import Console
 from qkms_chaos.bench.api import bench_api_command
 from qkms_chaos.bench.command import bench_consensus_command, bench_snapshots_command
 from qkms_chaos.bench.keys import bench_keys_command
+from qkms_chaos.checking.command import check_command
 from qkms_chaos.cluster.failures import FAILURES, end_with
 from qkms_chaos.cluster.layout import MAX_NODES
 from qkms_chaos.planted.command import planted_command
@@ -31,6 +32,7 @@ def main() -> None:
 main.add_command(simulate)
 main.add_command(run_command)
 main.add_command(list_command)
+main.add_command(check_command)
 main.add_command(run_all_command)
 main.add_command(planted_command)
 main.add_command(bench_consensus_command)

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qkms_chaos.checking.judgement import Judgement
 from qkms_chaos.cluster.world import World
 from qkms_chaos.faults.network import FaultyNetwork
-from qkms_chaos.scenarios.verdict import Judgement, Verdict
+from qkms_chaos.scenarios.verdict import Verdict
 from qkms_chaos.workload.history import Use
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition

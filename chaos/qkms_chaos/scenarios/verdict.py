@@ -2,24 +2,18 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from qkms_chaos.checking.judgement import Judgement
+from qkms_chaos.checking.judgements import judgements
 from qkms_chaos.cluster.world import World
 from qkms_chaos.scenarios.scenario import Scenario
+from qkms_chaos.workload.clients import MAX_STALENESS
 from qkms_chaos.workload.faulted import FaultedRun
 from qkms_client.errors import QkmsError
 
 CAUGHT_UP_S = 5.0
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One invariant: what it says, and what broke it; `undecided`: why it could not be told."""
-
-    name: str
-    breaches: list[str] = field(default_factory=list)
-    undecided: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,13 +32,14 @@ class Verdict:
 def judged(scenario: Scenario, run: FaultedRun, world: World) -> Verdict:
     """The verdict on a run whose cluster is still there, healed."""
     own = scenario.look(run)
-    judgements = [
+    found = [
         Judgement("the scenario's promise", own.breaches),
         Judgement("the faults were carried out", [f"{f.text}: {f.problem}" for f in run.happened if f.problem]),
         Judgement("all nodes came to one state", _states(run)),
         Judgement("the audit chain is whole on every node", _audits(world)),
+        *judgements(run.ops, MAX_STALENESS.total_seconds()),
     ]
-    return Verdict(judgements, {**_figures(run), **own.figures})
+    return Verdict(found, {**_figures(run), **own.figures})
 
 
 def _states(run: FaultedRun) -> list[str]:

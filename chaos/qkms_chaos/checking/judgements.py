@@ -1,0 +1,35 @@
+"""Every judgement on a history. Pure."""
+
+from collections.abc import Sequence
+
+from qkms_chaos.checking import last_looks, sessions, staleness, uses, versions
+from qkms_chaos.checking.history import Op, by_key
+from qkms_chaos.checking.judgement import Judgement
+from qkms_chaos.checking.linearizability import BUDGET, Result, check_key
+
+
+def judgements(ops: Sequence[Op], max_staleness_s: float, budget: int = BUDGET) -> list[Judgement]:
+    """What a history is held to. `max_staleness_s`: that of its keys; `budget`: see `linearizability`."""
+    return [
+        _linearizable(ops, budget),
+        Judgement("no client goes back in time", sessions.revisions(ops)),
+        Judgement("a client sees its own writes", sessions.own_writes(ops)),
+        Judgement("answers are labelled with their level and age", staleness.labels(ops, max_staleness_s)),
+        Judgement("no answer is older than it says", staleness.ages(ops)),
+        Judgement("one request, one answer", versions.one_answer(ops)),
+        Judgement("versions are numbered without a gap", versions.contiguous(ops)),
+        Judgement("no version is used before it is made", versions.used_once_made(ops)),
+        Judgement("a disabled version is not used past the bound", uses.revoked(ops, max_staleness_s)),
+        Judgement("what was encrypted is what comes out", uses.plaintexts(ops)),
+        Judgement("what nobody disabled can be decrypted", uses.decryptable(ops, max_staleness_s)),
+        Judgement("what was acknowledged is there at the end", last_looks.lasting(ops), last_looks.unseen(ops)),
+    ]
+
+
+def _linearizable(ops: Sequence[Op], budget: int) -> Judgement:
+    found = [check_key(key, own, budget) for key, own in by_key(list(ops)).items()]
+    return Judgement(
+        "operations are linearizable",
+        [one.words for one in found if one.result is Result.BROKEN],
+        "; ".join(one.words for one in found if one.result is Result.UNDECIDED),
+    )
