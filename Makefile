@@ -18,7 +18,7 @@ CODE := proto node qkd_adapter client chaos scripts tests
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint coverage chaos soak fuzz bench-consensus bench-snapshots bench-keys stubs check-stubs compiler softhsm tunnels toxiproxy
+.PHONY: help demo up test lint coverage chaos soak fuzz bench-consensus bench-snapshots bench-keys bench-pulses stubs check-stubs compiler softhsm tunnels toxiproxy
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1#\2/p' Makefile | while IFS='#' read -r target text; do \
@@ -62,6 +62,10 @@ bench-snapshots: .venv/.synced ## measure snapshots of a ledger of 1,000,000 rec
 
 bench-keys: .venv/.synced ## measure a cluster of 100,000 keys of three versions each, ten minutes and more
 	@$(RUN) qkms-chaos bench-keys
+
+bench-pulses: .venv/.synced ## measure simulated pulses per second, beside a plain loop over pulses
+	@$(RUN) qkms-kme simulate --benchmark --seed 1 --km 0 --pulses 1e9
+	@$(RUN) qkms-kme simulate --benchmark --seed 1 --km 50 --pulses 1e10
 
 stubs: .venv/.synced ## generate the Python stubs of proto/
 	$(RUN) python scripts/generate_stubs.py

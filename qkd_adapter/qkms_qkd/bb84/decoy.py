@@ -3,8 +3,9 @@
 Source: Ma, Qi, Zhao, Lo, "Practical decoy state for quantum key distribution", Phys. Rev. A 72,
 012326 (2005), equations 8 to 11 (channel), 18 (rate), 34, 35 and 37 (vacuum + weak decoy bounds). The
 default parameters are those of the Gobby, Yuan and Shields experiment used there. An eavesdropper who
-intercepts and resends a fraction p of the pulses adds p/4 to the error of every photon.
-Left out: finite-size effects and anything at the level of single pulses.
+intercepts and resends a fraction p of the pulses, photon for photon, chooses the wrong basis half of the
+time and then leaves Bob a random bit: a photon's error e becomes (1 - p/2) e + (p/2)/2 = e + (p/4)(1 - 2e).
+Dark counts she does not touch. Left out: finite-size effects and anything at the level of single pulses.
 """
 
 import math
@@ -42,6 +43,14 @@ class LinkFigures:
     rate_vacuum_weak: float
 
 
+@dataclass(frozen=True, slots=True)
+class SinglePhotons:
+    """Pulses of one photon: probability of a click per pulse, of an error per click."""
+
+    yield_: float
+    error: float
+
+
 def binary_entropy(x: float) -> float:
     """H2(x) in bits, for x in [0, 1]."""
     if not 0 <= x <= 1:
@@ -51,10 +60,15 @@ def binary_entropy(x: float) -> float:
     return -x * math.log2(x) - (1 - x) * math.log2(1 - x)
 
 
+def intercepted_error(error: float, fraction: float) -> float:
+    """A photon's error when the eavesdropper intercepts and resends this fraction (0 to 1) of all pulses."""
+    return error + fraction / 4 * (1 - 2 * error)
+
+
 def figures(length_km: float, parameters: LinkParameters = GYS, intercept_resend: float = 0.0) -> LinkFigures:
     """The link of this length; `intercept_resend` is the fraction (0 to 1) an eavesdropper measures."""
     p = parameters
-    eve = intercept_resend / 4
+    photon_error = intercepted_error(p.misalignment, intercept_resend)
     transmittance = p.receiver_efficiency * 10 ** (-p.loss_db_per_km * length_km / 10)
 
     def gain(intensity: float) -> float:
@@ -62,35 +76,45 @@ def figures(length_km: float, parameters: LinkParameters = GYS, intercept_resend
 
     def error(intensity: float) -> float:
         clicks = 1 - math.exp(-transmittance * intensity)
-        return (BACKGROUND_ERROR * p.background_yield + p.misalignment * clicks) / gain(intensity)
-
-    def rate(single_yield: float, single_error: float) -> float:
-        single_gain = single_yield * p.signal * math.exp(-p.signal)
-        leaked = p.reconciliation * _entropy_of_error(error(p.signal) + eve)
-        secret = 1 - _entropy_of_error(single_error + eve)
-        return max(0.0, p.sifting * (single_gain * secret - gain(p.signal) * leaked))
+        return (BACKGROUND_ERROR * p.background_yield + photon_error * clicks) / gain(intensity)
 
     exact_yield = p.background_yield + transmittance
-    exact_error = (BACKGROUND_ERROR * p.background_yield + p.misalignment * transmittance) / exact_yield
-
-    mu, nu = p.signal, p.decoy
-    bound_yield = (mu / (mu * nu - nu**2)) * (
-        gain(nu) * math.exp(nu)
-        - gain(mu) * math.exp(mu) * nu**2 / mu**2
-        - (mu**2 - nu**2) / mu**2 * p.background_yield
-    )
-    decoy_errors = error(nu) * gain(nu) * math.exp(nu)
-    if bound_yield > 0:
-        bound_error = (decoy_errors - BACKGROUND_ERROR * p.background_yield) / (bound_yield * nu)
-    else:
-        bound_yield, bound_error = 0.0, BACKGROUND_ERROR
-
+    exact_error = (BACKGROUND_ERROR * p.background_yield + photon_error * transmittance) / exact_yield
+    exact = SinglePhotons(exact_yield, exact_error)
+    bound = vacuum_weak_bound(gain(p.signal), gain(p.decoy), p.background_yield, error(p.decoy), p)
     return LinkFigures(
-        gain=gain(mu),
-        qber=min(0.5, error(mu) + eve),
-        rate_infinite_decoys=rate(exact_yield, exact_error),
-        rate_vacuum_weak=rate(bound_yield, bound_error),
+        gain=gain(p.signal),
+        qber=error(p.signal),
+        rate_infinite_decoys=max(0.0, rate(exact, gain(p.signal), error(p.signal), p)),
+        rate_vacuum_weak=max(0.0, rate(bound, gain(p.signal), error(p.signal), p)),
     )
+
+
+def vacuum_weak_bound(
+    signal_gain: float, decoy_gain: float, background: float, decoy_error: float, parameters: LinkParameters = GYS
+) -> SinglePhotons:
+    """What gains and the decoy's error say of single photons: their yield at least, their error at most."""
+    mu, nu = parameters.signal, parameters.decoy
+    bound_yield = (mu / (mu * nu - nu**2)) * (
+        decoy_gain * math.exp(nu)
+        - signal_gain * math.exp(mu) * nu**2 / mu**2
+        - (mu**2 - nu**2) / mu**2 * background
+    )
+    if bound_yield <= 0:
+        return SinglePhotons(0.0, BACKGROUND_ERROR)
+    decoy_errors = decoy_error * decoy_gain * math.exp(nu) - BACKGROUND_ERROR * background
+    return SinglePhotons(bound_yield, decoy_errors / (bound_yield * nu))
+
+
+def rate(
+    single: SinglePhotons, signal_gain: float, signal_error: float, parameters: LinkParameters = GYS
+) -> float:
+    """Secret bits per pulse sent, below zero where there are none."""
+    p = parameters
+    single_gain = single.yield_ * p.signal * math.exp(-p.signal)
+    leaked = p.reconciliation * _entropy_of_error(signal_error)
+    secret = 1 - _entropy_of_error(single.error)
+    return p.sifting * (single_gain * secret - signal_gain * leaked)
 
 
 def cutoff_km(rate_of: Callable[[LinkFigures], float], parameters: LinkParameters = GYS) -> float:
@@ -106,5 +130,5 @@ def cutoff_km(rate_of: Callable[[LinkFigures], float], parameters: LinkParameter
 
 
 def _entropy_of_error(error: float) -> float:
-    # An error of a half already means no information; more cannot give any back.
-    return binary_entropy(min(0.5, error))
+    # An error of a half already means no information; more cannot give any back. An estimate may be below 0.
+    return binary_entropy(min(0.5, max(0.0, error)))

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import structlog
 
+from qkms_qkd.bb84.simulate.command import DESCRIPTION as SIMULATE_DESCRIPTION
+from qkms_qkd.bb84.simulate.command import add_arguments as add_simulate_arguments
+from qkms_qkd.bb84.simulate.command import simulate_command
 from qkms_qkd.conformance.command import add_arguments, conformance
 from qkms_qkd.kme.database import DATABASE_NAME
 from qkms_qkd.kme.process import ListenError, serve
@@ -21,7 +24,8 @@ from qkms_qkd.tls import TlsFilesError
 _DESCRIPTION = """\
 A simulated KME: hands out keys over ETSI GS QKD 014, and SKIP if told to (HTTPS, mutual TLS), from simulated
 decoy-state BB84 links to other KMEs. Keys are random bytes; how many come, and with what QBER,
-follows the published figures for the length of the link. For development and tests."""
+follows the published figures for the length of the link, or pulses simulated one by one. For
+development and tests."""
 
 _EXAMPLE = """\
 A configuration file:
@@ -61,6 +65,7 @@ A configuration file:
   length_km = 25.0
   pulse_rate_hz = 1.0e8
   # block_s = 0.2                  # how often keys come out
+  # model = "pulses"               # simulate pulses and distil; needs long blocks: see docs/bb84.md
   # peer_identity = "spiffe://qkms.dev/kme/kme-2"
 
 Faults, with an administrator's certificate (a field left out is off):
@@ -90,9 +95,15 @@ def main(arguments: list[str] | None = None) -> int:
     serving.add_argument("--config", required=True, type=Path, metavar="FILE", help="TOML file, see below")
     judging = commands.add_parser("conformance", help="judge any KME by its protocol")
     add_arguments(judging)
+    simulating = commands.add_parser(
+        "simulate", help="simulate a BB84 link pulse by pulse", description=SIMULATE_DESCRIPTION
+    )
+    add_simulate_arguments(simulating)
     options = parser.parse_args(arguments)
     if options.command == "conformance":
         return conformance(options)
+    if options.command == "simulate":
+        return simulate_command(options)
     return _serve(options)
 
 

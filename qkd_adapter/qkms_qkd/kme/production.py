@@ -1,11 +1,13 @@
-"""How many keys a simulated link distils over time. Pure: time enters as an argument.
+"""How many keys a simulated link distils over time, by closed-form rates. Time enters as an argument.
 
 Secret bits build up at the decoy-state rate (vacuum + weak) times the pulse rate. `take` closes a
 block: the keys it completes come out, unless the QBER was over the limit or the link was cut at any time
 during the block; then the block is discarded. Times in seconds of one monotonic clock.
 """
 
+import os
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from qkms_qkd.bb84.decoy import GYS, LinkParameters, figures
 from qkms_qkd.kme.faults import Faults
@@ -42,6 +44,7 @@ class Production:
     since_s: float
     faults: Faults = field(default_factory=Faults)
     discarded_blocks: int = 0
+    discard_reason: ClassVar[str] = "the QBER was over the limit, or the link was cut, at some time of the block"
     _bits: float = 0.0
     _secure: bool = True
 
@@ -72,6 +75,10 @@ class Production:
         whole = int(self._bits // key_bits)
         self._bits = 0.0 if whole > room else self._bits - whole * key_bits
         return min(whole, room)
+
+    async def distil(self, key_bits: int, room: int, now_s: float) -> list[bytes]:
+        """As `take`: so many keys of the operating system's random bytes."""
+        return [os.urandom(key_bits // 8) for _ in range(self.take(key_bits, room, now_s))]
 
     def _advance(self, now_s: float) -> None:
         now = self.quality

@@ -1,15 +1,16 @@
 """One simulated link at one of its ends, running: distils keys, hands them to the peer, keeps both in step.
 
-The end with the smaller KME id runs the model; keys are random bytes, their number and the QBER follow
-the decoy-state figures. No key is distilled while the peer does not answer, as on a real link. Both
-ends tell each other which keys to forget. Left out: who draws keys (see `delivery`).
+The end with the smaller KME id runs the model: keys are random bytes, their number and the QBER follow
+the decoy-state figures (`production`), or both come of simulated pulses (`pulse_production`). No key is
+distilled while the peer does not answer, as on a real link. Both ends tell each other which keys to forget.
+Left out: who draws keys (see `delivery`).
 """
 
 import asyncio
-import os
 import time
 import uuid
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -20,6 +21,9 @@ from qkms_qkd.kme.link_store import LinkStore
 from qkms_qkd.kme.production import Production
 from qkms_qkd.kme.settings import KeysSection, LinkSection
 from qkms_qkd.kme.worker import Worker
+
+if TYPE_CHECKING:
+    from qkms_qkd.kme.pulse_production import PulseProduction
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +56,7 @@ class QuantumLink:
         self._store = store
         self._worker = worker
         self._incarnation = uuid.uuid4().hex
-        self._production = Production(link.length_km, link.pulse_rate_hz, keys.max_qber, time.monotonic())
+        self._production = _production(link, keys)
         self._greeted = False
         self._greeted_by = ""
         self._peer_store_id = ""
@@ -153,13 +157,13 @@ class QuantumLink:
         stock = await self._worker.run(self._store.stock)
         room = max(0, self._keys.max_stored - stock)
         discarded = self._production.discarded_blocks
-        number = self._production.take(self._keys.size_bits, room, time.monotonic())
+        keys = await self._production.distil(self._keys.size_bits, room, time.monotonic())
         if self._production.discarded_blocks > discarded and not self._production.faults.cut:
-            log.warning("link.block_discarded", peer=self.peer, qber=self._production.quality.qber)
-        if number:
-            keys = [os.urandom(self._keys.size_bits // 8) for _ in range(number)]
+            reason, qber = self._production.discard_reason, self._production.quality.qber
+            log.warning("link.block_discarded", peer=self.peer, qber=qber, reason=reason)
+        if keys:
             await self._worker.run(self._store.add, keys, time.time())
-        return room - number
+        return room - len(keys)
 
     async def _hand_over(self) -> None:
         """Offers until the peer holds every finished key; at least once, as a sign of life."""
@@ -192,6 +196,15 @@ class QuantumLink:
         except TimeoutError:
             return
         self._wake.clear()
+
+
+def _production(link: LinkSection, keys: KeysSection) -> "Production | PulseProduction":
+    if link.model == "rates":
+        return Production(link.length_km, link.pulse_rate_hz, keys.max_qber, time.monotonic())
+    # Brings numpy, which no other part of a KME needs.
+    from qkms_qkd.kme.pulse_production import PulseProduction
+
+    return PulseProduction(link.length_km, link.pulse_rate_hz, keys.max_qber, time.monotonic(), link.block_s)
 
 
 def _fields(faults: Faults) -> dict[str, bool | float]:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -81,6 +82,7 @@ class SaeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class LinkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """[[links]]: a quantum link of this KME; the pair's smaller KME id runs its model.
 
+    `model`: keys by closed-form rates, or distilled from simulated pulses (`pulse_production`).
     `peer_identity` is the URI SAN of the peer's certificate, by default spiffe://qkms.dev/kme/<peer>.
     """
 
@@ -89,6 +91,7 @@ class LinkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     length_km: float
     pulse_rate_hz: float
     block_s: float = 0.2
+    model: Literal["rates", "pulses"] = "rates"
     peer_identity: str = ""
 
     def identity(self) -> str:

@@ -11,6 +11,10 @@ from qkms_chaos.faults import schedule
 from qkms_chaos.wiretap import negotiated_group
 from qkms_qkd import identity
 from qkms_qkd.answers import HttpAnswer
+from qkms_qkd.bb84.chain.errors import BlockDiscarded
+from qkms_qkd.bb84.chain.messages import Parities
+from qkms_qkd.bb84.chain.messages import decode as bb84_decode
+from qkms_qkd.bb84.chain.messages import encode as bb84_encode
 from qkms_qkd.conformance import expecting
 from qkms_qkd.conformance.runner import DeviationError
 from qkms_qkd.errors import LinkError
@@ -97,6 +101,13 @@ SITE = layout.Site("node-1", "kme-1", 1, 2, 3, 4, 5)
 KEY_FILE = folder("kme") / "seal.key"
 
 DECODERS = (
+    Decoder(
+        "message between Alice and Bob",
+        ("qkms_qkd.bb84.chain.messages",),
+        bb84_decode,
+        bb84_encode(Parities(3, 1, bytes(16))),
+        (BlockDiscarded,),
+    ),
     Decoder(
         "014 keys",
         ("qkms_qkd.etsi014.reading",),

@@ -29,10 +29,22 @@ def eventually(what: str, condition: Callable[[], bool], deadline_s: float = DEA
         time.sleep(0.02)
 
 
+METROPOLITAN = "length_km = 25.0\npulse_rate_hz = 1.0e8\nblock_s = 0.05\n"
+
+
 class KmeNetwork:
     """A full mesh of KMEs in one folder."""
 
-    def __init__(self, folder: Path, size: int, *, keys: str = "", link: str = "", skip: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        size: int,
+        *,
+        keys: str = "",
+        link: str = "",
+        skip: bool = False,
+        optics: str = METROPOLITAN,
+    ) -> None:
         self.folder = folder
         self.authority = TestAuthority(folder / "pki")
         self.names = [f"kme-{i + 1}" for i in range(size)]
@@ -43,6 +55,7 @@ class KmeNetwork:
         self._skip_port = dict(zip(self.names, ports[2 * size :], strict=True))
         self._keys = keys
         self._link = link
+        self._optics = optics
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.operator = self.authority.issue("operator", "admin")
         self._nodes = {name: self.authority.issue("node", _node(name)) for name in self.names}
@@ -174,7 +187,7 @@ class KmeNetwork:
         leaf = self.authority.issue("kme", name)
         links = "\n".join(
             f'[[links]]\npeer = "{peer}"\npeer_address = "127.0.0.1:{self._link_port[peer]}"\n'
-            f"length_km = 25.0\npulse_rate_hz = 1.0e8\nblock_s = 0.05\n{self._link}"
+            f"{self._optics}{self._link}"
             for peer in self.names
             if peer != name
         )

@@ -37,9 +37,19 @@ def test_no_secret_is_left_at_eleven_percent() -> None:
     assert f"{low * 100:.2f}" == "11.00"
 
 
-@pytest.mark.parametrize("fraction", [0.04, 0.1, 0.5, 1.0])
-def test_intercept_resend_adds_a_quarter_of_its_fraction(fraction: float) -> None:
-    assert figures(25, intercept_resend=fraction).qber == pytest.approx(figures(25).qber + fraction / 4)
+@pytest.mark.parametrize(("fraction", "qber"), [(0.0, 0.033), (0.1, 0.05635), (0.5, 0.14975), (1.0, 0.2665)])
+def test_intercept_resend_adds_a_quarter_of_what_was_right(fraction: float, qber: float) -> None:
+    link = figures(0, LinkParameters(background_yield=0.0), fraction)
+    assert link.qber == pytest.approx(qber, rel=1e-12)
+
+
+def test_intercept_resend_leaves_dark_counts_alone() -> None:
+    """At 300 km nearly every click is a dark count, wrong half of the time with or without her."""
+    dark, intercepted = figures(300), figures(300, intercept_resend=1.0)
+    photons = 1 - GYS.background_yield / dark.gain
+    assert photons < 0.01
+    assert intercepted.qber - dark.qber == pytest.approx(photons / 4 * (1 - 2 * GYS.misalignment), rel=1e-6)
+    assert intercepted.gain == dark.gain
 
 
 def test_intercept_resend_on_every_pulse_costs_every_key() -> None:

@@ -51,6 +51,7 @@ def test_a_file_of_the_documented_form_is_read(tmp_path: Path) -> None:
         ("length_km = 25", 'length_km = "far"', "links[0].length_km"),
         ("pulse_rate_hz = 1.0e8", "pulse_rate_hz = 0", "links[0].pulse_rate_hz"),
         ("pulse_rate_hz = 1.0e8", "pulse_rate_hz = 1.0\nblock_s = 0", "links[0].block_s"),
+        ("pulse_rate_hz = 1.0e8", 'pulse_rate_hz = 1.0\nmodel = "magic"', "links[0].model"),
         ("[[saes]]", '[skip]\nlisten = "nowhere"\n[[saes]]', "skip.listen"),
         ("[[saes]]", '[skip]\nlisten = "127.0.0.1:9301"\n[[saes]]', "skip.listen"),
         ("[[saes]]", "[skip]\n[[saes]]", "skip.listen"),

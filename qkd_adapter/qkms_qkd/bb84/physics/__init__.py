@@ -1,0 +1,1 @@
+"""The quantum half of a link: source, fibre, eavesdropper, detectors."""

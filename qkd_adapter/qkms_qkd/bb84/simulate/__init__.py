@@ -1,0 +1,1 @@
+"""`qkms-kme simulate`: a link pulse by pulse, measured against theory."""
