@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from qkms_chaos.checking.history import Op, Outcome
+from qkms_chaos.checking.history import Op, Outcome, Value
 from qkms_chaos.checking.request_bodies import breaches
 
 
@@ -20,10 +20,10 @@ class Second:
 
 
 def history(second: Second) -> list[Op]:
-    args = {"request_id": second.request_id, "version": second.version}
+    args: dict[str, Value] = {"request_id": second.request_id, "version": second.version}
     return [
         Op("c1", "disable", "k", 0.0, 1.0, Outcome.OK, {"request_id": "r", "version": 1}),
-        Op("c2", second.call, second.key, 2.0, 3.0, second.outcome, {**args}),
+        Op("c2", second.call, second.key, 2.0, 3.0, second.outcome, args),
     ]
 
 
