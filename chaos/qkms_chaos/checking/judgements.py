@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from qkms_chaos.checking import last_looks, sessions, staleness, uses, versions
+from qkms_chaos.checking import last_looks, request_bodies, sessions, staleness, uses, versions
 from qkms_chaos.checking.history import Op, by_key
 from qkms_chaos.checking.judgement import Judgement
 from qkms_chaos.checking.linearizability import BUDGET, Result, check_key
@@ -17,6 +17,7 @@ def judgements(ops: Sequence[Op], max_staleness_s: float, budget: int = BUDGET) 
         Judgement("answers are labelled with their level and age", staleness.labels(ops, max_staleness_s)),
         Judgement("no answer is older than it says", staleness.ages(ops)),
         Judgement("one request, one answer", versions.one_answer(ops)),
+        Judgement("one request id, one request", request_bodies.breaches(ops)),
         Judgement("versions are numbered without a gap", versions.contiguous(ops)),
         Judgement("no version is used before it is made", versions.used_once_made(ops)),
         Judgement("a disabled version is not used past the bound", uses.revoked(ops, max_staleness_s)),
