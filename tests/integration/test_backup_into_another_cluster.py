@@ -19,6 +19,7 @@ from qkms_client.cli.main import main
 pytestmark = pytest.mark.cluster
 
 PASSPHRASE = "the passphrase of this backup"
+LABELS = {f"label-{number}": "x" * 60 for number in range(60)}
 
 
 def run(world: World, *command: str) -> Result:
@@ -63,6 +64,9 @@ def test_a_backup_made_under_load_serves_at_another_cluster(
     sealed.append(client.encrypt(key, b"kept").ciphertext)
     client.create_key(signer, algorithm=Algorithm.ML_DSA_65)
     signature = client.sign(signer, b"message")
+    # More than one entry of the log can hold.
+    for _ in range(60):
+        client.create_key(new_key_id(), labels=LABELS)
     stop = Event()
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(rotating, client, key, stop)

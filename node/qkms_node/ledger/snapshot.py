@@ -43,6 +43,7 @@ from qkms_node.ledger.tables import encode, prefix_of
 
 FORMAT = 2
 ROWS = 64
+_CHUNK_OVERHEAD = 64
 SCALARS = (
     "revision",
     "active_epoch",
@@ -150,6 +151,31 @@ def _stream(header: dict[str, Any], captured: list[tuple[str, Iterator[Any]]]) -
     for name, rows in captured:
         while some := list(islice(rows, ROWS)):
             yield encode((name, some))
+
+
+def split(chunk: bytes, limit: int) -> Iterator[bytes]:
+    """The chunk in chunks of at most `limit` bytes, in order; a row is never cut, whatever its size.
+
+    What is no chunk of rows stays as it is, for `restore` to judge.
+    """
+    if len(chunk) <= limit:
+        yield chunk
+        return
+    try:
+        name, encoded = _chunks.decode(chunk)
+        rows = _raw_rows.decode(encoded)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        yield chunk
+        return
+    some: list[msgspec.Raw] = []
+    size = 0
+    for row in rows:
+        if some and size + len(row) > limit - _CHUNK_OVERHEAD:
+            yield encode((name, some))
+            some, size = [], 0
+        some.append(row)
+        size += len(row)
+    yield encode((name, some))
 
 
 def restore(chunks: Iterable[bytes]) -> State:

@@ -26,6 +26,7 @@ from qkms_node.keys.root import commitment
 from qkms_node.keys.secret import RootSecret
 from qkms_node.ledger.commands import FinishRestore, Request, RestorePart
 from qkms_node.ledger.restore_rules import require_empty
+from qkms_node.ledger.snapshot import split
 from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootId, RootStore
@@ -33,7 +34,8 @@ from qkms_node.service.store import LedgerStore
 
 log = structlog.get_logger(__name__)
 
-PART_BYTES = 256 * 1024
+PART_BYTES = 128 * 1024
+"""Of rows in one log entry, which holds twice as much at most; a row that is larger goes alone."""
 
 _roots = msgspec.msgpack.Decoder(dict[int, bytes])
 
@@ -169,10 +171,11 @@ class Restoring:
             if not incoming.roots_known:
                 self._take_roots(incoming, record)
                 continue
-            incoming.rows.append(record)
-            incoming.rows_bytes += len(record)
-            if incoming.rows_bytes >= PART_BYTES:
-                self._cut_part(incoming)
+            for piece in split(record, PART_BYTES):
+                if incoming.rows_bytes + len(piece) > PART_BYTES:
+                    self._cut_part(incoming)
+                incoming.rows.append(piece)
+                incoming.rows_bytes += len(piece)
 
     def _take_roots(self, incoming: _Incoming, record: bytes) -> None:
         incoming.coming = read_roots(record, self._cluster_id)

@@ -295,3 +295,8 @@ def test_what_is_malformed_inside_is_refused() -> None:
         assert refusal(algorithm, PrivateKeyInfo(info.algorithm, b"\x30\x81").to_bytes())
     torn = with_public(pkcs8(made("ED25519")), b"").replace(b"\x81\x01\0", b"\x81\x01\1")
     assert "whole number of bytes" in refusal("ED25519", torn)
+
+
+def test_a_version_that_no_standard_has_is_refused() -> None:
+    other = pkcs8(made("ED25519")).replace(b"\x02\x01\x00", b"\x02\x01\x02", 1)
+    assert "version" in refusal("ED25519", other)

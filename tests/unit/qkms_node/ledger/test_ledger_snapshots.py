@@ -13,7 +13,7 @@ from ledger_world import HOUR_MS, NODES, World, new, request, seeded
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.records import AnswerRecord, OfferRecord
-from qkms_node.ledger.snapshot import TABLES, SnapshotRejected, digest, restore, snapshot
+from qkms_node.ledger.snapshot import TABLES, SnapshotRejected, digest, restore, snapshot, split
 from qkms_node.ledger.state import State
 from qkms_node.ledger.tables import Sum, encode, prefix_of
 
@@ -202,3 +202,15 @@ def test_a_stream_that_ends_early_is_refused() -> None:
     chunks = list(snapshot(acted([(1, "a", 1)]).state))
     with pytest.raises(SnapshotRejected):
         restore(chunks[:-1])
+
+
+@given(ACTS, st.integers(80, 2_000))
+@settings(max_examples=20, deadline=None)
+def test_chunks_are_cut_to_any_size_and_restore_the_same(acts: list[Act], limit: int) -> None:
+    state = acted(acts).state
+    chunks = list(snapshot(state))
+    pieces = [piece for chunk in chunks for piece in split(chunk, limit)]
+    assert digest(restore(pieces)) == digest(state)
+    largest = max(len(piece) for chunk in chunks for piece in split(chunk, 1))
+    assert all(len(piece) <= max(limit, largest) for piece in pieces[1:])
+    assert list(split(b"\xc1 no chunk", 4)) == [b"\xc1 no chunk"]
