@@ -31,7 +31,7 @@ up: .venv/.synced ## run a cluster in var/cluster until Ctrl-C; a second time re
 	@$(RUN) qkms-chaos up
 
 test: lint compiler softhsm tunnels toxiproxy ## check the code's form, then run every test but the soak
-	$(RUN) pytest -m "not soak" -n 2 --dist loadfile
+	$(RUN) pytest -m "not soak" -n $(JOBS) --dist loadfile
 
 lint: .venv/.synced check-stubs ## ruff, mypy --strict, import layers
 	$(RUN) ruff check .

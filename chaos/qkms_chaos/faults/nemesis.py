@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import httpx
 
-from qkms_chaos.cluster.waits import WaitExpired
+from qkms_chaos.cluster.waits import NotYet, WaitExpired, wait_for
 from qkms_chaos.cluster.world import World
 from qkms_chaos.faults import schedule as s
 from qkms_chaos.faults.faulty_disk import FaultyDisk
 from qkms_chaos.faults.network import CLIENTS, FaultyNetwork, Unsupported, between
+from qkms_client.errors import MemberNotReady
 
 FIND_LEADER_S = 1.0
+PROMOTED_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Nemesis:
                 return f"{fault}, started again: {', '.join(down)}" if down else str(fault)
             case s.Add(node):
                 cluster.add_node(node)
-                self._world.operator.promote_member(node)
+                wait_for(f"{node} to be promoted", lambda: self._promote(node), PROMOTED_S)
             case s.Remove(node):
                 cluster.remove_node(node)
             case s.KillKme(node):
@@ -157,6 +159,12 @@ class Nemesis:
             case _:
                 raise Unsupported(f"nobody knows how to carry out {fault!r}")
         return str(fault)
+
+    def _promote(self, node: str) -> None:
+        try:
+            self._world.operator.promote_member(node)
+        except MemberNotReady as error:
+            raise NotYet(str(error)) from None
 
     def _revive(self) -> list[str]:
         """Starts what is down and wakes what stands still; what was down. Raises when one does not come up."""

@@ -43,6 +43,8 @@ def judged(scenario: Scenario, run: FaultedRun, world: World) -> Verdict:
 
 
 def _states(run: FaultedRun) -> list[str]:
+    if run.disagreement:
+        return [run.disagreement]
     digests = {status.state_digest for status in run.statuses.values()}
     if len(digests) == 1:
         return []

@@ -212,7 +212,8 @@ class _Client:
     async def _encrypt(self, key: str) -> None:
         plaintext = secrets.token_bytes(16)
         named = fingerprint(plaintext)
-        level, consistency = self._level()
+        # A key is used no staler than its own bound, whatever level is named.
+        level, consistency = self._rng.choice((LINEARIZABLE, BOUNDED))
 
         async def call() -> Answer:
             done = await self._client.encrypt(key, plaintext, consistency=consistency)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from qkms_chaos.checking.history import Op, Recorder
+from qkms_chaos.cluster.waits import WaitExpired
 from qkms_chaos.cluster.world import World
 from qkms_chaos.faults.nemesis import Happened, Nemesis
 from qkms_chaos.faults.schedule import Step
@@ -33,6 +34,8 @@ class FaultedRun:
     agreed: float = 0.0
     ended: float = 0.0
     statuses: dict[str, NodeStatus] = field(default_factory=dict)
+    disagreement: str = ""
+    """Why the healed nodes came to no common state; empty: they did."""
 
 
 def run_faulted(
@@ -44,7 +47,7 @@ def run_faulted(
     recorder: Recorder,
     told: Told,
 ) -> FaultedRun:
-    """Raises WaitExpired when the healed cluster does not come to one state, ProcessDied, QkmsError."""
+    """Raises ProcessDied, QkmsError; WaitExpired when a node does not come up again."""
     run = FaultedRun()
     profile = load_profile(world.cluster.layout.service_profile("payments"))
     asyncio.run(create_keys(profile, load, recorder))
@@ -70,7 +73,10 @@ def run_faulted(
     nemesis.heal()
     run.healed = time.monotonic()
     nodes = list(world.cluster.nodes)
-    world.observer.wait_agreement(nodes, HEAL_TIMEOUT_S)
+    try:
+        world.observer.wait_agreement(nodes, HEAL_TIMEOUT_S)
+    except WaitExpired as error:
+        run.disagreement = str(error)
     run.agreed = time.monotonic()
     for node in nodes:
         here = replace(profile, endpoints={node: world.cluster.network.rpc(node)})

@@ -57,14 +57,23 @@ class Versions:
     async def fresh(self, key_id: str, wanted: Wanted | None) -> Wanted:
         """Waits until the ledger is as fresh as asked for; says the level that holds.
 
-        By default a key is used no staler than its own bound allows, so that a revoked
-        version stops being used everywhere within that time, also under a partition.
+        A key is used no staler than its own bound allows, whatever a caller would put up with, so that a
+        revoked version stops being used everywhere within that time, also under a partition.
         """
-        if wanted is None or (wanted.level is Level.BOUNDED and not wanted.max_staleness_ms):
-            with self._store.view() as state:
-                known = state.keys.get(key_id)
-            # A key this node has never heard of: only a linearizable look can say that it is not there.
-            wanted = Wanted(Level.BOUNDED, 0, known.max_staleness_ms) if known else Wanted(Level.LINEARIZABLE)
+        with self._store.view() as state:
+            known = state.keys.get(key_id)
+        if known is None:
+            # Of a key that this node has never heard of, only a linearizable look can say that it is not there.
+            return await self._freshness.ensure(wanted or Wanted(Level.LINEARIZABLE))
+        own = Wanted(Level.BOUNDED, 0, known.max_staleness_ms)
+        if wanted is None or wanted.level is Level.STALE_OK:
+            return await self._freshness.ensure(own)
+        if wanted.level is Level.BOUNDED:
+            bound_ms = min(wanted.max_staleness_ms or own.max_staleness_ms, own.max_staleness_ms)
+            return await self._freshness.ensure(Wanted(Level.BOUNDED, 0, bound_ms))
+        if wanted.level is Level.AT_LEAST:
+            # A revision says nothing of time: a node that is cut off has it for ever.
+            await self._freshness.ensure(own)
         return await self._freshness.ensure(wanted)
 
     def scheme(self, key_id: str, family: Mapping[str, S], operation: str) -> S:

@@ -1,5 +1,6 @@
 """The in-memory server behaves like a cluster where a test of a service can tell."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -7,7 +8,8 @@ from queue import Queue
 
 import pytest
 
-from qkms_client import Client, Grade, bounded, errors, linearizable
+from qkms_client import Client, Consistency, Grade, at_least, bounded, errors, linearizable
+from qkms_client.consistency import STALE_OK
 from qkms_client.testing import MemoryServer
 
 
@@ -65,3 +67,24 @@ def test_a_policy_of_the_tests_own_is_kept() -> None:
         pytest.raises(errors.PermissionDenied),
     ):
         client.create_key("nothing")
+
+
+@pytest.mark.parametrize(
+    "consistency", [STALE_OK, at_least(1), bounded(timedelta(hours=1))], ids=lambda level: level.level.name
+)
+def test_whatever_a_caller_puts_up_with_a_key_is_used_no_staler_than_its_own_bound(
+    server: MemoryServer, payments: Client, consistency: Consistency
+) -> None:
+    key = f"bounded-{consistency.level.name.lower().replace('_', '-')}"
+    payments.create_key(key, max_staleness=timedelta(milliseconds=200))
+    sealed = payments.encrypt(key, b"x", consistency=consistency).ciphertext
+    server.cut()
+    try:
+        time.sleep(0.3)
+        with pytest.raises((errors.TooStale, errors.DeadlineExceeded)):
+            payments.encrypt(key, b"x", consistency=consistency, timeout=0.5)
+        with pytest.raises((errors.TooStale, errors.DeadlineExceeded)):
+            payments.decrypt(key, sealed, consistency=consistency, timeout=0.5)
+        assert payments.get_key(key, consistency=STALE_OK).primary_version == 1
+    finally:
+        server.heal()

@@ -99,7 +99,7 @@ async def pair(tmp_path: Path) -> Pair:
         c.ActivateRoot(1),
     )
     new = await made.ahead.materials.draw("payments", 1, "AES_256_GCM")
-    made.both(c.CreateKey(request(), "payments", "AES_256_GCM", 0, 0, {}, new))
+    made.both(c.CreateKey(request(), "payments", "AES_256_GCM", 0, 60_000, {}, new))
     return made
 
 
