@@ -99,7 +99,7 @@ async def pair(tmp_path: Path) -> Pair:
         c.ActivateRoot(1),
     )
     new = await made.ahead.materials.draw("payments", 1, "AES_256_GCM")
-    made.both(c.CreateKey(request(), "payments", "AES_256_GCM", 0, 60_000, {}, new))
+    made.both(c.CreateKey(request(), "payments", "AES_256_GCM", 0, 0, {}, new))
     return made
 
 
@@ -122,6 +122,7 @@ async def test_a_version_that_was_never_heard_of_here_is_caught_up_with(pair: Pa
 
 
 async def test_cut_off_it_refuses_with_what_a_retry_elsewhere_mends(pair: Pair) -> None:
+    pair.both(c.UpdateKey(request(), "payments", c.KeyChanges(max_staleness_ms=60_000)))
     pair.later(
         c.RotateKey(request(), "payments", 1, await pair.ahead.materials.draw("payments", 2, "AES_256_GCM"))
     )
