@@ -2,7 +2,9 @@
 
 The request is built once, with its request_id inside, and sent unchanged in
 each attempt. The first attempt is made at once; between rounds the flow waits
-for the back-off of the nodes, never past half of the time that is left.
+for the back-off of the nodes, never past half of the time that is left. Once as
+many attempts as there are nodes ran out of time, the next ones get twice as much:
+a request that is slow everywhere ends, and a dead node costs no more than before.
 """
 
 import random
@@ -71,7 +73,8 @@ def call(
     deadline = now + (rules.timeout if timeout is None else timeout)
     last: QkmsError = DeadlineExceeded("the call was given no time")
     told: QkmsError | None = None
-    attempts, unknown = 0, False
+    nodes = len(rules.router.endpoints) if only is None else 1
+    attempts, slow, unknown = 0, 0, False
     while True:
         choice = rules.router.choose(now, mutation=method.mutation, only=only)
         if attempts and choice.wait > 0:
@@ -79,7 +82,8 @@ def call(
         if deadline - now < LEAST_ATTEMPT_S:
             break
         attempts += 1
-        event = yield Send(choice.endpoint, method, request, min(deadline - now, rules.attempt_timeout))
+        patience = rules.attempt_timeout * 2 ** (slow // nodes)
+        event = yield Send(choice.endpoint, method, request, min(deadline - now, patience))
         now = event.time
         if event.error is None:
             response = _response(event, method)
@@ -95,6 +99,7 @@ def call(
             last = event.error
         rules.failed(choice.endpoint, event.time, last)
         last.request_id = getattr(request, "request_id", None) or None
+        slow += isinstance(last, DeadlineExceeded)
         if not isinstance(last, _SILENCE):
             told = last
         match verdict(last):

@@ -155,6 +155,26 @@ def test_an_attempt_gets_no_more_time_than_is_left() -> None:
     assert stage.timeouts == sorted(stage.timeouts, reverse=True)
 
 
+def test_what_is_slow_at_every_node_is_given_twice_the_time() -> None:
+    stage = Stage()
+    stage.rules.timeout = 60.0
+
+    def only_with_time(send: Send, _n: int) -> Reply:
+        return rotated() if send.timeout > 4.0 else e.DeadlineExceeded("too slow")
+
+    stage.rotate(only_with_time, takes=2.0)
+    assert stage.timeouts == [2.0] * 3 + [4.0] * 3 + [8.0]
+
+
+def test_a_node_that_is_asked_alone_is_given_twice_the_time_at_once() -> None:
+    stage = Stage()
+    request = key_pb2.GetKeyRequest(name="keys/payments")
+    flow = call(stage.rules, methods.GET_KEY, request, only="node-2")
+    answers = (e.DeadlineExceeded("too slow"), key_pb2.GetKeyResponse(header=head(5)))
+    stage.play(flow, lambda _s, n: answers[n])
+    assert stage.timeouts == [2.0, 4.0]
+
+
 def test_the_leader_named_in_an_error_is_asked_next() -> None:
     """The nodes name it in the metadata `leader` of what could not be served."""
     stage = Stage()
