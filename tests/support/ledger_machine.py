@@ -96,7 +96,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert digest(self.twin) == digest(self.world.state), "two ledgers that were told the same"
 
 
-def run(machine: type[LedgerMachine], only_ever: frozenset[type] = frozenset(), examples: int = 30) -> None:
+def run(machine: type[LedgerMachine], only_ever: frozenset[type] = frozenset(), examples: int = 40) -> None:
     """Runs the machine, the same each time, and requires each command to have met both answers.
 
     `only_ever`: commands that nothing refuses.

@@ -299,7 +299,9 @@ async def test_the_minority_refuses_and_labels(node: LocalNode) -> None:
             )
             assert info.reason == "TOO_STALE"
             loose = common_pb2.Consistency(level=common_pb2.STALE_OK)
-            stale = await crypto.Encrypt(crypto_pb2.EncryptRequest(name="keys/payments", consistency=loose))
+            used = await crypto.Encrypt(crypto_pb2.EncryptRequest(name="keys/payments", consistency=loose))
+            assert used.header.consistency == common_pb2.BOUNDED  # by the key's own bound
+            stale = await keys.GetKey(key_pb2.GetKeyRequest(name="keys/payments", consistency=loose))
             assert stale.header.consistency == common_pb2.STALE_OK
             assert stale.header.staleness.ToMilliseconds() >= 0
             assert not stale.header.leader_known
