@@ -1,5 +1,7 @@
 """The header of every response, from the replica's status and the read's freshness."""
 
+from math import ceil
+
 from google.protobuf.message import Message
 
 from qkms.v1 import common_pb2
@@ -32,7 +34,7 @@ class Headers:
             leader_id=status.leader_id or "",
         )
         if status.staleness_s is not None:
-            header.staleness.FromMilliseconds(int(status.staleness_s * 1000))
+            header.staleness.FromMilliseconds(ceil(status.staleness_s * 1000))  # a label is never too young
         return header
 
 
