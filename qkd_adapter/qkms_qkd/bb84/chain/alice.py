@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qkms_qkd.bb84.chain import cascade
+from qkms_qkd.bb84.chain.account import account
 from qkms_qkd.bb84.chain.authentication import SLOT_BYTES, AuthenticationKeys
 from qkms_qkd.bb84.chain.block import Block, Limits, finish, judge_key_basis, judge_test_basis, key_length
-from qkms_qkd.bb84.chain.errors import AuthenticationKeyExhausted, BlockDiscarded
+from qkms_qkd.bb84.chain.errors import BlockDiscarded
 from qkms_qkd.bb84.chain.finite_key import bounds
-from qkms_qkd.bb84.chain.line import Line, Wire, discard
+from qkms_qkd.bb84.chain.line import Line, Wire
 from qkms_qkd.bb84.chain.messages import (
     Amplify,
     Corrected,
@@ -47,21 +48,11 @@ class Alice:
 
     async def distil(self, sent: Preparations, wire: Wire) -> Block:
         """Her account of the block. The wire carries this block only. Raises AuthenticationKeyExhausted."""
-        block = Block()
-        try:
-            line, bobs_slots = await open_as_alice(wire, self.keys)
-            try:
-                await self._distil(block, sent, line, bobs_slots)
-            finally:
-                block.sent_bytes, block.sent_frames = line.sent_bytes, line.sent_frames
-        except BlockDiscarded as reason:
-            block.discarded = reason
-            if reason.code != "PEER_DISCARDED":
-                await discard(wire, reason)
-        except AuthenticationKeyExhausted as reason:
-            await discard(wire, BlockDiscarded("AUTHENTICATION_KEY_NOT_SHARED", str(reason)))
-            raise
-        return block
+
+        async def steps(block: Block, line: Line, bobs_slots: list[int]) -> None:
+            await self._distil(block, sent, line, bobs_slots)
+
+        return await account(wire, lambda: open_as_alice(wire, self.keys), steps)
 
     async def _distil(self, block: Block, sent: Preparations, line: Line, bobs_slots: list[int]) -> None:
         key = await self._sift(block, sent, line)

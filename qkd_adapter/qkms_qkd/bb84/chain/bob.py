@@ -8,11 +8,12 @@ from collections.abc import Callable
 import numpy as np
 
 from qkms_qkd.bb84.chain import cascade
+from qkms_qkd.bb84.chain.account import account
 from qkms_qkd.bb84.chain.authentication import SLOT_BYTES, AuthenticationKeys
 from qkms_qkd.bb84.chain.block import Block, Limits, finish, judge_key_basis, judge_test_basis, key_length
-from qkms_qkd.bb84.chain.errors import AuthenticationKeyExhausted, BlockDiscarded
+from qkms_qkd.bb84.chain.errors import BlockDiscarded
 from qkms_qkd.bb84.chain.finite_key import bounds
-from qkms_qkd.bb84.chain.line import Line, Wire, discard
+from qkms_qkd.bb84.chain.line import Line, Wire
 from qkms_qkd.bb84.chain.messages import (
     Amplify,
     Corrected,
@@ -56,23 +57,16 @@ class Bob:
     async def distil(self, found: Detections, wire: Wire, alarm: str | None = None) -> Block:
         """His account of the block. `alarm` is what the monitor says of the detectors. Raises
         AuthenticationKeyExhausted."""
-        block = Block()
-        try:
+
+        async def opened() -> tuple[Line, list[int]]:
             if alarm is not None:
                 raise BlockDiscarded("DETECTORS_BLINDED", alarm)
-            line, alices_slots = await open_as_bob(wire, self.keys)
-            try:
-                await self._distil(block, found, line, alices_slots)
-            finally:
-                block.sent_bytes, block.sent_frames = line.sent_bytes, line.sent_frames
-        except BlockDiscarded as reason:
-            block.discarded = reason
-            if reason.code != "PEER_DISCARDED":
-                await discard(wire, reason)
-        except AuthenticationKeyExhausted as reason:
-            await discard(wire, BlockDiscarded("AUTHENTICATION_KEY_NOT_SHARED", str(reason)))
-            raise
-        return block
+            return await open_as_bob(wire, self.keys)
+
+        async def steps(block: Block, line: Line, alices_slots: list[int]) -> None:
+            await self._distil(block, found, line, alices_slots)
+
+        return await account(wire, opened, steps)
 
     async def _distil(self, block: Block, found: Detections, line: Line, alices_slots: list[int]) -> None:
         raw = await self._sift(block, found, line)
