@@ -23,7 +23,7 @@ from qkms_qkd.etsi014.messages import (
     KeyRequest,
     Status,
 )
-from qkms_qkd.identity import principal
+from qkms_qkd.serving.admission import Admission, Handler
 from qkms_qkd.serving.bodies import BodyUnreadable, decoded
 from qkms_qkd.serving.queries import integer, only
 from qkms_qkd.serving.supply import (
@@ -31,19 +31,13 @@ from qkms_qkd.serving.supply import (
     Delivered,
     Demand,
     RefusedError,
-    StrangerError,
     Supplied,
     Supply,
-    UnavailableError,
 )
 from qkms_qkd.serving.web import (
-    answered,
     bounded_body,
     json_answer,
     no_body,
-    peer_certificate,
-    refusal,
-    unavailable,
 )
 
 log = structlog.get_logger(__name__)
@@ -58,6 +52,7 @@ class SaeFace:
 
     def __init__(self, supply: Supply) -> None:
         self._supply = supply
+        self._admission = Admission(supply, "sae", not_named=lambda: no_body(401), unavailable=503)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Registers the methods."""
@@ -68,25 +63,8 @@ class SaeFace:
         router.add_get(f"{base}/dec_keys", self._guarded(self._dec_keys), allow_head=False)
         router.add_post(f"{base}/dec_keys", self._guarded(self._dec_keys))
 
-    def _guarded(self, answer: _Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def guarded(request: web.Request) -> web.Response:
-            caller = self._supply.caller(peer_certificate(request))
-            if caller is None:
-                log.warning("sae.stranger", caller=principal(peer_certificate(request)), path=request.path)
-                return answered(no_body(401), StrangerError.code)
-            try:
-                return answered(await answer(request, caller, request.match_info["sae"]))
-            except RefusedError as error:
-                log.info("sae.refused", caller=caller.sae, path=request.path, reason=str(error))
-                return answered(refusal(400, str(error)), error.code)
-            except StrangerError as error:
-                log.warning("sae.not_named", caller=caller.sae, path=request.path)
-                return answered(no_body(401), error.code)
-            except UnavailableError as error:
-                log.warning("sae.unavailable", caller=caller.sae, path=request.path, reason=str(error))
-                return answered(unavailable(503, error), error.code)
-
-        return guarded
+    def _guarded(self, answer: _Answer) -> Handler:
+        return self._admission.guarded(lambda request, caller: answer(request, caller, request.match_info["sae"]))
 
     async def _status(self, request: web.Request, caller: Caller, slave: str) -> web.Response:
         only(request, frozenset(), _USE_POST)

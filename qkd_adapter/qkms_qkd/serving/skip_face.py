@@ -16,24 +16,22 @@ in remoteSystemID.
 
 import re
 import uuid
-from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
 
 from qkms_qkd.etsi014.messages import KEYS_NOT_FOUND
-from qkms_qkd.identity import principal
 from qkms_qkd.link import QkdKey
+from qkms_qkd.serving.admission import Admission
 from qkms_qkd.serving.queries import integer, only
-from qkms_qkd.serving.supply import Caller, Demand, RefusedError, StrangerError, Supply, UnavailableError
-from qkms_qkd.serving.web import answered, json_answer, no_body, peer_certificate, refusal, unavailable
+from qkms_qkd.serving.supply import Caller, Demand, RefusedError, Supply
+from qkms_qkd.serving.web import answered, json_answer, refusal
 from qkms_qkd.skip.messages import DEFAULT_BITS, Capabilities, Entropy, Key
 
 log = structlog.get_logger(__name__)
 
 MAX_ENTROPY_BITS = 65_536
 _KEY_ID = re.compile(r"[0-9a-fA-F]{32}\Z")
-_Answer = Callable[[web.Request, Caller], Awaitable[web.Response]]
 
 
 class SkipFace:
@@ -41,33 +39,16 @@ class SkipFace:
 
     def __init__(self, supply: Supply) -> None:
         self._supply = supply
+        self._admission = Admission(
+            supply, "skip", not_named=lambda: refusal(400, KEYS_NOT_FOUND), unavailable=500
+        )
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Registers the paths."""
-        router.add_get("/capabilities", self._guarded(self._capabilities), allow_head=False)
-        router.add_get("/key", self._guarded(self._new_key), allow_head=False)
-        router.add_get("/key/{key_id}", self._guarded(self._key), allow_head=False)
-        router.add_get("/entropy", self._guarded(self._entropy), allow_head=False)
-
-    def _guarded(self, answer: _Answer) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def guarded(request: web.Request) -> web.Response:
-            caller = self._supply.caller(peer_certificate(request))
-            if caller is None:
-                log.warning("skip.stranger", caller=principal(peer_certificate(request)), path=request.path)
-                return answered(no_body(401), StrangerError.code)
-            try:
-                return answered(await answer(request, caller))
-            except RefusedError as error:
-                log.info("skip.refused", caller=caller.sae, path=request.path, reason=str(error))
-                return answered(refusal(400, str(error)), error.code)
-            except StrangerError as error:
-                log.warning("skip.not_named", caller=caller.sae, path=request.path)
-                return answered(refusal(400, KEYS_NOT_FOUND), error.code)
-            except UnavailableError as error:
-                log.warning("skip.unavailable", caller=caller.sae, path=request.path, reason=str(error))
-                return answered(unavailable(500, error), error.code)
-
-        return guarded
+        router.add_get("/capabilities", self._admission.guarded(self._capabilities), allow_head=False)
+        router.add_get("/key", self._admission.guarded(self._new_key), allow_head=False)
+        router.add_get("/key/{key_id}", self._admission.guarded(self._key), allow_head=False)
+        router.add_get("/entropy", self._admission.guarded(self._entropy), allow_head=False)
 
     async def _capabilities(self, _: web.Request, caller: Caller) -> web.Response:
         remotes = self._supply.remotes(caller)
