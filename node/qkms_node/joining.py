@@ -32,6 +32,7 @@ from qkms_node.csr import make_csr
 from qkms_node.files import write_durably
 from qkms_node.join_reading import JoinFailed, issued, parse_token, shared_sections, trusted_ca
 from qkms_node.tls_files import replace_pair, settle
+from qkms_node.unreadable import UNREADABLE
 
 CONNECT_S = 5.0
 CALL_S = 20.0
@@ -118,7 +119,7 @@ def read_pending(path: Path) -> _Pending:
     """The request that was written down. Raises JoinFailed."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Pending)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (OSError, *UNREADABLE):
         raise JoinFailed(f"{path} cannot be read; remove it, and ask for a new token") from None
 
 

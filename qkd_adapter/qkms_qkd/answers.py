@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from qkms_qkd.errors import LINK_ERROR_CODES, LinkError, LinkErrorCode
+from qkms_qkd.unreadable import UNREADABLE
 
 MAX_KEY_ID_CHARACTERS = 128
 _MAX_QUOTED_CHARACTERS = 200
@@ -42,7 +43,7 @@ def decoded(
         raise refusal(kme, answer, bare)
     try:
         return msgspec.json.decode(answer.body, type=form, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise LinkError(
             kme,
             "KME_BAD_ANSWER",
@@ -81,7 +82,7 @@ def _refusal_fields(answer: HttpAnswer) -> tuple[str, LinkErrorCode | None] | No
     """The message and our own stable code of a refusal; None when the body has no message."""
     try:
         body = msgspec.json.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     if not isinstance(body, dict):
         return None

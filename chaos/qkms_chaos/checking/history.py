@@ -32,6 +32,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from qkms_qkd.unreadable import UNREADABLE
+
 Value = str | int | float | bool | None | dict[str, str]
 
 
@@ -131,5 +133,5 @@ def by_process(ops: list[Op]) -> Iterator[tuple[str, list[Op]]]:
 def _op(line: bytes, number: int) -> Op:
     try:
         return msgspec.json.decode(line, type=Op)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise HistoryInvalid(f"line {number} is no operation: {error}") from None

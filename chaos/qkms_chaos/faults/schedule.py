@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from qkms_qkd.unreadable import UNREADABLE
+
 LEADER, FOLLOWER = "leader", "follower"
 
 
@@ -239,7 +241,7 @@ def decode(text: bytes) -> list[Step]:
     """The steps of this JSON, in order of time. Raises ValueError."""
     try:
         steps = msgspec.json.decode(text, type=list[Step])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"this is no schedule: {error}") from None
     return sorted(steps, key=lambda step: step.at_s)
 

@@ -9,6 +9,7 @@ A configuration is msgpack `[voters, learners]`.
 import msgspec
 
 from qkms_node.consensus.configuration import Configuration, Placed
+from qkms_node.unreadable import UNREADABLE
 
 Entry = tuple[bytes, int, int]
 
@@ -45,7 +46,7 @@ def decode_batch(entry: Entry) -> tuple[int, list[bytes]] | None:
         )
     try:
         return _batch.decode(memoryview(command)[1:])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise EntryUnreadable(f"entry {index} does not decode: {error}") from error
 
 
@@ -61,5 +62,5 @@ def decode_configuration(entry: Entry) -> Placed | None:
         return None
     try:
         return Placed(index, term, _configuration.decode(memoryview(command)[1:]))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise EntryUnreadable(f"entry {index} does not decode: {error}") from error

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from qkms_node.consensus.messages import Hello, LinkMessage, Message, Received
+from qkms_node.unreadable import UNREADABLE
 
 VERSION = 1
 SEALED = 2
@@ -120,7 +121,7 @@ class FrameReader:
             if self._greeted:
                 return _message.decode(body)
             hello = _hello.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise FrameRejected(f"frame of {len(body)} bytes is not a message: {error}") from error
         self._greeted = True
         return hello

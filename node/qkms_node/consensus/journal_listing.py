@@ -15,6 +15,7 @@ from qkms_node.consensus import journal_records as records
 from qkms_node.consensus.entries import Entry, EntryUnreadable, decode_batch, decode_configuration
 from qkms_node.consensus.journal_records import PAIR, SINGLE, Ballot, Head, Record
 from qkms_node.consensus.segments import segment_paths
+from qkms_node.unreadable import UNREADABLE
 
 
 def list_journal(data_dir: Path) -> Iterator[str]:
@@ -35,7 +36,7 @@ def list_journal(data_dir: Path) -> Iterator[str]:
 def _describe(record: Record) -> str:
     try:
         return f"{records.NAMES.get(record.kind, record.kind):<9}{_content(record)}"
-    except (msgspec.MsgspecError, EntryUnreadable, struct.error, UnicodeDecodeError, RecursionError) as error:
+    except (*UNREADABLE, EntryUnreadable, struct.error) as error:
         return f"{records.NAMES.get(record.kind, record.kind):<9}unreadable: {type(error).__name__}"
 
 

@@ -14,6 +14,7 @@ from qkms_node.consensus import journal_records as records
 from qkms_node.consensus.entries import NO_OP, Entry
 from qkms_node.consensus.journal_records import PAIR, SINGLE, Ballot, Record
 from qkms_node.consensus.segments import JournalDamaged, LoadedSegment
+from qkms_node.unreadable import UNREADABLE
 
 
 @dataclass
@@ -37,7 +38,7 @@ def replay(segments: list[LoadedSegment]) -> Replayed:
         for record in segment.records:
             try:
                 low = min(low, _apply(state, segment, record))
-            except (struct.error, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            except (struct.error, *UNREADABLE) as error:
                 raise JournalDamaged(
                     segment.path, record.offset, f"the record does not decode: {error}"
                 ) from error

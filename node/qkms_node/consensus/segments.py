@@ -16,6 +16,7 @@ import msgspec
 from qkms_node.consensus import journal_records as records
 from qkms_node.consensus.files import DiskFault, preallocate, publish, remove, sync_folder, write_all
 from qkms_node.consensus.journal_records import Head, Record
+from qkms_node.unreadable import UNREADABLE
 
 _encoder = msgspec.msgpack.Encoder()
 _SUFFIX = ".journal"
@@ -88,7 +89,7 @@ def read_segments(folder: Path) -> list[LoadedSegment]:
 def _head(path: Path, record: Record) -> Head:
     try:
         head = msgspec.msgpack.decode(record.payload, type=Head)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise JournalDamaged(path, record.offset, f"the head does not decode: {error}") from error
     if head.format != records.FORMAT:
         raise JournalDamaged(path, record.offset, f"format {head.format}, this version reads {records.FORMAT}")

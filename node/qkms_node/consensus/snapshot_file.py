@@ -19,6 +19,7 @@ import google_crc32c
 import msgspec
 
 from qkms_node.consensus.configuration import Placed
+from qkms_node.unreadable import UNREADABLE
 
 MAGIC = b"QKMSNAP1"
 DIGEST_BYTES = 16
@@ -130,7 +131,7 @@ class SnapshotReader:
             raise self._damaged("the meta block is missing")
         try:
             self.meta = msgspec.msgpack.decode(payload, type=Meta)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise self._damaged(f"the meta block does not decode: {error}") from error
 
     def chunks(self) -> Iterator[bytes]:
@@ -146,7 +147,7 @@ class SnapshotReader:
                 return
             try:
                 chunks = _chunks.decode(payload)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            except UNREADABLE as error:
                 raise self._damaged(f"a block does not decode: {error}") from error
             self._count += len(chunks)
             yield from chunks

@@ -81,6 +81,7 @@ from qkms_node.ledger.root_commands import (
 )
 from qkms_node.ledger.sae_commands import CollectSaeKeys, DrawSaeKeys, NewSaeKey
 from qkms_node.ledger.session_commands import AnswerSession, CloseSession, ConfirmSession, OpenSession
+from qkms_node.unreadable import UNREADABLE
 
 __all__ = [
     "AbortRoot",
@@ -280,7 +281,7 @@ def decode_command(data: bytes) -> AnyCommand:
     """The inverse of `encode_command`; raises `UnknownCommand`."""
     try:
         return _commands.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UnknownCommand(f"log entry of {len(data)} bytes: {error}; upgrade this node") from error
 
 
@@ -293,5 +294,5 @@ def decode_outcome(data: bytes) -> Outcome:
     """The inverse of `encode_outcome`; raises `UnknownCommand`."""
     try:
         return _outcomes.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UnknownCommand(f"outcome of {len(data)} bytes: {error}; upgrade this node") from error

@@ -40,6 +40,7 @@ from qkms_node.ledger.records import (
 from qkms_node.ledger.sae_records import SaeKeyRecord
 from qkms_node.ledger.state import Due, State
 from qkms_node.ledger.tables import encode, prefix_of
+from qkms_node.unreadable import UNREADABLE
 
 FORMAT = 2
 ROWS = 64
@@ -164,7 +165,7 @@ def split(chunk: bytes, limit: int) -> Iterator[bytes]:
     try:
         name, encoded = _chunks.decode(chunk)
         rows = _raw_rows.decode(encoded)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         yield chunk
         return
     some: list[msgspec.Raw] = []

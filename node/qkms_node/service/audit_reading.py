@@ -18,6 +18,7 @@ from qkms.audit import MAX_NUMBER, MUTATIONS_GENESIS, AuditBroken, Head, follow,
 from qkms_node.access.chain_files import Line, lines_after
 from qkms_node.access.spool import STEM as MUTATIONS
 from qkms_node.ledger.patterns import matches
+from qkms_node.unreadable import UNREADABLE
 
 CALLS = "calls"
 SCANNED = 20_000
@@ -177,7 +178,7 @@ def _record(before: Head | None, line: Line, *, gaps: bool) -> Record:
         damage = f"record {broken.number} {broken.problem}"
     try:
         fields = _decoder.decode(line.text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         # Nothing of the error: it may be long, and the line is there.
         said = f"record {line.number} does not say what a record says ({line.where})"
         return Record(line.text, None, damage or said)

@@ -31,6 +31,7 @@ from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootId, RootStore
 from qkms_node.service.store import LedgerStore
+from qkms_node.unreadable import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -208,7 +209,7 @@ def read_roots(record: bytes, cluster_id: str) -> dict[tuple[int, bytes], RootSe
     try:
         roots = {epoch: RootSecret(root) for epoch, root in _roots.decode(record).items()}
         return {(epoch, commitment(root, cluster_id, epoch)): root for epoch, root in roots.items()}
-    except (msgspec.MsgspecError, CryptoError, UnicodeDecodeError, RecursionError):
+    except (CryptoError, *UNREADABLE):
         # Not chained: the error would be raised with the roots in reach.
         raise BackupRejected("the roots in this backup cannot be read") from None
 

@@ -8,6 +8,7 @@ import msgspec
 
 from qkms_qkd.answers import HttpAnswer
 from qkms_qkd.conformance.runner import DeviationError
+from qkms_qkd.unreadable import UNREADABLE
 
 
 def expect(holds: bool, otherwise: str) -> None:
@@ -31,7 +32,7 @@ def json_object(answer: HttpAnswer, code: int = 200) -> dict[str, Any]:
     expect(kind == "application/json", f"answered with type {kind[:40]!r} instead of application/json")
     try:
         body = msgspec.json.decode(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise DeviationError("the body is not JSON") from None
     expect(isinstance(body, dict), "the body is not a JSON object")
     return dict(body)

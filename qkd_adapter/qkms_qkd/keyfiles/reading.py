@@ -11,7 +11,6 @@ lower case, 0 for the end whose SAE id sorts first.
 """
 
 import base64
-import binascii
 import hashlib
 import re
 
@@ -19,6 +18,7 @@ import msgspec
 
 from qkms_qkd.errors import LinkError
 from qkms_qkd.etsi014.messages import Key
+from qkms_qkd.unreadable import UNREADABLE
 
 MAX_FILE_BYTES = 64 << 10
 SUFFIX = ".json"
@@ -40,7 +40,7 @@ def read_key(source: str, key_id: str, content: bytes, size_bits: int) -> bytes:
     try:
         told = msgspec.json.decode(content, type=Key)
         key = base64.b64decode(told.key, validate=True)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, binascii.Error, ValueError):
+    except (*UNREADABLE, ValueError):
         raise LinkError(
             source,
             "KEY_FILE_REFUSED",

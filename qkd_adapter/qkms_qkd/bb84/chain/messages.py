@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from qkms_qkd.bb84.chain.errors import BlockDiscarded
 from qkms_qkd.bb84.physics.records import Bits
+from qkms_qkd.unreadable import UNREADABLE
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -131,7 +132,7 @@ def decode(frame: bytes) -> AnyMessage:
     """The message in these bytes. Raises BlockDiscarded."""
     try:
         return _DECODER.decode(frame)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BlockDiscarded("MESSAGE_MALFORMED", f"an unreadable message arrived ({error})") from None
 
 
