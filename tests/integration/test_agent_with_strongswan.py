@@ -3,9 +3,8 @@
 import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from vici.exception import CommandException
 
+import agents
 import namespaces
 from namespaces import Host, two_hosts
 from qkms_chaos.cluster.waits import NotYet, wait_for
@@ -22,7 +22,6 @@ from qkms_client.agent.strongswan import vici_session
 pytestmark = pytest.mark.cluster
 
 WAITS_S = 40.0
-PERIOD_S = "6"
 PPK_ID = "qkms-tunnel"
 INSIDE = dict(zip(namespaces.ADDRESSES, ("198.51.100.1", "198.51.100.2"), strict=True))  # TEST-NET-2
 CHARON = Path("/usr/lib/ipsec/charon")
@@ -119,25 +118,10 @@ def connection(own: Host, peer: Host) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def agent(world: World, end: End, names: tuple[str, str], log: Path) -> Iterator[None]:
+def agent(world: World, end: End, names: tuple[str, str], log: Path) -> AbstractContextManager[None]:
     """`qkms-agent strongswan` beside one daemon, as the service named first."""
-    own, peer = names
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "qkms_client.agent", "strongswan", PPK_ID, "--connection", "tunnel"),
-                *("--socket", str(end.socket), "--profile", str(world.cluster.layout.service_profile(own))),
-                *("--peer-agent", f"spiffe://qkms.dev/service/{peer}", "--tunnel", "ike", "--period", PERIOD_S),
-            ],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            assert process.wait(20) == 0, log.read_text()
+    command = ("strongswan", PPK_ID, "--connection", "tunnel", "--socket", str(end.socket))
+    return agents.agent(world, names, log, command, ("--tunnel", "ike"))
 
 
 def initiate(end: End) -> str:

@@ -6,14 +6,14 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+import agents
 import namespaces
 from namespaces import Host, two_hosts
 from qkms_chaos.cluster.waits import NotYet, wait_for
@@ -22,7 +22,6 @@ from qkms_chaos.cluster.world import World
 pytestmark = pytest.mark.cluster
 
 WAITS_S = 40.0
-PERIOD_S = "6"
 INSIDE = ("198.51.100.1", "198.51.100.2")  # TEST-NET-2
 TOOLS = Path(__file__).resolve().parents[2] / ".tools" / "bin"
 
@@ -93,26 +92,12 @@ def started(host: Host, interface: str) -> None:
         raise NotYet(str(error)) from error
 
 
-@contextmanager
-def agent(world: World, end: End, other: End, names: tuple[str, str], log: Path) -> Iterator[None]:
+def agent(world: World, end: End, other: End, names: tuple[str, str], log: Path) -> AbstractContextManager[None]:
     """`qkms-agent wireguard` beside one end, as the service named first."""
-    own, peer = names
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "qkms_client.agent", "wireguard", end.interface, other.public_key),
-                *("--profile", str(world.cluster.layout.service_profile(own)), "--json"),
-                *("--peer-agent", f"spiffe://qkms.dev/service/{peer}", "--tunnel", end.interface[:8]),
-                *("--period", PERIOD_S, "--required-grade", "qkd+pqc"),
-            ],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            assert process.wait(20) == 0, log.read_text()
+    command = ("wireguard", end.interface, other.public_key)
+    return agents.agent(
+        world, names, log, command, ("--json", "--tunnel", end.interface[:8], "--required-grade", "qkd+pqc")
+    )
 
 
 def installed(log: Path) -> list[str]:
