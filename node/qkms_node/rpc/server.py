@@ -1,54 +1,20 @@
 """The gRPC listeners: mutual TLS for services and operators, and one for those that have no certificate yet.
 
-Both read the certificate files anew when these have changed.
+Both follow their certificate files (`server_credentials`).
 """
 
 import grpc
 import grpc.aio
-import structlog
 
-from qkms_node import tls_files
 from qkms_node.config import Config
 from qkms_node.rpc.interceptor import CallInterceptor
-
-log = structlog.get_logger(__name__)
+from qkms_node.rpc.server_credentials import RenewedCertificates
 
 # Requests are bounded: the largest is a plaintext and its authenticated data, 64 KiB each.
 MAX_MESSAGE_BYTES = 512 * 1024
 
 ENROL_MESSAGE_BYTES = 16 * 1024
 ENROL_CALLS = 16
-
-
-def credentials(config: Config, *, mutual: bool = True) -> grpc.ServerCredentials:
-    """TLS from files looked at for each handshake, so that renewed ones need no restart.
-
-    Files that do not fit together, as half-way through a renewal, leave in force what was read before.
-    Not `mutual`: no client certificate is asked for, and the CA is sent along, for callers who know its
-    fingerprint only. Raises TlsFilesInvalid.
-    """
-
-    def current() -> grpc.ServerCertificateConfiguration:
-        pem = tls_files.read(config.tls)
-        chain = pem.certificate if mutual else pem.certificate + pem.ca
-        roots = pem.ca if mutual else None
-        return grpc.ssl_server_certificate_configuration([(pem.private_key, chain)], root_certificates=roots)
-
-    seen = tls_files.stamp(config.tls)
-    in_force = current()
-
-    def renewed() -> grpc.ServerCertificateConfiguration:
-        nonlocal seen, in_force
-        now = tls_files.stamp(config.tls)
-        if now != seen:
-            seen = now
-            try:
-                in_force = current()
-            except tls_files.TlsFilesInvalid as problem:
-                log.warning("rpc.certificate_unusable", problem=str(problem))
-        return in_force
-
-    return grpc.dynamic_ssl_server_credentials(in_force, renewed, require_client_authentication=mutual)
 
 
 def make_server(config: Config, calls: CallInterceptor) -> grpc.aio.Server:
@@ -64,7 +30,7 @@ def make_server(config: Config, calls: CallInterceptor) -> grpc.aio.Server:
         ],
         maximum_concurrent_rpcs=config.limits.max_concurrent_calls,
     )
-    _bind(server, "rpc.listen", config.rpc.listen, credentials(config))
+    _bind(server, "rpc.listen", config.rpc.listen, RenewedCertificates(config.tls))
     return server
 
 
@@ -78,12 +44,12 @@ def make_enrol_server(config: Config, listen: str, calls: CallInterceptor) -> gr
         options=[("grpc.max_receive_message_length", ENROL_MESSAGE_BYTES), ("grpc.so_reuseport", 0)],
         maximum_concurrent_rpcs=ENROL_CALLS,
     )
-    _bind(server, "enrol.listen", listen, credentials(config, mutual=False))
+    _bind(server, "enrol.listen", listen, RenewedCertificates(config.tls, mutual=False))
     return server
 
 
-def _bind(server: grpc.aio.Server, field: str, listen: str, tls: grpc.ServerCredentials) -> None:
+def _bind(server: grpc.aio.Server, field: str, listen: str, certificates: RenewedCertificates) -> None:
     try:
-        server.add_secure_port(listen, tls)
+        server.add_secure_port(listen, certificates.credentials())
     except RuntimeError as error:
         raise OSError(f"{field}: {listen} cannot be bound; is another process using it?") from error
