@@ -39,7 +39,9 @@ class RenewedCertificates:
     def credentials(self) -> grpc.ServerCredentials:
         """For one listener."""
         return grpc.dynamic_ssl_server_credentials(
-            self._first, self.newer, require_client_authentication=self._mutual
+            self._first,
+            self.newer,  # type: ignore[arg-type]  # None is documented; the stubs forgot it
+            require_client_authentication=self._mutual,
         )
 
     def newer(self) -> grpc.ServerCertificateConfiguration | None:
