@@ -16,12 +16,18 @@ from qkms_qkd.kme.admin_face import AdminFace
 from qkms_qkd.kme.channel import MAX_MESSAGE_BYTES, Channel
 from qkms_qkd.kme.database import Database
 from qkms_qkd.kme.delivery import Delivery
+from qkms_qkd.kme.direct import Direct
 from qkms_qkd.kme.link_face import LinkFace
 from qkms_qkd.kme.link_store import LinkStore
+from qkms_qkd.kme.network.carrier import Carrier
+from qkms_qkd.kme.network.pads import PadStore
+from qkms_qkd.kme.network.relaying import Relaying
+from qkms_qkd.kme.network.shares import ShareStore
 from qkms_qkd.kme.pool import Pool
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.seal import load_seal
 from qkms_qkd.kme.settings import Settings, split_address
+from qkms_qkd.kme.waiting import Waiting
 from qkms_qkd.kme.worker import Worker
 from qkms_qkd.serving.sae_face import SaeFace
 from qkms_qkd.serving.skip_face import SkipFace
@@ -48,12 +54,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(worker.close)
 
         links = {link.peer: await _link(settings, link.peer, database, worker, stack) for link in settings.links}
-        delivery = Delivery(settings, Pool(database), worker, links)
+        pool = Pool(database)
+        pads = PadStore(database, pool)
+        shares = ShareStore(database, pads)
+        carrier = Carrier(settings, pool, pads, shares, worker, links)
+        relaying = Relaying(settings, settings.network, carrier, shares, worker) if settings.network else None
+        direct = Direct(pool, worker)
+        delivery = Delivery(settings, worker, links, direct, relaying, Waiting(database, pool, shares))
         sae_app = _application(MAX_REQUEST_BYTES)
         SaeFace(delivery).add_routes(sae_app.router)
-        AdminFace(settings, delivery, links).add_routes(sae_app.router)
+        AdminFace(settings, direct, links).add_routes(sae_app.router)
         link_app = _application(MAX_MESSAGE_BYTES)
-        LinkFace(settings, delivery, links).add_routes(link_app.router)
+        LinkFace(settings, delivery, direct, carrier, links).add_routes(link_app.router)
 
         for link in links.values():
             await stack.enter_async_context(_background(link.run(), f"link to {link.peer}", stop))
