@@ -68,6 +68,10 @@ A configuration file:
   # model = "pulses"               # simulate pulses and distil; needs long blocks: see docs/bb84.md
   # peer_identity = "spiffe://qkms.dev/kme/kme-2"
 
+  # [[quotas]]                     # left out: pairs of SAEs share each link's keys equally while several ask
+  # saes = ["node-1", "node-2"]
+  # keys_per_minute = 600          # of any one link
+
   # [network]                      # left out: keys over this KME's own links alone
   # links = [["kme-2", "kme-3"], ["kme-3", "kme-4"]]   # between the other sites
   # disjoint_routes = 1            # a relayed key takes so many routes without a common relay

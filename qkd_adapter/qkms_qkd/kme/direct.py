@@ -15,6 +15,8 @@ from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Parts
 from qkms_qkd.kme.pool import KeyNotFoundError, Pool, TooFewKeysError
 from qkms_qkd.kme.provenance import described
 from qkms_qkd.kme.quantum_link import QuantumLink
+from qkms_qkd.kme.quotas import Pair
+from qkms_qkd.kme.sharing import OverShareError, Sharing
 from qkms_qkd.kme.worker import Worker
 from qkms_qkd.serving.supply import Delivered, UnavailableError
 
@@ -26,9 +28,11 @@ _ATTEMPTS = 5
 class Direct:
     """Draws from links."""
 
-    def __init__(self, pool: Pool, worker: Worker) -> None:
+    def __init__(self, pool: Pool, worker: Worker, sharing: Sharing, key_bits: int) -> None:
         self._pool = pool
         self._worker = worker
+        self._sharing = sharing
+        self._key_bits = key_bits
 
     async def stored(self, link: QuantumLink) -> int:
         """How many keys of the default size may be drawn from this link."""
@@ -37,6 +41,8 @@ class Direct:
     async def draw(self, link: QuantumLink, master: str, slave: str, number: int, size_bits: int) -> Delivered:
         """Fresh keys for the master, held for the slave at the peer. Raises UnavailableError."""
         collided: set[str] = set()
+        need = number * -(-size_bits // self._key_bits)
+        await self._admit(link, frozenset((master, slave)), need)
         for _ in range(_ATTEMPTS):
             assign = Assign(master, slave, size_bits, [])
             deliveries = await self._reserve(link, assign, number, collided)
@@ -46,7 +52,20 @@ class Direct:
 
     async def hear_assign(self, link: QuantumLink, demand: Assign) -> AssignAnswer:
         """The peer drew keys for one of our SAEs."""
-        return await self._worker.run(self._pool.assign, link.peer, demand, not link.runs_model, time.time())
+        answer = await self._worker.run(self._pool.assign, link.peer, demand, not link.runs_model, time.time())
+        if not answer.unknown and not answer.busy:
+            drawn = sum(len(parts.key_ids) for parts in demand.deliveries)
+            self._sharing.count(link.peer, frozenset((demand.master, demand.slave)), drawn, time.monotonic())
+        return answer
+
+    async def _admit(self, link: QuantumLink, pair: Pair, need: int) -> None:
+        try:
+            self._sharing.draw(link.peer, pair, need, await self.stored(link), time.monotonic())
+        except OverShareError as error:
+            raise UnavailableError(
+                "STORE_EXHAUSTED",
+                f"the link to KME {link.peer} gives no keys to this pair: {error}; ask again later",
+            ) from None
 
     async def _reserve(self, link: QuantumLink, demand: Assign, number: int, excluding: set[str]) -> list[Parts]:
         parity = 1 if link.runs_model else 0

@@ -19,10 +19,7 @@ _ASSIGNABLE = frozenset({"offered", "free"})
 
 
 class TooFewKeysError(Exception):
-    """The pool holds `free` keys where `wanted` are needed."""
-
-    def __init__(self, wanted: int, free: int) -> None:
-        super().__init__(f"{wanted} stored keys are needed and {free} are free")
+    """The pool has not the keys that are needed; the message says of how many."""
 
 
 class KeyNotFoundError(Exception):
@@ -55,7 +52,7 @@ class Pool:
             )
             found = [row["key_id"] for row in rows if row["key_id"] not in excluding]
             if len(found) < number * parts:
-                raise TooFewKeysError(number * parts, len(found))
+                raise TooFewKeysError(f"{number * parts} stored keys are needed and {len(found)} are free")
             deliveries = [
                 Parts(str(uuid.uuid4()) if parts > 1 else found[i * parts], found[i * parts : (i + 1) * parts])
                 for i in range(number)

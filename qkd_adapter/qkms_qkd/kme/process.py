@@ -27,6 +27,7 @@ from qkms_qkd.kme.pool import Pool
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.seal import load_seal
 from qkms_qkd.kme.settings import Settings, split_address
+from qkms_qkd.kme.sharing import Sharing
 from qkms_qkd.kme.waiting import Waiting
 from qkms_qkd.kme.worker import Worker
 from qkms_qkd.serving.sae_face import SaeFace
@@ -55,11 +56,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
         links = {link.peer: await _link(settings, link.peer, database, worker, stack) for link in settings.links}
         pool = Pool(database)
+        sharing = Sharing(settings.quotas)
         pads = PadStore(database, pool)
         shares = ShareStore(database, pads)
-        carrier = Carrier(settings, pool, pads, shares, worker, links)
+        carrier = Carrier(settings, pool, pads, shares, worker, links, sharing)
         relaying = Relaying(settings, settings.network, carrier, shares, worker) if settings.network else None
-        direct = Direct(pool, worker)
+        direct = Direct(pool, worker, sharing, settings.keys.size_bits)
         delivery = Delivery(settings, worker, links, direct, relaying, Waiting(database, pool, shares))
         sae_app = _application(MAX_REQUEST_BYTES)
         SaeFace(delivery).add_routes(sae_app.router)

@@ -61,6 +61,13 @@ def test_a_file_of_the_documented_form_is_read(tmp_path: Path) -> None:
         ("[[links]]", "[network]\ndisjoint_routes = 0\n[[links]]", "network.disjoint_routes"),
         ("[[links]]", "[network]\nmax_relays = 99\n[[links]]", "network.max_relays"),
         ("[[links]]", "[network]\nmax_additional = -1\n[[links]]", "network.max_additional"),
+        ("[[links]]", '[[quotas]]\nsaes = ["a", "a"]\nkeys_per_minute = 1\n[[links]]', "quotas[0].saes"),
+        (
+            "[[links]]",
+            '[[quotas]]\nsaes = ["a", "b"]\nkeys_per_minute = -1\n[[links]]',
+            "quotas[0].keys_per_minute",
+        ),
+        ("[[links]]", '[[quotas]]\nsaes = ["a"]\nkeys_per_minute = 1\n[[links]]', "quotas[0].saes"),
         ("[kme]", "[kme", "file"),
     ],
 )

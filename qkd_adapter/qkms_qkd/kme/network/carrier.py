@@ -20,7 +20,9 @@ from qkms_qkd.kme.network.pads import PadStore, xor
 from qkms_qkd.kme.network.shares import ShareStore
 from qkms_qkd.kme.pool import KeyNotFoundError, Pool, TooFewKeysError
 from qkms_qkd.kme.quantum_link import QuantumLink
+from qkms_qkd.kme.quotas import Pair
 from qkms_qkd.kme.settings import Settings
+from qkms_qkd.kme.sharing import Sharing
 from qkms_qkd.kme.worker import Worker
 from qkms_qkd.serving.supply import RefusedError, StrangerError
 
@@ -42,6 +44,7 @@ class Carrier:
         shares: ShareStore,
         worker: Worker,
         links: Mapping[str, QuantumLink],
+        sharing: Sharing,
     ) -> None:
         self._settings = settings
         self._own = settings.kme.id
@@ -50,6 +53,7 @@ class Carrier:
         self._shares = shares
         self._worker = worker
         self._links = links
+        self._sharing = sharing
 
     async def send(self, carry: Carry, shares: Sequence[bytes]) -> CarryAnswer:
         """Starts shares on their route, the parts of `carry` naming their deliveries only."""
@@ -76,6 +80,7 @@ class Carrier:
         if taken is None:
             await self._worker.run(self._pool.release, reserved, ())
             return CarryAnswer(pads_refused=True)
+        self._count(link, carry)
         shares = [xor(part.sealed, pad) for part, pad in zip(carry.parts, taken.keys, strict=True)]
         log.info("relay.carried", route=carry.route, keys=len(shares))
         return await self._pass_on(onward, replace(carry, age_s=max(carry.age_s, taken.age_s)), shares, reserved)
@@ -142,12 +147,22 @@ class Carrier:
         age_s = await self._worker.run(self._shares.arrive, link.peer, carry, not link.runs_model, time.time())
         if age_s is None:
             return CarryAnswer(pads_refused=True)
+        self._count(link, carry)
         log.info("relay.arrived", route=carry.route, master=carry.master, slave=carry.slave, keys=len(carry.parts))
         return CarryAnswer(age_s)
 
     async def _reserve(self, link: QuantumLink, carry: Carry) -> list[Parts]:
+        free = await self._worker.run(self._pool.free, link.peer)
+        self._sharing.draw(link.peer, _pair(carry), self._need(carry), free, time.monotonic())
         parity = 1 if link.runs_model else 0
         return await self._worker.run(self._pads.reserve, link.peer, len(carry.parts), carry.size_bits, parity)
+
+    def _count(self, link: QuantumLink, carry: Carry) -> None:
+        self._sharing.count(link.peer, _pair(carry), self._need(carry), time.monotonic())
+
+    def _need(self, carry: Carry) -> int:
+        """Stored keys of each link."""
+        return len(carry.parts) * -(-carry.size_bits // self._settings.keys.size_bits)
 
     async def _pass_on(
         self, link: QuantumLink, carry: Carry, shares: Sequence[bytes], reserved: list[Parts]
@@ -187,3 +202,7 @@ class Carrier:
     def _failed(self, link: QuantumLink, code: FailureCode, reason: str, certain: bool = True) -> CarryAnswer:
         log.warning("relay.failed", link=[self._own, link.peer], code=code, reason=reason)
         return CarryAnswer(failure=Failure(code, (self._own, link.peer), reason, certain))
+
+
+def _pair(carry: Carry) -> Pair:
+    return frozenset((carry.master, carry.slave))
