@@ -59,22 +59,21 @@ def test_every_site_has_its_links_the_map_and_all_saes() -> None:
         ('saes = ["node-2", "node-4"]', 'saes = ["node-1"]', "site kme-1: saes[1].id: 'node-1' is listed twice"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_what_is_wrong_is_named(old: str, new: str, said: str) -> None:
     assert old in GOOD
     text = GOOD.replace(old, new, 1)
     with pytest.raises(SettingsError) as caught:
         parse_network(text.encode())
     assert str(caught.value).startswith(said)
+
+
+def test_the_commands_name_what_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "network.toml"
-    file.write_text(text)
+    file.write_text(GOOD.replace("length_km = 50", "length_km = -1"))
     for command in (("map", file), ("serve", "--network", file)):
         answer = kme(*command)
         assert answer.returncode == 2
-        assert said in answer.stderr
-
-
-def test_a_site_that_is_not_there_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "network.toml"
+        assert "site kme-2: links[1].length_km: must be a length" in answer.stderr
     file.write_text(GOOD)
     answer = kme("serve", "--network", file, "--site", "kme-9")
     assert answer.returncode == 2

@@ -9,7 +9,7 @@ import msgspec
 
 from qkms_qkd.bb84.decoy import GYS, figures
 from qkms_qkd.kme.network.file import NetworkFile, SpanSection, read_network
-from qkms_qkd.kme.network.topology import Route, Topology, relays
+from qkms_qkd.kme.network.route import Route, relays
 from qkms_qkd.kme.toml_files import SettingsError
 
 DESCRIPTION = """\
@@ -64,6 +64,9 @@ def map_command(options: argparse.Namespace) -> int:
 
 def routes(network: NetworkFile) -> dict[tuple[str, str], list[Route]]:
     """For every two sites all disjoint routes, shortest first; those of one link only without [relaying]."""
+    # Brings networkx, which takes as long to import as all the rest.
+    from qkms_qkd.kme.network.topology import Topology
+
     topology = Topology(frozenset(link.sites) for link in network.links)
     most = len(network.sites)
     longest = network.relaying.max_relays if network.relaying else 0
