@@ -136,9 +136,13 @@ class PrefetchLink:
         busy = self._filling is not None and not self._filling.done()
         paused = self._monotonic_s() < self._paused_until_s
         if held < self._marks.low and not busy and not paused and not self._store.locked:
-            self._filling = asyncio.create_task(self._fill(held))
+            self._filling = asyncio.create_task(self._fill())
 
-    async def _fill(self, held: int) -> None:
+    async def _fill(self) -> None:
+        # Counted anew: another filling may have ended since.
+        held = await self._held()
+        if held >= self._marks.low:
+            return
         try:
             while held < self._marks.high and not self._store.locked:
                 number = self._affordable(self._judged(await self._link.status()), held)
