@@ -91,7 +91,7 @@ class FailoverLink:
             KmeCondition(r.kme_id, r.priority, r.seen, str(why) if why is not None else "", r is serving)
             for r, why in zip(self._routes, problems, strict=True)
         ]
-        return replace(shown.seen, kmes=tuple(conditions))
+        return replace(shown.seen, kme=shown.kme_id, kmes=tuple(conditions))
 
     async def draw(self, number: int = 1, size_bits: int = 256) -> list[QkdKey]:
         """Exactly `number` fresh keys of one KME, as master. Raises LinkError when none gives them."""

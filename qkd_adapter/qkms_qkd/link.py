@@ -59,8 +59,8 @@ class LinkStatus:
 
     What is None the KME does not tell. `skr_bps` is in secret bits per second.
     `prefetched`: keys that were drawn already and wait here. `failure`: why the KME gave no status, when there are
-    such keys all the same. `kmes`: each of the KMEs, where a link has several; the rest is then of the one that
-    serves.
+    such keys all the same. `kmes`: each of the KMEs, where a link has several; `kme` is then the one that the rest
+    is of, by the name it is configured by.
     """
 
     peer_sae: str
@@ -75,6 +75,7 @@ class LinkStatus:
     up: bool | None = None
     prefetched: int = 0
     failure: LinkError | None = None
+    kme: str = ""
     kmes: tuple[KmeCondition, ...] = ()
 
 

@@ -68,14 +68,15 @@ def draw_everything(world: World, node: str, peer: str, number: int) -> None:
     """Takes what was in store before, as another user of the link would: what is left was distilled since."""
     config = load(world.cluster.layout.config(node))
     assert config.qkd is not None
-    assert config.qkd.kme_url is not None
+    [kme] = config.qkd.sources
+    assert kme.kme_url is not None
     source = LinkSource(
         protocol="etsi014",
-        kme_id=config.qkd.kme_id,
-        place=config.qkd.kme_url,
+        kme_id=kme.kme_id,
+        place=kme.kme_url,
         tls=TlsFiles(config.tls.ca, config.tls.certificate, config.tls.private_key),
         timeout_s=5.0,
-        kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{config.qkd.kme_id}",
+        kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{kme.kme_id}",
     )
 
     async def draw() -> None:

@@ -1,8 +1,8 @@
 """The rows of keys drawn ahead: one SQLite database in WAL mode, one thread at a time.
 
-A key is taken by deleting its row; the deletion is on disk before the key is returned. A crash in between loses
-the key, none is given out twice. What is older than the limit it is asked for with is deleted unused, and so is what
-comes from the future of a clock that was set back.
+A key is taken by deleting its row, which is durable before the key is returned. A crash in between loses the key,
+none is given out twice. What is older than the limit it is asked for with is deleted unused, and so is what comes
+from the future of a clock that was set back.
 
 Each row is sealed (AES-256-GCM) with all that names it as associated data: whoever can write the file can neither
 exchange rows nor make a key younger. Methods raise sqlite3.Error and OSError.
