@@ -188,13 +188,16 @@ class Links:
         discarded = 0
         for _ in range(DISCARD_ROUNDS):
             asked_s = time.time()
-            for key in await link.draw(number, KEY_BITS):
+            drawn = await link.draw(number, KEY_BITS)
+            for key in drawn:
                 if not key.prefetched:
                     overseer.took(key, drawn=True)
                 if not overseer.is_suspect(key, asked_s):
                     return overseer.admitted(key, used)
                 discarded += 1
-            number = max(1, min(status.max_key_per_request, DISCARD_BATCH))
+            # Those drawn ahead are gone through one by one: there are few.
+            batch = 1 if drawn[-1].prefetched else min(status.max_key_per_request, DISCARD_BATCH)
+            number = max(1, batch)
         raise LinkError(
             status.source_kme,
             "KEY_SUSPECT",

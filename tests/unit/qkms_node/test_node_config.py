@@ -42,11 +42,7 @@ def test_a_good_file_is_read_with_paths_relative_to_itself(tmp_path: Path) -> No
         ('kme_id = "kme-1"', 'kme_id = "kme-1"\nprotocol = "carrier pigeon"', "qkd.protocol"),
         ('kme_id = "kme-1"', "", "qkd.kme_id: is needed"),
         ('kme_id = "kme-1"', 'kme_id = ""', "qkd.kme_id"),
-        (
-            'kme_id = "kme-1"',
-            'kme_id = "kme-1"\n[qkd.prefetch]\nlow = 17',
-            "qkd.prefetch.low: must not be over high",
-        ),
+        ("[northbound]", "[qkd.prefetch]\nlow = 17\n[northbound]", "qkd.prefetch.low: must not be over high"),
         ('kme_id = "kme-1"', 'kme_id = "kme-1"\nmax_qber = 0.12', "qkd.max_qber"),
         ('id = "node-2"', 'id = "node-1"', "cluster.members"),
         ("[raft]\n", "[raft]\nheartbeat_ms = 100\n", "raft.heartbeat_ms"),
