@@ -18,7 +18,8 @@ class QkdKey:
     """One key as a KME delivered it: `key` in bytes, `age_s` since it was distilled when the KME tells.
 
     `relays`: the nodes between the two ends that have seen the key in clear, as far as the KME tells.
-    `kme`: which one delivered it, where a link has several. `prefetched`: it was drawn before it was asked for.
+    `kme`: which one delivered it, where a link has several. `prefetched`: it was drawn before it was asked for,
+    and may be `age_slack_s` older than `age_s`: so long its KME took to tell its age.
     """
 
     key_id: str
@@ -27,6 +28,7 @@ class QkdKey:
     relays: tuple[str, ...] = ()
     kme: str = ""
     prefetched: bool = False
+    age_slack_s: float = 0.0
 
     def __repr__(self) -> str:
         return f"QkdKey(key_id={self.key_id!r}, key=<{len(self.key) * 8} bits redacted>)"

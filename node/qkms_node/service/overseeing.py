@@ -56,7 +56,8 @@ class Overseer:
         if key.age_s is None:
             suspect = view.refusal is not None
         else:
-            suspect = view.is_suspect(asked_s - key.age_s, time.time() - key.age_s)
+            earliest_s = asked_s - key.age_s - key.age_slack_s
+            suspect = view.is_suspect(earliest_s, time.time() - key.age_s)
         view.discarded["KEY_SUSPECT"] += suspect
         return suspect
 

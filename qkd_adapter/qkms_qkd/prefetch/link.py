@@ -146,9 +146,10 @@ class PrefetchLink:
         try:
             while held < self._marks.high and not self._store.locked:
                 number = self._affordable(self._judged(await self._link.status()), held)
+                asked_s = self._store.clock_s()
                 keys = await self._link.draw(number, self._marks.size_bits)
                 self._oversight.drew(self._place.kme, number, self._marks.size_bits)
-                await self._store.put(self._place, keys)
+                await self._store.put(self._place, keys, asked_s)
                 held += number
             self._trouble = ""
         except (LinkError, PrefetchError) as error:

@@ -53,10 +53,12 @@ class Place(NamedTuple):
 
 
 class _Content(msgspec.Struct, frozen=True):
-    """What is sealed. `age_s`: since it was distilled when it was drawn, if the KME told."""
+    """What is sealed. `age_s`: since it was distilled when it was drawn, if the KME told; `slack_s`: how long that
+    drawing took."""
 
     key: bytes
     age_s: float | None
+    slack_s: float
     relays: tuple[str, ...]
 
     def __repr__(self) -> str:
@@ -92,13 +94,14 @@ class KeyRows:
         [row] = self._execute(_COUNT, (*place, bits))
         return int(row["held"])
 
-    def put(self, place: Place, keys: Sequence[QkdKey], seal: Seal) -> None:
-        """Keeps keys that have just been drawn, durably; of two with one id the first."""
+    def put(self, place: Place, keys: Sequence[QkdKey], asked_s: float, seal: Seal) -> None:
+        """Keeps keys for which the KME was asked at `asked_s`, durably; of two with one id the first."""
         now_s = self._clock_s()
+        slack_s = max(0.0, now_s - asked_s)
         rows = []
         for key in keys:
             bits = len(key.key) * 8
-            content = msgspec.msgpack.encode(_Content(key.key, key.age_s, key.relays))
+            content = msgspec.msgpack.encode(_Content(key.key, key.age_s, slack_s, key.relays))
             sealed = seal.seal(content, _context(place, key.key_id, bits, now_s))
             rows.append((*place, key.key_id, bits, now_s, sealed))
         with self._transaction():
@@ -138,7 +141,9 @@ class KeyRows:
             return None
         content = msgspec.msgpack.decode(opened, type=_Content)
         age_s = max(0.0, self._clock_s() - row["drawn_s"]) + (content.age_s or 0.0)
-        return QkdKey(row["key_id"], content.key, age_s, content.relays, prefetched=True)
+        return QkdKey(
+            row["key_id"], content.key, age_s, content.relays, prefetched=True, age_slack_s=content.slack_s
+        )
 
     def _expire(self, place: Place, max_age_s: float) -> None:
         now_s = self._clock_s()

@@ -35,7 +35,7 @@ class PrefetchStore:
 
     def __init__(self, folder: Path, clock_s: Callable[[], float] = time.time) -> None:
         self._path = folder / DATABASE_NAME
-        self._clock_s = clock_s
+        self.clock_s = clock_s
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
         self._rows: KeyRows | None = None
         self._seal: Seal | None = None
@@ -57,9 +57,9 @@ class PrefetchStore:
         """How many keys of `bits` there are to be taken; those that are too old are deleted."""
         return await self._run(self._count, place, bits, max_age_s)
 
-    async def put(self, place: Place, keys: Sequence[QkdKey]) -> None:
-        """Keeps keys that have just been drawn; on return they survive a crash."""
-        await self._run(self._put, place, keys)
+    async def put(self, place: Place, keys: Sequence[QkdKey], asked_s: float) -> None:
+        """Keeps keys for which the KME was asked at `asked_s` (Unix seconds); on return they survive a crash."""
+        await self._run(self._put, place, keys, asked_s)
 
     async def take(self, place: Place, number: int, bits: int, max_age_s: float) -> list[QkdKey]:
         """The `number` oldest keys that are not too old, gone from the disk; none if there are fewer.
@@ -89,7 +89,7 @@ class PrefetchStore:
 
     def _unlock(self, seal: Seal) -> None:
         if self._rows is None:
-            self._rows = KeyRows(self._path, self._clock_s)
+            self._rows = KeyRows(self._path, self.clock_s)
         self._rows.discard_unreadable(seal)
         self._seal = seal
 
@@ -98,10 +98,10 @@ class PrefetchStore:
             return 0
         return self._rows.count(place, bits, max_age_s)
 
-    def _put(self, place: Place, keys: Sequence[QkdKey]) -> None:
+    def _put(self, place: Place, keys: Sequence[QkdKey], asked_s: float) -> None:
         seal = self._seal
         if self._rows is not None and seal is not None:
-            self._rows.put(place, keys, seal)
+            self._rows.put(place, keys, asked_s, seal)
 
     def _take(self, place: Place, number: int, bits: int, max_age_s: float) -> list[QkdKey]:
         seal = self._seal

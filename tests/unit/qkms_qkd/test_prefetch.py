@@ -167,7 +167,7 @@ async def test_nothing_is_drawn_against_the_oversight_nor_from_the_reserve(
 
 async def put(folder: Path, keys: list[QkdKey]) -> None:
     async with opened(folder) as store:
-        await store.put(PLACE, keys)
+        await store.put(PLACE, keys, time.time())
 
 
 def test_kills_lose_a_key_each_at_most_and_none_comes_twice(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_no_key_is_in_clear_on_disk_and_one_that_was_taken_is_in_no_form(t
     keys = some(20)
     folder = tmp_path / "p"
     async with opened(folder) as store:
-        await store.put(PLACE, keys)
+        await store.put(PLACE, keys, time.time())
 
         def in_files(*blobs: bytes) -> bool:
             contents = [path.read_bytes() for path in folder.iterdir()]
@@ -224,17 +224,18 @@ async def test_a_key_grows_older_here_and_is_not_used_past_the_limit(tmp_path: P
     now_s = 1_000_000.0
     async with opened(tmp_path / "p", lambda: now_s) as store:
         first, second, third = some(3)
-        await store.put(PLACE, [first, QkdKey(second.key_id, second.key)])
+        await store.put(PLACE, [first, QkdKey(second.key_id, second.key)], now_s - 2)
         now_s += 30
         taken = await store.take(PLACE, 2, 256, 30)
         # Told 5 s by its KME; of unknown age: from when it was drawn.
         assert [key.age_s for key in taken] == [35.0, 30.0]
+        assert [key.age_slack_s for key in taken] == [2.0, 2.0]
         assert [key.relays for key in taken] == [("relay",), ()]
-        await store.put(PLACE, [first])
+        await store.put(PLACE, [first], now_s)
         now_s += 31
-        await store.put(PLACE, [second])
+        await store.put(PLACE, [second], now_s)
         assert [key.key_id for key in await store.take(PLACE, 1, 256, 30)] == [second.key_id]
-        await store.put(PLACE, [third])
+        await store.put(PLACE, [third], now_s)
         now_s -= 60
         assert await store.count(PLACE, 256, HOUR_S) == 0, "from the future: nobody knows how old it is"
         now_s += 60
@@ -243,7 +244,7 @@ async def test_a_key_grows_older_here_and_is_not_used_past_the_limit(tmp_path: P
 
 async def test_keys_of_one_place_and_size_are_no_others(tmp_path: Path) -> None:
     async with opened(tmp_path / "p") as store:
-        await store.put(PLACE, [*some(2), QkdKey("short", bytes(16))])
+        await store.put(PLACE, [*some(2), QkdKey("short", bytes(16))], time.time())
         for other in (Place("kme-9", *PLACE[1:]), PLACE._replace(local_sae="x"), PLACE._replace(peer_sae="x")):
             assert await store.take(other, 1, 256, HOUR_S) == []
         assert await store.take(PLACE, 3, 256, HOUR_S) == [], "all or none"
@@ -264,7 +265,7 @@ async def test_keys_of_one_place_and_size_are_no_others(tmp_path: Path) -> None:
 )
 async def test_an_altered_row_is_never_given_out(tmp_path: Path, change: str) -> None:
     async with opened(tmp_path / "p") as store:
-        await store.put(PLACE, some(2))
+        await store.put(PLACE, some(2), time.time())
     with sqlite3.connect(tmp_path / "p" / DATABASE_NAME) as database:
         database.execute(change)
     database.close()
@@ -276,18 +277,18 @@ async def test_an_altered_row_is_never_given_out(tmp_path: Path, change: str) ->
 
 async def test_locked_it_holds_nothing_and_under_another_key_it_begins_anew(tmp_path: Path) -> None:
     async with opened(tmp_path / "p") as store:
-        await store.put(PLACE, some(2))
+        await store.put(PLACE, some(2), time.time())
         store.lock()
         assert await store.count(PLACE, 256, HOUR_S) == 0
         assert await store.take(PLACE, 1, 256, HOUR_S) == []
-        await store.put(PLACE, some(1))
+        await store.put(PLACE, some(1), time.time())
         await store.unlock(KEY)
         assert await store.count(PLACE, 256, HOUR_S) == 2
         await store.unlock(bytes(32))
         assert await store.count(PLACE, 256, HOUR_S) == 0
     (tmp_path / "p" / DATABASE_NAME).write_bytes(b"no database" * 1_000)
     async with opened(tmp_path / "p") as store:
-        await store.put(PLACE, some(1))
+        await store.put(PLACE, some(1), time.time())
         assert await store.count(PLACE, 256, HOUR_S) == 1
 
 
