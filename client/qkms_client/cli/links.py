@@ -139,7 +139,7 @@ def _row(link: Link) -> tuple[object, ...]:
         link.stored_key_count,
         f"{link.fill:.0%}" if link.fill is not None else None,
         link.expected_exhaustion_time,
-        ", ".join(f"{alarm.kind.name} {alarm.severity.name.lower()}" for alarm in link.alarms),
+        ", ".join(_alarm(alarm, named=bool(link.kmes)) for alarm in link.alarms),
     )
 
 
@@ -149,6 +149,11 @@ def _kme(link: Link) -> str:
         return link.source_kme_id
     serving = next((kme.kme_id for kme in link.kmes if kme.serves), "")
     return serving or f"({link.kmes[0].kme_id})"
+
+
+def _alarm(alarm: LinkAlarm, *, named: bool) -> str:
+    text = f"{alarm.kind.name} {alarm.severity.name.lower()}"
+    return f"{alarm.kme_id}: {text}" if named else text
 
 
 def _alarm_row(alarm: LinkAlarm, history: bool) -> tuple[object, ...]:
