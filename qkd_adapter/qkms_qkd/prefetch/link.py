@@ -141,8 +141,6 @@ class PrefetchLink:
     async def _fill(self) -> None:
         # Counted anew: another filling may have ended since.
         held = await self._held()
-        if held >= self._marks.low:
-            return
         try:
             while held < self._marks.high and not self._store.locked:
                 number = self._affordable(self._judged(await self._link.status()), held)

@@ -39,6 +39,7 @@ class PrefetchStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
         self._rows: KeyRows | None = None
         self._seal: Seal | None = None
+        self._closed = False
 
     @property
     def locked(self) -> bool:
@@ -67,20 +68,26 @@ class PrefetchStore:
         Their `age_s` counts on from what the KME told, or from when they were drawn if it told nothing.
         """
         taken = await self._run(self._take, place, number, bits, max_age_s)
-        # That no file holds the sealed row any more need not be waited for: its deletion is durable.
-        self._thread.submit(self._scrub)
+        if not self._closed:
+            # That no file holds the sealed row any more need not be waited for: its deletion is durable.
+            self._thread.submit(self._scrub)
         return taken
 
     async def close(self) -> None:
         """Closes the database; what it holds stays."""
         self.lock()
-        await self._run(self._close)
-        self._thread.shutdown()
+        try:
+            await self._run(self._close)
+        finally:
+            self._closed = True
+            self._thread.shutdown()
 
     async def _run(
         self, method: Callable[_Arguments, _Result], *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
         loop = asyncio.get_running_loop()
+        if self._closed:
+            raise PrefetchError(f"{self._path}: the node stops")
         try:
             return await loop.run_in_executor(self._thread, lambda: method(*arguments, **named))
         except (sqlite3.Error, OSError) as error:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from qkms_chaos.cluster.ports import free_ports
 from qkms_qkd.errors import LinkError
 from qkms_qkd.failover import FailoverLink, KmeLink
+from qkms_qkd.keyfiles.client import KeyFileLink
 from qkms_qkd.link import LinkStatus
 from qkms_qkd.oversight import NoOversight
 
@@ -182,6 +184,24 @@ async def test_an_exhausted_kme_and_a_refused_one_are_passed_over(sites: Sites, 
     status = await master.status()
     assert not any(c.serves for c in status.kmes)
     assert status.stored_key_count == pair.stored(HERE, THERE), "that of the preferred, for want of a better one"
+
+
+async def test_one_that_may_have_the_key_outweighs_those_that_refuse(
+    authority: TestAuthority, kme: DeviantKme, tmp_path: Path
+) -> None:
+    kme.answers({"message": "no such SAE"}, 400)
+    [port] = free_ports(1)
+    files = KeyFileLink(source="files", folder=tmp_path, local_sae="node-2", peer_sae="node-1")
+    parts = [
+        KmeLink("files", 1, files),
+        KmeLink("refuses", 2, kme.link),
+        KmeLink("away", 3, link_to(authority, port)),
+    ]
+    link = FailoverLink(parts, NoOversight(), RETRY_S)
+    with pytest.raises(LinkError, match=r"files.*refuses.*away.*no such SAE") as caught:
+        await link.collect([IDS[0]])
+    assert caught.value.code == "KME_UNREACHABLE", "which is tried again"
+    await link.close()
 
 
 async def test_when_none_answers_the_error_names_each(sites: Sites, ends: Ends) -> None:

@@ -14,6 +14,7 @@ from qkms_node.service.links import Links
 from qkms_node.service.monitoring.findings import Thresholds
 from qkms_node.service.monitoring.monitor import LinkMonitor
 from qkms_node.service.monitoring.scraped import scraped
+from qkms_node.service.overseeing import Overseer
 from qkms_node.service.prefetching import PrefetchUnlocking
 from qkms_node.service.roots import RootStore
 from qkms_node.service.seals.making import SealMaker
@@ -116,6 +117,11 @@ async def test_an_eavesdropper_on_one_fibre_moves_the_node_to_the_other(site: Si
     # What was distilled on that fibre meanwhile is in doubt, the same moment's keys of the other are not.
     assert site.monitor.view("node-2", "a").is_suspect(listened_s, listened_s)
     assert not site.monitor.view("node-2", "b").is_suspect(listened_s, listened_s)
+    # A key that was drawn ahead may be older than it tells.
+    overseer, now_s = Overseer("node-2", AdmissionRules(), site.monitor, "a"), time.time()
+    for slack_s, doubt in ((0.0, False), (now_s - listened_s, True)):
+        key = QkdKey("k", bytes(32), 0.0, kme="a", prefetched=True, age_slack_s=slack_s)
+        assert overseer.is_suspect(key, now_s) is doubt
 
 
 async def test_when_none_serves_the_reason_of_each_is_given_and_the_cluster_is_told(site: Site) -> None:
