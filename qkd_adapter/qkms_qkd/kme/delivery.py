@@ -8,8 +8,7 @@ mandatory extensions.
 """
 
 import os
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from msgspec.structs import replace
@@ -41,10 +40,18 @@ _ATTEMPTS = 5
 
 
 class Delivery:
-    """The `Supply` of one KME."""
+    """The `Supply` of one KME, whose clock `now_s` is (Unix seconds)."""
 
-    def __init__(self, settings: Settings, pool: Pool, worker: Worker, links: Mapping[str, QuantumLink]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        worker: Worker,
+        links: Mapping[str, QuantumLink],
+        now_s: Callable[[], float],
+    ) -> None:
         self._settings = settings
+        self._now_s = now_s
         self._pool = pool
         self._worker = worker
         self._links = links
@@ -105,7 +112,7 @@ class Delivery:
         """The keys of these ids that `master` drew for the caller. Raises RefusedError, StrangerError."""
         self.link_to(caller.sae, master)
         try:
-            keys = await self._worker.run(self._pool.collect, master, caller.sae, key_ids, time.time())
+            keys = await self._worker.run(self._pool.collect, master, caller.sae, key_ids, self._now_s())
         except KeyNotFoundError:
             raise KeysNotFoundError from None
         except NotNamedError:
@@ -120,12 +127,12 @@ class Delivery:
         own = self._settings.kme.id
         if self._settings.kme_of(demand.master) != link.peer or self._settings.kme_of(demand.slave) != own:
             raise StrangerError
-        answer = await self._worker.run(self._pool.assign, link.peer, demand, not link.runs_model, time.time())
+        answer = await self._worker.run(self._pool.assign, link.peer, demand, not link.runs_model, self._now_s())
         return answer.unknown, answer.busy
 
     async def expire(self) -> None:
         """Deletes keys that nobody collected in time."""
-        before_s = time.time() - self._settings.keys.max_uncollected_s
+        before_s = self._now_s() - self._settings.keys.max_uncollected_s
         if expired := await self._worker.run(self._pool.expire, before_s):
             log.warning("keys.expired", count=expired)
 
@@ -161,7 +168,7 @@ class Delivery:
 
     async def _deliver(self, deliveries: list[Parts]) -> list[QkdKey]:
         try:
-            return await self._worker.run(self._pool.deliver, deliveries, time.time())
+            return await self._worker.run(self._pool.deliver, deliveries, self._now_s())
         except KeyNotFoundError:
             await self._worker.run(self._pool.abandon, deliveries)
             raise UnavailableError(

@@ -11,11 +11,14 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from qkms_qkd.kme.admin_face import AdminFace
 from qkms_qkd.kme.channel import MAX_MESSAGE_BYTES, Channel
 from qkms_qkd.kme.database import Database
 from qkms_qkd.kme.delivery import Delivery
+from qkms_qkd.kme.fault_switches import FaultSwitches
+from qkms_qkd.kme.faulty_supply import FaultySupply, slow_answers
 from qkms_qkd.kme.link_face import LinkFace
 from qkms_qkd.kme.link_store import LinkStore
 from qkms_qkd.kme.pool import Pool
@@ -47,11 +50,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         worker = Worker(database)
         stack.push_async_callback(worker.close)
 
-        links = {link.peer: await _link(settings, link.peer, database, worker, stack) for link in settings.links}
-        delivery = Delivery(settings, Pool(database), worker, links)
-        sae_app = _application(MAX_REQUEST_BYTES)
-        SaeFace(delivery).add_routes(sae_app.router)
-        AdminFace(settings, delivery, links).add_routes(sae_app.router)
+        switches = FaultSwitches(database, worker)
+        links = {
+            link.peer: await _link(settings, link.peer, database, worker, switches, stack)
+            for link in settings.links
+        }
+        delivery = Delivery(settings, Pool(database), worker, links, switches.now_s)
+        supply, slow = FaultySupply(delivery, switches), slow_answers(switches)
+        sae_app = _application(MAX_REQUEST_BYTES, slow)
+        SaeFace(supply).add_routes(sae_app.router)
+        AdminFace(settings, delivery, links, switches).add_routes(sae_app.router)
         link_app = _application(MAX_MESSAGE_BYTES)
         LinkFace(settings, delivery, links).add_routes(link_app.router)
 
@@ -61,8 +69,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await _listen(settings, "kme.link_listen", settings.kme.link_listen, link_app, stack)
         await _listen(settings, "kme.listen", settings.kme.listen, sae_app, stack)
         if settings.skip is not None:
-            skip_app = _application(MAX_REQUEST_BYTES)
-            SkipFace(delivery).add_routes(skip_app.router)
+            skip_app = _application(MAX_REQUEST_BYTES, slow)
+            SkipFace(supply).add_routes(skip_app.router)
             await _listen(settings, "skip.listen", settings.skip.listen, skip_app, stack)
         log.info(
             "kme.ready",
@@ -86,16 +94,22 @@ def _database(settings: Settings) -> Database:
 
 
 async def _link(
-    settings: Settings, peer: str, database: Database, worker: Worker, stack: AsyncExitStack
+    settings: Settings,
+    peer: str,
+    database: Database,
+    worker: Worker,
+    switches: FaultSwitches,
+    stack: AsyncExitStack,
 ) -> QuantumLink:
     section = next(section for section in settings.links if section.peer == peer)
     channel = Channel(section, settings.tls.files())
     stack.push_async_callback(channel.close)
-    return QuantumLink(settings.kme.id, section, settings.keys, LinkStore(database, peer), worker, channel)
+    store = LinkStore(database, peer)
+    return QuantumLink(settings.kme.id, section, settings.keys, store, worker, channel, switches.now_s)
 
 
-def _application(max_bytes: int) -> web.Application:
-    return web.Application(middlewares=[plain_errors], client_max_size=max_bytes)
+def _application(max_bytes: int, *around: Middleware) -> web.Application:
+    return web.Application(middlewares=[*around, plain_errors], client_max_size=max_bytes)
 
 
 async def _listen(
