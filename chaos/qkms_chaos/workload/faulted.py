@@ -16,8 +16,9 @@ from qkms_chaos.cluster.world import World
 from qkms_chaos.faults.nemesis import Happened, Nemesis
 from qkms_chaos.faults.schedule import Step
 from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients
+from qkms_chaos.workload.root_steps import RootStep, root_steps
 from qkms_client import load_profile
-from qkms_client.types import NodeStatus
+from qkms_client.types import Grade, NodeStatus
 
 Told = Callable[[str], None]
 HEAL_TIMEOUT_S = 60.0
@@ -36,6 +37,10 @@ class FaultedRun:
     statuses: dict[str, NodeStatus] = field(default_factory=dict)
     disagreement: str = ""
     """Why the healed nodes came to no common state; empty: they did."""
+    root_steps: list[RootStep] = field(default_factory=list)
+    """Of a run that follows the root."""
+    without_qkd: str = ""
+    """Why the root of such a run has no QKD in the end; empty: it has."""
 
 
 def run_faulted(
@@ -46,8 +51,12 @@ def run_faulted(
     load: Load,
     recorder: Recorder,
     told: Told,
+    follow_root: bool = False,
 ) -> FaultedRun:
-    """Raises ProcessDied, QkmsError; WaitExpired when a node does not come up again."""
+    """Raises ProcessDied, QkmsError; WaitExpired when a node does not come up again.
+
+    `follow_root`: waits, in the end, for a root with QKD at every node, and keeps what was done to the root.
+    """
     run = FaultedRun()
     profile = load_profile(world.cluster.layout.service_profile("payments"))
     asyncio.run(create_keys(profile, load, recorder))
@@ -78,6 +87,12 @@ def run_faulted(
     except WaitExpired as error:
         run.disagreement = str(error)
     run.agreed = time.monotonic()
+    if follow_root:
+        try:
+            world.observer.wait_root(1, Grade.QKD_PQC, nodes, HEAL_TIMEOUT_S)
+        except WaitExpired as error:
+            run.without_qkd = str(error)
+        run.root_steps = root_steps(world)
     for node in nodes:
         here = replace(profile, endpoints={node: world.cluster.network.rpc(node)})
         asyncio.run(last_looks(here, node, load, recorder))
