@@ -22,6 +22,7 @@ from qkms_client.types import Grade, NodeStatus
 
 Told = Callable[[str], None]
 HEAL_TIMEOUT_S = 60.0
+LOST = '"event": "consensus.disconnected"'
 
 
 @dataclass
@@ -38,9 +39,11 @@ class FaultedRun:
     disagreement: str = ""
     """Why the healed nodes came to no common state; empty: they did."""
     root_steps: list[RootStep] = field(default_factory=list)
-    """Of a run that follows the root."""
+    """Of a run that follows the root, as is what comes after."""
+    routes_lost: int = 0
+    """How often nodes lost the connection to another during the load, by their logs."""
     without_qkd: str = ""
-    """Why the root of such a run has no QKD in the end; empty: it has."""
+    """Why the root has no QKD in the end; empty: it has."""
 
 
 def run_faulted(
@@ -55,11 +58,13 @@ def run_faulted(
 ) -> FaultedRun:
     """Raises ProcessDied, QkmsError; WaitExpired when a node does not come up again.
 
-    `follow_root`: waits, in the end, for a root with QKD at every node, and keeps what was done to the root.
+    `follow_root`: waits, in the end, for a root with QKD at every node, and keeps what became of the root and of
+    the routes between nodes, which need keys of KMEs as well.
     """
     run = FaultedRun()
     profile = load_profile(world.cluster.layout.service_profile("payments"))
     asyncio.run(create_keys(profile, load, recorder))
+    lost_before = _routes_lost(world) if follow_root else 0
     run.begun = time.monotonic()
     told(f"{load.roaming} clients of the cluster and {load.bound} of each node, for {seconds:g} s")
     failure: list[BaseException] = []
@@ -93,6 +98,7 @@ def run_faulted(
         except WaitExpired as error:
             run.without_qkd = str(error)
         run.root_steps = root_steps(world)
+        run.routes_lost = _routes_lost(world) - lost_before
     for node in nodes:
         here = replace(profile, endpoints={node: world.cluster.network.rpc(node)})
         asyncio.run(last_looks(here, node, load, recorder))
@@ -100,3 +106,8 @@ def run_faulted(
     run.ended = time.monotonic()
     run.ops, run.happened = recorder.ops, nemesis.happened
     return run
+
+
+def _routes_lost(world: World) -> int:
+    layout = world.cluster.layout
+    return sum(layout.log(node).read_text().count(LOST) for node in world.nodes)
