@@ -68,6 +68,16 @@ A configuration file:
   # model = "pulses"               # simulate pulses and distil; needs long blocks: see docs/bb84.md
   # peer_identity = "spiffe://qkms.dev/kme/kme-2"
 
+  # [[quotas]]                     # left out: pairs of SAEs share each link's keys equally while several ask
+  # saes = ["node-1", "node-2"]
+  # keys_per_minute = 600          # of any one link
+
+  # [network]                      # left out: keys over this KME's own links alone
+  # links = [["kme-2", "kme-3"], ["kme-3", "kme-4"]]   # between the other sites
+  # disjoint_routes = 1            # a relayed key takes so many routes without a common relay
+  # max_relays = 4                 # of a route
+  # max_additional = 8             # slave SAEs beside the first (additional_slave_SAE_IDs)
+
 Faults, with an administrator's certificate (a field left out is off):
 
   curl --cacert ca.pem --cert admin.pem --key admin.key -X PUT \\

@@ -56,8 +56,7 @@ class FaultySupply:
         standings = [await self._sound.standing(caller, slave) for slave in demand.slaves]
         raise UnavailableError(
             "STORE_EXHAUSTED",
-            f"the store of the link to KME {standings[0].target_kme} is exhausted: no stored key is free; "
-            "ask again later",
+            f"the store for KME {standings[0].target_kme} is exhausted: no stored key is free; ask again later",
         )
 
     async def collect(self, caller: Caller, master: str, key_ids: Sequence[str]) -> Delivered:

@@ -17,14 +17,21 @@ from qkms_qkd.kme.admin_face import AdminFace
 from qkms_qkd.kme.channel import MAX_MESSAGE_BYTES, Channel
 from qkms_qkd.kme.database import Database
 from qkms_qkd.kme.delivery import Delivery
+from qkms_qkd.kme.direct import Direct
 from qkms_qkd.kme.fault_switches import FaultSwitches
 from qkms_qkd.kme.faulty_supply import FaultySupply, slow_answers
 from qkms_qkd.kme.link_face import LinkFace
 from qkms_qkd.kme.link_store import LinkStore
+from qkms_qkd.kme.network.carrier import Carrier
+from qkms_qkd.kme.network.pads import PadStore
+from qkms_qkd.kme.network.relaying import Relaying
+from qkms_qkd.kme.network.shares import ShareStore
 from qkms_qkd.kme.pool import Pool
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.seal import load_seal
 from qkms_qkd.kme.settings import Settings, split_address
+from qkms_qkd.kme.sharing import Sharing
+from qkms_qkd.kme.waiting import Waiting
 from qkms_qkd.kme.worker import Worker
 from qkms_qkd.serving.sae_face import SaeFace
 from qkms_qkd.serving.skip_face import SkipFace
@@ -51,17 +58,21 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(worker.close)
 
         switches = FaultSwitches(database, worker)
-        links = {
-            link.peer: await _link(settings, link.peer, database, worker, switches, stack)
-            for link in settings.links
-        }
-        delivery = Delivery(settings, Pool(database), worker, links, switches.now_s)
+        links = {link.peer: await _link(settings, link.peer, database, worker, stack) for link in settings.links}
+        pool = Pool(database)
+        sharing = Sharing(settings.quotas)
+        pads = PadStore(database, pool)
+        shares = ShareStore(database, pads)
+        carrier = Carrier(settings, pool, pads, shares, worker, links, sharing)
+        relaying = Relaying(settings, settings.network, carrier, shares, worker) if settings.network else None
+        direct = Direct(pool, worker, sharing, settings.keys.size_bits)
+        delivery = Delivery(settings, worker, links, direct, relaying, Waiting(database, pool, shares))
         supply, slow = FaultySupply(delivery, switches), slow_answers(switches)
         sae_app = _application(MAX_REQUEST_BYTES, slow)
         SaeFace(supply).add_routes(sae_app.router)
-        AdminFace(settings, delivery, links, switches).add_routes(sae_app.router)
+        AdminFace(settings, direct, links, switches).add_routes(sae_app.router)
         link_app = _application(MAX_MESSAGE_BYTES)
-        LinkFace(settings, delivery, links).add_routes(link_app.router)
+        LinkFace(settings, delivery, direct, carrier, links).add_routes(link_app.router)
 
         for link in links.values():
             await stack.enter_async_context(_background(link.run(), f"link to {link.peer}", stop))
@@ -94,18 +105,12 @@ def _database(settings: Settings) -> Database:
 
 
 async def _link(
-    settings: Settings,
-    peer: str,
-    database: Database,
-    worker: Worker,
-    switches: FaultSwitches,
-    stack: AsyncExitStack,
+    settings: Settings, peer: str, database: Database, worker: Worker, stack: AsyncExitStack
 ) -> QuantumLink:
     section = next(section for section in settings.links if section.peer == peer)
     channel = Channel(section, settings.tls.files())
     stack.push_async_callback(channel.close)
-    store = LinkStore(database, peer)
-    return QuantumLink(settings.kme.id, section, settings.keys, store, worker, channel, switches.now_s)
+    return QuantumLink(settings.kme.id, section, settings.keys, LinkStore(database, peer), worker, channel)
 
 
 def _application(max_bytes: int, *around: Middleware) -> web.Application:

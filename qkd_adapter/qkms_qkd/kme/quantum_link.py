@@ -9,7 +9,6 @@ Left out: who draws keys (see `delivery`).
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,17 +43,10 @@ class LinkState:
 
 
 class QuantumLink:
-    """The link from KME `own_id`, whose clock `now_s` is (Unix seconds), to `link.peer`."""
+    """The link from KME `own_id` to `link.peer`."""
 
     def __init__(
-        self,
-        own_id: str,
-        link: LinkSection,
-        keys: KeysSection,
-        store: LinkStore,
-        worker: Worker,
-        channel: Channel,
-        now_s: Callable[[], float],
+        self, own_id: str, link: LinkSection, keys: KeysSection, store: LinkStore, worker: Worker, channel: Channel
     ) -> None:
         self.peer = link.peer
         self.runs_model = own_id < link.peer
@@ -63,7 +55,6 @@ class QuantumLink:
         self._keys = keys
         self._store = store
         self._worker = worker
-        self._now_s = now_s
         self._incarnation = uuid.uuid4().hex
         self._production = _production(link, keys)
         self._greeted = False
@@ -123,7 +114,7 @@ class QuantumLink:
         if offer.incarnation != self._greeted_by:
             raise NotGreetedError
         if offer.keys:
-            await self._worker.run(self._store.accept, self._peer_store_id, offer.keys, self._now_s())
+            await self._worker.run(self._store.accept, self._peer_store_id, offer.keys, self._worker.now_s())
         was_up = self.state().up
         self._received, self._heard_s = offer.report, time.monotonic()
         if self.state().up != was_up:
@@ -171,13 +162,13 @@ class QuantumLink:
             reason, qber = self._production.discard_reason, self._production.quality.qber
             log.warning("link.block_discarded", peer=self.peer, qber=qber, reason=reason)
         if keys:
-            await self._worker.run(self._store.add, keys, self._now_s())
+            await self._worker.run(self._store.add, keys, self._worker.now_s())
         return room - len(keys)
 
     async def _hand_over(self) -> None:
         """Offers until the peer holds every finished key; at least once, as a sign of life."""
         while True:
-            keys = await self._worker.run(self._store.offered, _OFFER_KEYS, self._now_s())
+            keys = await self._worker.run(self._store.offered, _OFFER_KEYS, self._worker.now_s())
             await self.channel.offer(Offer(self._incarnation, self._report(), keys))
             await self._worker.run(self._store.confirm, [key.key_id for key in keys])
             if len(keys) < _OFFER_KEYS:

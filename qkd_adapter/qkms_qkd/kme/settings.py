@@ -14,6 +14,8 @@ import msgspec
 
 from qkms_qkd.admission import MAX_QBER
 from qkms_qkd.identity import SaeIdentity
+from qkms_qkd.kme.network.section import NetworkSection, network_problems
+from qkms_qkd.kme.quotas import QuotaSection, quota_problems
 from qkms_qkd.tls import TlsFiles
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}\Z")
@@ -108,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     skip: SkipSection | None = None
     saes: list[SaeSection] = []
     links: list[LinkSection] = []
+    network: NetworkSection | None = None
+    quotas: list[QuotaSection] = []
 
     def kme_of(self, sae: str) -> str | None:
         """The KME that serves this SAE; None for an SAE unknown to the network."""
@@ -164,6 +168,10 @@ def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _key_problems(settings.keys)
     yield from _sae_problems(settings)
     yield from _link_problems(settings)
+    yield from quota_problems(settings.quotas)
+    if settings.network is not None:
+        peers = {link.peer for link in settings.links}
+        yield from network_problems(settings.network, settings.kme.id, peers)
 
 
 def _kme_problems(settings: Settings) -> Iterator[tuple[str, str]]:
