@@ -11,13 +11,13 @@ than n relays could learn together.
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
 from qkms_qkd.identity import PeerCertificate, principal, sae_id
 from qkms_qkd.kme.channel_messages import Assign
 from qkms_qkd.kme.direct import Direct
-from qkms_qkd.kme.network.relaying import Relaying
 from qkms_qkd.kme.pool import KeyNotFoundError
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.settings import Settings
@@ -36,6 +36,9 @@ from qkms_qkd.serving.supply import (
     UnavailableError,
 )
 
+if TYPE_CHECKING:
+    from qkms_qkd.kme.network.relaying import Relaying
+
 log = structlog.get_logger(__name__)
 
 
@@ -48,7 +51,7 @@ class Delivery:
         worker: Worker,
         links: Mapping[str, QuantumLink],
         direct: Direct,
-        relaying: Relaying | None,
+        relaying: "Relaying | None",
         waiting: Waiting,
     ) -> None:
         self._settings = settings

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
@@ -24,7 +25,6 @@ from qkms_qkd.kme.link_face import LinkFace
 from qkms_qkd.kme.link_store import LinkStore
 from qkms_qkd.kme.network.carrier import Carrier
 from qkms_qkd.kme.network.pads import PadStore
-from qkms_qkd.kme.network.relaying import Relaying
 from qkms_qkd.kme.network.shares import ShareStore
 from qkms_qkd.kme.pool import Pool
 from qkms_qkd.kme.quantum_link import QuantumLink
@@ -37,6 +37,9 @@ from qkms_qkd.serving.sae_face import SaeFace
 from qkms_qkd.serving.skip_face import SkipFace
 from qkms_qkd.serving.web import listen, plain_errors
 from qkms_qkd.tls import hybrid_group_available, server_context
+
+if TYPE_CHECKING:
+    from qkms_qkd.kme.network.relaying import Relaying
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +67,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         pads = PadStore(database, pool)
         shares = ShareStore(database, pads)
         carrier = Carrier(settings, pool, pads, shares, worker, links, sharing)
-        relaying = Relaying(settings, settings.network, carrier, shares, worker) if settings.network else None
+        relaying = _relaying(settings, carrier, shares, worker)
         direct = Direct(pool, worker, sharing, settings.keys.size_bits)
         delivery = Delivery(settings, worker, links, direct, relaying, Waiting(database, pool, shares))
         supply, slow = FaultySupply(delivery, switches), slow_answers(switches)
@@ -95,6 +98,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await stop.wait()
         log.info("kme.stopping", kme=settings.kme.id)
     log.info("kme.stopped", kme=settings.kme.id)
+
+
+def _relaying(settings: Settings, carrier: Carrier, shares: ShareStore, worker: Worker) -> "Relaying | None":
+    if settings.network is None:
+        return None
+    # Brings networkx, which takes as long to import as all the rest.
+    from qkms_qkd.kme.network.relaying import Relaying
+
+    return Relaying(settings, settings.network, carrier, shares, worker)
 
 
 def _database(settings: Settings) -> Database:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from qkms_qkd.kme.settings import SettingsError, parse_settings, read_settings, split_address
+from qkms_qkd.kme.settings import parse_settings, read_settings, split_address
+from qkms_qkd.kme.toml_files import SettingsError
 from sample_files import KME_TOML as GOOD
 
 

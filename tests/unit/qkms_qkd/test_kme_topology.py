@@ -5,7 +5,8 @@ from itertools import combinations, pairwise, permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkms_qkd.kme.network.topology import Edge, Route, Topology, relays
+from qkms_qkd.kme.network.route import Edge, Route, relays
+from qkms_qkd.kme.network.topology import Topology
 
 SITES = "ABCDEF"
 LINKS = [frozenset(pair) for pair in combinations(SITES, 2)]

@@ -19,9 +19,10 @@ import structlog
 from qkms_qkd.kme.network.carrier import HOP_S, Carrier
 from qkms_qkd.kme.network.messages import Carry, Failure, Part, Reach
 from qkms_qkd.kme.network.pads import xor
+from qkms_qkd.kme.network.route import Edge, Route, relays
 from qkms_qkd.kme.network.section import NetworkSection
 from qkms_qkd.kme.network.shares import ShareStore
-from qkms_qkd.kme.network.topology import Edge, Route, Topology, relays
+from qkms_qkd.kme.network.topology import Topology
 from qkms_qkd.kme.provenance import relayed
 from qkms_qkd.kme.settings import Settings
 from qkms_qkd.kme.worker import Worker
@@ -66,7 +67,8 @@ class Relaying:
         self._carrier = carrier
         self._shares = shares
         self._worker = worker
-        self._topology: Topology = network.topology(self._own, [link.peer for link in settings.links])
+        own = [(self._own, link.peer) for link in settings.links]
+        self._topology = Topology(frozenset(pair) for pair in [*network.links, *own])
         self._avoided: dict[Edge, float] = {}
 
     def known(self, kme: str) -> bool:

@@ -4,8 +4,6 @@ from collections.abc import Collection, Iterator
 
 import msgspec
 
-from qkms_qkd.kme.network.topology import Topology
-
 MAX_ROUTES = 8
 MAX_RELAYS = 16
 MAX_ADDITIONAL = 64
@@ -23,10 +21,6 @@ class NetworkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     disjoint_routes: int = 1
     max_relays: int = 4
     max_additional: int = 8
-
-    def topology(self, own_id: str, peers: Collection[str]) -> Topology:
-        """These links and those of this KME."""
-        return Topology([frozenset(pair) for pair in self.links] + [frozenset((own_id, peer)) for peer in peers])
 
 
 def network_problems(network: NetworkSection, own_id: str, peers: Collection[str]) -> Iterator[tuple[str, str]]:

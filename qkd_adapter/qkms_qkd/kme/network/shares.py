@@ -13,7 +13,7 @@ import msgspec
 from qkms_qkd.kme.database import Database
 from qkms_qkd.kme.network.messages import Carry
 from qkms_qkd.kme.network.pads import PadStore, xor
-from qkms_qkd.kme.network.topology import relays
+from qkms_qkd.kme.network.route import relays
 from qkms_qkd.kme.provenance import relayed
 from qkms_qkd.serving.supply import Supplied
 
