@@ -10,7 +10,6 @@ than n relays could learn together.
 """
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -131,7 +130,7 @@ class Delivery:
         self._kme_of(caller.sae, master)
         try:
             return Delivered(
-                await self._worker.run(self._waiting.collect, master, caller.sae, key_ids, time.time())
+                await self._worker.run(self._waiting.collect, master, caller.sae, key_ids, self._worker.now_s())
             )
         except KeyNotFoundError:
             raise KeysNotFoundError from None
@@ -146,7 +145,7 @@ class Delivery:
 
     async def expire(self) -> None:
         """Deletes keys that nobody collected in time."""
-        before_s = time.time() - self._settings.keys.max_uncollected_s
+        before_s = self._worker.now_s() - self._settings.keys.max_uncollected_s
         if expired := await self._worker.run(self._waiting.expire, before_s):
             log.warning("keys.expired", count=expired)
 
