@@ -70,7 +70,7 @@ def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Ve
         world.observer.wait_root(1)
         setters = {node: clock.set for node, clock in clocks.items()}
         nemesis = Nemesis(world, network, told, disks, setters, order.seed)
-        run = run_faulted(world, nemesis, plan.steps, order.seconds, plan.load, recorder, told)
+        run = run_faulted(world, nemesis, plan.steps, order.seconds, plan.load, recorder, told, plan.follow_root)
         verdict = judged(order.scenario, run, world)
     page = report(order.name, order.scenario.promise, replay_command(order), run, verdict)
     (folder / REPORT).write_text(page)

@@ -16,11 +16,13 @@ from qkms_chaos.cluster.world import World
 from qkms_chaos.faults.nemesis import Happened, Nemesis
 from qkms_chaos.faults.schedule import Step
 from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients
+from qkms_chaos.workload.root_steps import RootStep, root_steps
 from qkms_client import load_profile
-from qkms_client.types import NodeStatus
+from qkms_client.types import Grade, NodeStatus
 
 Told = Callable[[str], None]
 HEAL_TIMEOUT_S = 60.0
+LOST = '"event": "consensus.disconnected"'
 
 
 @dataclass
@@ -36,6 +38,12 @@ class FaultedRun:
     statuses: dict[str, NodeStatus] = field(default_factory=dict)
     disagreement: str = ""
     """Why the healed nodes came to no common state; empty: they did."""
+    root_steps: list[RootStep] = field(default_factory=list)
+    """Of a run that follows the root, as is what comes after."""
+    routes_lost: int = 0
+    """How often nodes lost the connection to another during the load, by their logs."""
+    without_qkd: str = ""
+    """Why the root has no QKD in the end; empty: it has."""
 
 
 def run_faulted(
@@ -46,11 +54,17 @@ def run_faulted(
     load: Load,
     recorder: Recorder,
     told: Told,
+    follow_root: bool = False,
 ) -> FaultedRun:
-    """Raises ProcessDied, QkmsError; WaitExpired when a node does not come up again."""
+    """Raises ProcessDied, QkmsError; WaitExpired when a node does not come up again.
+
+    `follow_root`: waits, in the end, for a root with QKD at every node, and keeps what became of the root and of
+    the routes between nodes, which need keys of KMEs as well.
+    """
     run = FaultedRun()
     profile = load_profile(world.cluster.layout.service_profile("payments"))
     asyncio.run(create_keys(profile, load, recorder))
+    lost_before = _routes_lost(world) if follow_root else 0
     run.begun = time.monotonic()
     told(f"{load.roaming} clients of the cluster and {load.bound} of each node, for {seconds:g} s")
     failure: list[BaseException] = []
@@ -78,6 +92,13 @@ def run_faulted(
     except WaitExpired as error:
         run.disagreement = str(error)
     run.agreed = time.monotonic()
+    if follow_root:
+        try:
+            world.observer.wait_root(1, Grade.QKD_PQC, nodes, HEAL_TIMEOUT_S)
+        except WaitExpired as error:
+            run.without_qkd = str(error)
+        run.root_steps = root_steps(world)
+        run.routes_lost = _routes_lost(world) - lost_before
     for node in nodes:
         here = replace(profile, endpoints={node: world.cluster.network.rpc(node)})
         asyncio.run(last_looks(here, node, load, recorder))
@@ -85,3 +106,8 @@ def run_faulted(
     run.ended = time.monotonic()
     run.ops, run.happened = recorder.ops, nemesis.happened
     return run
+
+
+def _routes_lost(world: World) -> int:
+    layout = world.cluster.layout
+    return sum(layout.log(node).read_text().count(LOST) for node in world.nodes)

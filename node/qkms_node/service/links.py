@@ -32,9 +32,14 @@ log = structlog.get_logger(__name__)
 
 KEY_BITS = 256
 
-# Keys in doubt are thrown away in rounds: the first of one key, the others of up to so many.
+# Keys that the next one in store may be better than are thrown away in rounds: the first of one key, the others
+# of up to so many.
 DISCARD_ROUNDS = 16
 DISCARD_BATCH = 32
+DISCARDED = {
+    "KEY_SUSPECT": "were distilled while the QBER was not in order",
+    "KEY_STALE": "have grown too old",
+}
 
 # A link that is replaced is closed when its last request has surely ended.
 RETIRE_S = 10.0
@@ -177,7 +182,8 @@ class Links:
     async def draw(self, peer: str, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
         """A fresh key shared with `peer`, as master: its key_ID and the key. Raises LinkError.
 
-        Keys that are in doubt by the time they were distilled at are thrown away, with those drawn beside them.
+        Keys that are too old, or in doubt by the time they were distilled at, are thrown away, with those drawn
+        beside them.
         """
         link, overseer = self._link(peer)
         status = self._at_hand(peer) or await self._look(peer, link)
@@ -192,17 +198,21 @@ class Links:
             for key in drawn:
                 if not key.prefetched:
                     overseer.took(key, drawn=True)
-                if not overseer.is_suspect(key, asked_s):
-                    return overseer.admitted(key, used)
-                discarded += 1
+                try:
+                    return overseer.admitted(key, asked_s, used)
+                except LinkError as error:
+                    if error.code not in DISCARDED:
+                        raise
+                    unfit = error
+                    discarded += 1
             # Those drawn ahead are gone through one by one: there are few.
             batch = 1 if drawn[-1].prefetched else min(status.max_key_per_request, DISCARD_BATCH)
             number = max(1, batch)
         raise LinkError(
-            status.source_kme,
-            "KEY_SUSPECT",
-            f"{discarded} keys for {peer} that were distilled while the QBER was not in order "
-            "have been thrown away, and there are more; the next attempt goes on",
+            unfit.kme,
+            unfit.code,
+            f"{discarded} keys for {peer} that {DISCARDED[unfit.code]} have been thrown away, and there are more; "
+            "the next attempt goes on",
         )
 
     def _at_hand(self, peer: str) -> LinkStatus | None:
@@ -218,13 +228,7 @@ class Links:
         asked_s = time.time()
         [key] = await link.collect([key_id], KEY_BITS)
         overseer.took(key, drawn=False)
-        if overseer.is_suspect(key, asked_s):
-            raise LinkError(
-                key.kme or self.kme_id,
-                "KEY_SUSPECT",
-                f"key {key_id} was distilled while the QBER of the link to {peer} was not in order; draw another",
-            )
-        return overseer.admitted(key, lambda _: False)[1]
+        return overseer.admitted(key, asked_s, lambda _: False)[1]
 
     async def look(self) -> None:
         """Asks for the status of every link once, and keeps what is seen."""

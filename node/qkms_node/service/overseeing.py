@@ -49,27 +49,27 @@ class Overseer:
         """A key came from its KME, as master (`drawn`) or as slave."""
         self._monitor.view(self._peer, key.kme).use(time.time(), len(key.key) * 8, drawn=drawn)
 
-    def is_suspect(self, key: QkdKey, asked_s: float) -> bool:
-        """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while
-        its link is. One in doubt is counted as discarded."""
-        view = self._monitor.view(self._peer, key.kme)
-        if key.age_s is None:
-            suspect = view.refusal is not None
-        else:
-            earliest_s = asked_s - key.age_s - key.age_slack_s
-            suspect = view.is_suspect(earliest_s, time.time() - key.age_s)
-        view.discarded["KEY_SUSPECT"] += suspect
-        return suspect
-
-    def admitted(self, key: QkdKey, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
-        """A key that may be used: its key_ID and the key. Raises LinkError."""
+    def admitted(self, key: QkdKey, asked_s: float, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
+        """A key that was asked for at `asked_s` and may be used: its key_ID and the key. Raises LinkError."""
         seen = {key.key_id} if used(key.key_id) else set()
+        kme = key.kme or self._kme_id
         try:
-            admit(self._rules, key, seen=seen, kme=key.kme or self._kme_id)
+            if self._is_suspect(key, asked_s):
+                why = f"key {key.key_id} was distilled while the QBER of the link to {self._peer} was not in order"
+                raise LinkError(kme, "KEY_SUSPECT", f"{why}; draw another")
+            admit(self._rules, key, seen=seen, kme=kme)
         except LinkError as error:
             self._monitor.view(self._peer, key.kme).discarded[error.code] += 1
             raise
         return key.key_id, QkdSecret(key.key)
+
+    def _is_suspect(self, key: QkdKey, asked_s: float) -> bool:
+        """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while
+        its link is."""
+        view = self._monitor.view(self._peer, key.kme)
+        if key.age_s is None:
+            return view.refusal is not None
+        return view.is_suspect(asked_s - key.age_s - key.age_slack_s, time.time() - key.age_s)
 
     def retire(self) -> None:
         """The link is not used any more."""

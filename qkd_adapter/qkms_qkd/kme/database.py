@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS links (
     peer_store_id TEXT NOT NULL DEFAULT '',
     peer_seq INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS kme_faults (faults TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS keys (
     key_id TEXT PRIMARY KEY,
     peer TEXT NOT NULL,

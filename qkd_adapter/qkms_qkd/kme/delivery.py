@@ -10,7 +10,6 @@ than n relays could learn together.
 """
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -90,6 +89,8 @@ class Delivery:
     async def standing(self, caller: Caller, slave: str) -> Standing:
         """How the way to the slave's KME stands that a key would take now. Raises RefusedError."""
         kme = self._kme_of(caller.sae, slave)
+        if kme == self._settings.kme.id:
+            return Standing(kme, kme, self.terms.max_stored)
         link = self._links.get(kme)
         stored = await self._direct.stored(link) if link else 0
         if self._relaying is None or (link and (stored or link.state().up)):
@@ -111,25 +112,25 @@ class Delivery:
         kmes = [self._kme_of(caller.sae, slave) for slave in demand.slaves]
         if len(set(demand.slaves)) < len(kmes):
             raise RefusedError("a slave SAE shall be named once")
-        disjoint_routes = self._disjoint_routes(demand)
+        relaying, disjoint_routes = self._relaying_for(demand)
         link = self._links.get(kmes[0]) if len(kmes) == 1 else None
         if link is not None:
             try:
                 return await self._direct.draw(link, caller.sae, demand.slaves[0], demand.number, demand.size_bits)
             except UnavailableError as error:
-                if self._relaying is None or disjoint_routes == 0:
+                if relaying is None:
                     raise
                 log.info("draw.goes_round", peer=link.peer, reason=str(error))
-        if self._relaying is None or disjoint_routes == 0:
-            raise ExtensionNotMetError
-        return await self._relaying.draw(caller.sae, demand, disjoint_routes)
+        if relaying is None:
+            raise ExtensionNotMetError if demand.mandatory else _no_link(self._settings.kme.id, kmes[0])
+        return await relaying.draw(caller.sae, demand, disjoint_routes)
 
     async def collect(self, caller: Caller, master: str, key_ids: Sequence[str]) -> Delivered:
         """The keys of these ids that `master` drew for the caller. Raises RefusedError, StrangerError."""
         self._kme_of(caller.sae, master)
         try:
             return Delivered(
-                await self._worker.run(self._waiting.collect, master, caller.sae, key_ids, time.time())
+                await self._worker.run(self._waiting.collect, master, caller.sae, key_ids, self._worker.now_s())
             )
         except KeyNotFoundError:
             raise KeysNotFoundError from None
@@ -144,7 +145,7 @@ class Delivery:
 
     async def expire(self) -> None:
         """Deletes keys that nobody collected in time."""
-        before_s = time.time() - self._settings.keys.max_uncollected_s
+        before_s = self._worker.now_s() - self._settings.keys.max_uncollected_s
         if expired := await self._worker.run(self._waiting.expire, before_s):
             log.warning("keys.expired", count=expired)
 
@@ -156,20 +157,26 @@ class Delivery:
         kme = self._settings.kme_of(other)
         if kme is None:
             raise RefusedError(f"SAE {other} is not known to KME {own}")
-        if kme in self._links or (self._relaying and self._relaying.known(kme)):
+        if kme in self._links or (self._relaying and (kme == own or self._relaying.known(kme))):
             return kme
-        raise RefusedError(f"there is no link from KME {own} to KME {kme} of SAE {other}")
+        raise _no_link(own, kme)
 
-    def _disjoint_routes(self, demand: Demand) -> int:
-        """How many routes a relayed key must take; 0: it must not be relayed. Raises RefusedError."""
-        network = self._settings.network
-        if network is None or not demand.names_relays:
-            return 0
+    def _relaying_for(self, demand: Demand) -> "tuple[Relaying | None, int]":
+        """What may relay these keys, and over how many routes. Raises ExtensionNotMetError for what is neither."""
         route_type = demand.mandatory.get("route_type", "any")
         asked = demand.mandatory.get("disjoint_routes", 1)
         if route_type not in ("any", "direct") or type(asked) is not int or asked < 1:
             raise ExtensionNotMetError
-        return 0 if route_type == "direct" else max(network.disjoint_routes, asked)
+        network = self._settings.network
+        if network is None or route_type == "direct" or not demand.names_relays:
+            return None, 0
+        return self._relaying, max(network.disjoint_routes, asked)
+
+
+def _no_link(own: str, kme: str) -> RefusedError:
+    return RefusedError(
+        f"no link joins KME {own} to KME {kme}, and keys of several links are not for this request"
+    )
 
 
 def _extension(link: QuantumLink | None) -> dict[str, object]:

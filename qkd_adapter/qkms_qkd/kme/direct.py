@@ -52,7 +52,8 @@ class Direct:
 
     async def hear_assign(self, link: QuantumLink, demand: Assign) -> AssignAnswer:
         """The peer drew keys for one of our SAEs."""
-        answer = await self._worker.run(self._pool.assign, link.peer, demand, not link.runs_model, time.time())
+        now_s = self._worker.now_s()
+        answer = await self._worker.run(self._pool.assign, link.peer, demand, not link.runs_model, now_s)
         if not answer.unknown and not answer.busy:
             drawn = sum(len(parts.key_ids) for parts in demand.deliveries)
             self._sharing.count(link.peer, frozenset((demand.master, demand.slave)), drawn, time.monotonic())
@@ -99,7 +100,7 @@ class Direct:
 
     async def _deliver(self, deliveries: list[Parts]) -> Delivered:
         try:
-            keys = await self._worker.run(self._pool.deliver, deliveries, time.time())
+            keys = await self._worker.run(self._pool.deliver, deliveries, self._worker.now_s())
         except KeyNotFoundError:
             await self._worker.run(self._pool.abandon, deliveries)
             raise UnavailableError(

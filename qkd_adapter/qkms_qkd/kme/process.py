@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from qkms_qkd.kme.admin_face import AdminFace
 from qkms_qkd.kme.channel import MAX_MESSAGE_BYTES, Channel
 from qkms_qkd.kme.database import Database
 from qkms_qkd.kme.delivery import Delivery
 from qkms_qkd.kme.direct import Direct
+from qkms_qkd.kme.fault_switches import FaultSwitches
+from qkms_qkd.kme.faulty_supply import FaultySupply, slow_answers
 from qkms_qkd.kme.link_face import LinkFace
 from qkms_qkd.kme.link_store import LinkStore
 from qkms_qkd.kme.network.carrier import Carrier
@@ -57,6 +60,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         worker = Worker(database)
         stack.push_async_callback(worker.close)
 
+        switches = FaultSwitches(database, worker)
         links = {link.peer: await _link(settings, link.peer, database, worker, stack) for link in settings.links}
         pool = Pool(database)
         sharing = Sharing(settings.quotas)
@@ -66,9 +70,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         relaying = _relaying(settings, carrier, shares, worker)
         direct = Direct(pool, worker, sharing, settings.keys.size_bits)
         delivery = Delivery(settings, worker, links, direct, relaying, Waiting(database, pool, shares))
-        sae_app = _application(MAX_REQUEST_BYTES)
-        SaeFace(delivery).add_routes(sae_app.router)
-        AdminFace(settings, direct, links).add_routes(sae_app.router)
+        supply, slow = FaultySupply(delivery, switches), slow_answers(switches)
+        sae_app = _application(MAX_REQUEST_BYTES, slow)
+        SaeFace(supply).add_routes(sae_app.router)
+        AdminFace(settings, direct, links, switches).add_routes(sae_app.router)
         link_app = _application(MAX_MESSAGE_BYTES)
         LinkFace(settings, delivery, direct, carrier, links).add_routes(link_app.router)
 
@@ -78,8 +83,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await _listen(settings, "kme.link_listen", settings.kme.link_listen, link_app, stack)
         await _listen(settings, "kme.listen", settings.kme.listen, sae_app, stack)
         if settings.skip is not None:
-            skip_app = _application(MAX_REQUEST_BYTES)
-            SkipFace(delivery).add_routes(skip_app.router)
+            skip_app = _application(MAX_REQUEST_BYTES, slow)
+            SkipFace(supply).add_routes(skip_app.router)
             await _listen(settings, "skip.listen", settings.skip.listen, skip_app, stack)
         log.info(
             "kme.ready",
@@ -120,8 +125,8 @@ async def _link(
     return QuantumLink(settings.kme.id, section, settings.keys, LinkStore(database, peer), worker, channel)
 
 
-def _application(max_bytes: int) -> web.Application:
-    return web.Application(middlewares=[plain_errors], client_max_size=max_bytes)
+def _application(max_bytes: int, *around: Middleware) -> web.Application:
+    return web.Application(middlewares=[*around, plain_errors], client_max_size=max_bytes)
 
 
 async def _listen(

@@ -23,7 +23,7 @@ from qkms_qkd.etsi014.messages import KeyIds, KeyRequest
 from qkms_qkd.keyfiles import reading as key_files
 from qkms_qkd.kme import seal
 from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Discard, Hello, HelloAnswer, LinkReport, Offer
-from qkms_qkd.kme.faults import Faults
+from qkms_qkd.kme.faults import Faults, KmeFaults
 from qkms_qkd.kme.network.file import parse_network
 from qkms_qkd.kme.network.messages import Carry, CarryAnswer, Probe, Reach
 from qkms_qkd.kme.settings import parse_settings
@@ -54,6 +54,7 @@ BODIES: dict[type[msgspec.Struct], dict[str, object]] = {
     KeyRequest: {"number": 1, "size": 256},
     KeyIds: {"key_IDs": [{"key_ID": KEY_ID}]},
     Faults: {},
+    KmeFaults: {"slow_s": 0.5, "wrong_key": True, "exhausted": False, "clock_s": -2.0},
     Hello: {"incarnation": "i", "store_id": "s", "key_bits": 256, "known": [KEY_ID]},
     HelloAnswer: {"known": [KEY_ID]},
     Offer: {

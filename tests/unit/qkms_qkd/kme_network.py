@@ -175,6 +175,20 @@ class KmeNetwork:
         link: dict[str, Any] = answer.json()
         return link
 
+    def kme_faults(self, kme: str) -> dict[str, Any]:
+        """The faults of a KME as a whole."""
+        with self.http(self.operator, self.url(kme)) as http:
+            answer = http.get("/admin/v1/faults")
+        assert answer.status_code == 200, answer.text
+        faults: dict[str, Any] = answer.json()
+        return faults
+
+    def set_kme_faults(self, kme: str, **faults: object) -> None:
+        """Puts exactly these faults on a KME as a whole."""
+        with self.http(self.operator, self.url(kme)) as http:
+            answer = http.put("/admin/v1/faults", json=faults)
+        assert answer.status_code == 200, answer.text
+
     def stored(self, kme: str, peer: str) -> int:
         """How many keys may be drawn at this end."""
         return int(self.admin_links(kme)[peer]["stored_key_count"])

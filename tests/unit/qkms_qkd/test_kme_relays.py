@@ -105,6 +105,20 @@ def test_what_cannot_be_had_is_refused_and_costs_no_key(ring: KmeNetwork) -> Non
         assert answered == status, refusal
     assert "2 of 3 disjoint routes" in refusal["message"]
     assert refusal["details"] == [{"code": "LINK_DOWN"}]
+    status, _ = ask(ring, "kme-1", "node-2/enc_keys", extension_mandatory=[{"disjoint_routes": "2"}])
+    assert status == 400
+
+
+def test_two_saes_of_one_site_need_no_link(ring: KmeNetwork) -> None:
+    status, drawn = ask(ring, "kme-4", "bystander/enc_keys", number=2)
+    assert status == 200
+    bystander = ring.authority.issue("node", "bystander")
+    with ring.http(bystander, ring.url("kme-4")) as http:
+        ids = [{"key_ID": key["key_ID"]} for key in drawn["keys"]]
+        got = http.post("/api/v1/keys/node-4/dec_keys", json={"key_IDs": ids}).json()
+        assert http.get("/api/v1/keys/node-4/status").json()["target_KME_ID"] == "kme-4"
+    assert [key["key"] for key in got["keys"]] == [key["key"] for key in drawn["keys"]]
+    assert "relays" not in got["keys"][0]["key_extension"]
 
 
 def test_several_slaves_get_one_key_each_once(ring: KmeNetwork) -> None:

@@ -75,7 +75,7 @@ class Carrier:
         except TooFewKeysError as error:
             return self._failed(onward, "STORE_EXHAUSTED", str(error))
         taken = await self._worker.run(
-            self._pads.take, link.peer, carry.parts, carry.size_bits, not link.runs_model, time.time()
+            self._pads.take, link.peer, carry.parts, carry.size_bits, not link.runs_model, self._worker.now_s()
         )
         if taken is None:
             await self._worker.run(self._pool.release, reserved, ())
@@ -144,7 +144,9 @@ class Carrier:
         kme_of = self._settings.kme_of
         if kme_of(carry.slave) != self._own or kme_of(carry.master) != carry.route[0]:
             raise StrangerError
-        age_s = await self._worker.run(self._shares.arrive, link.peer, carry, not link.runs_model, time.time())
+        age_s = await self._worker.run(
+            self._shares.arrive, link.peer, carry, not link.runs_model, self._worker.now_s()
+        )
         if age_s is None:
             return CarryAnswer(pads_refused=True)
         self._count(link, carry)
@@ -190,7 +192,7 @@ class Carrier:
     async def _under(
         self, link: QuantumLink, carry: Carry, shares: Sequence[bytes], reserved: Sequence[Parts]
     ) -> CarryAnswer:
-        pads = await self._worker.run(self._pads.open, reserved, carry.size_bits, time.time())
+        pads = await self._worker.run(self._pads.open, reserved, carry.size_bits, self._worker.now_s())
         parts = [
             Part(part.delivery_id, hiding.key_ids, xor(share, pad))
             for part, share, hiding, pad in zip(carry.parts, shares, reserved, pads.keys, strict=True)

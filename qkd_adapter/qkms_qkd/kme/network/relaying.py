@@ -103,7 +103,7 @@ class Relaying:
             assert kme is not None
             if kme == self._own:
                 whole = self._carry([kme], master, slave, demand.size_bits, 0, 1, parts)
-                await self._worker.run(self._shares.put, whole, keys, time.time())
+                await self._worker.run(self._shares.put, whole, keys, self._worker.now_s())
                 continue
             need = demand.number * -(-demand.size_bits // self._settings.keys.size_bits)
             routes, _ = await self._usable(kme, disjoint_routes, need, short)

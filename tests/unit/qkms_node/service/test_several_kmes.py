@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,9 +120,10 @@ async def test_an_eavesdropper_on_one_fibre_moves_the_node_to_the_other(site: Si
     assert not site.monitor.view("node-2", "b").is_suspect(listened_s, listened_s)
     # A key that was drawn ahead may be older than it tells.
     overseer, now_s = Overseer("node-2", AdmissionRules(), site.monitor, "a"), time.time()
-    for slack_s, doubt in ((0.0, False), (now_s - listened_s, True)):
-        key = QkdKey("k", bytes(32), 0.0, kme="a", prefetched=True, age_slack_s=slack_s)
-        assert overseer.is_suspect(key, now_s) is doubt
+    key = QkdKey("k", bytes(32), 0.0, kme="a", prefetched=True)
+    overseer.admitted(key, now_s, lambda _: False)
+    with pytest.raises(LinkError, match="KEY_SUSPECT"):
+        overseer.admitted(replace(key, age_slack_s=now_s - listened_s), now_s, lambda _: False)
 
 
 async def test_when_none_serves_the_reason_of_each_is_given_and_the_cluster_is_told(site: Site) -> None:
