@@ -211,7 +211,7 @@ class NorthboundSection(_Section, frozen=True):
 
 
 class RootSection(_Section, frozen=True):
-    """[root] `policy`: `require_qkd` seeds only with QKD to every node, `pqc_fallback` goes on
+    """[root] `policy`: `require_qkd` seeds only with QKD to every node, `prefer_qkd` goes on
     without (grade PQC) and re-seeds when QKD returns, `pqc_only` never asks a KME.
     `confirm_timeout_ms`: how long a staged epoch waits for its quorum before it is given up.
     `fallback_after_ms`: how long QKD is tried before the fall-back; `on_exhaustion`: whether it is also for
@@ -219,7 +219,7 @@ class RootSection(_Section, frozen=True):
     usable before an epoch without QKD gives way. `rotation_period_ms`: the age at which an active epoch is
     replaced; 0: only when asked."""
 
-    policy: Literal["require_qkd", "pqc_fallback", "pqc_only"] = "require_qkd"
+    policy: Literal["require_qkd", "prefer_qkd", "pqc_only"] = "require_qkd"
     confirm_timeout_ms: Milliseconds = 10_000
     fallback_after_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 5_000
     on_exhaustion: Literal["fall_back", "wait"] = "fall_back"

@@ -37,7 +37,7 @@ STORED = 40
 SETTINGS: dict[str, dict[str, object]] = {
     "node": {
         "qkd": {"poll_ms": 300, "timeout_ms": 1_000},
-        "root": {"policy": "pqc_fallback", "retry_ms": 300, "fallback_after_ms": 1_500, "resume_after_ms": 500},
+        "root": {"policy": "prefer_qkd", "retry_ms": 300, "fallback_after_ms": 1_500, "resume_after_ms": 500},
     },
     "kme": {"keys": {"max_stored": STORED}},
 }

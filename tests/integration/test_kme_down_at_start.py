@@ -53,10 +53,10 @@ def test_require_qkd_waits_says_why_and_refuses_keys_until_the_kme_is_back(
         assert world.payments.create_key("early").primary_version == 1
 
 
-def test_pqc_fallback_goes_on_with_grade_pqc_and_the_next_epoch_has_qkd_again(
+def test_prefer_qkd_goes_on_with_grade_pqc_and_the_next_epoch_has_qkd_again(
     make_world: Callable[..., AbstractContextManager[World]],
 ) -> None:
-    with make_world(overrides=settings("pqc_fallback"), without=(DOWN,)) as world:
+    with make_world(overrides=settings("prefer_qkd"), without=(DOWN,)) as world:
         first = world.observer.wait_root(1)["node-1"].root
         assert first is not None
         assert (first.grade, first.qkd_key_ids) == (Grade.PQC, ())

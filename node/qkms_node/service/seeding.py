@@ -98,7 +98,7 @@ class Seeder:
         period_ms = self._config.root.rotation_period_ms
         if period_ms and self._now_ms() - active.activate_ms >= period_ms:
             return True
-        fallen_back = self._config.root.policy == "pqc_fallback" and active.grade is Grade.PQC
+        fallen_back = self._config.root.policy == "prefer_qkd" and active.grade is Grade.PQC
         return fallen_back and self._is_qkd_back(self._voting_peers(state))
 
     def _is_qkd_back(self, peers: dict[str, NodeRecord]) -> bool:
@@ -201,7 +201,7 @@ class Seeder:
     def _may_fall_back(self, peers: dict[str, NodeRecord]) -> bool:
         with self._store.view() as state:
             needed = state.active_epoch == 0 or state.root_requested
-        if self._config.root.policy != "pqc_fallback" or not needed or self._failing_since_ms is None:
+        if self._config.root.policy != "prefer_qkd" or not needed or self._failing_since_ms is None:
             return False
         if self._config.root.on_exhaustion == "wait" and self._lacks_only_keys(peers):
             return False

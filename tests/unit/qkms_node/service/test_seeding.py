@@ -231,8 +231,8 @@ async def test_require_qkd_waits_and_names_the_kme(tmp_path: Path) -> None:
     assert cluster.root(cluster.active).grade is Grade.QKD_PQC
 
 
-async def test_pqc_fallback_goes_on_and_reseeds_when_qkd_returns(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "pqc_fallback")
+async def test_prefer_qkd_goes_on_and_reseeds_when_qkd_returns(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, "prefer_qkd")
     cluster.fibre.down = {"node-1"}
     for _ in range(10):
         await cluster.turn()
@@ -252,7 +252,7 @@ async def test_pqc_fallback_goes_on_and_reseeds_when_qkd_returns(tmp_path: Path)
 async def test_an_empty_store_alone_may_be_waited_for(tmp_path: Path) -> None:
     for action, grade in (("wait", Grade.QKD_PQC), ("fall_back", Grade.PQC)):
         (tmp_path / action).mkdir()
-        cluster = Cluster(tmp_path / action, "pqc_fallback")
+        cluster = Cluster(tmp_path / action, "prefer_qkd")
         cluster.set_root(on_exhaustion=action)
         cluster.fibre.empty = True
         for _ in range(15):
@@ -267,7 +267,7 @@ async def test_an_empty_store_alone_may_be_waited_for(tmp_path: Path) -> None:
 
 
 async def test_a_link_that_comes_and_goes_does_not_bring_qkd_back(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "pqc_fallback")
+    cluster = Cluster(tmp_path, "prefer_qkd")
     cluster.set_root(resume_after_ms=5_000)
     cluster.fibre.down = {"node-1"}
     for _ in range(10):
