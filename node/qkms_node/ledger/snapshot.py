@@ -33,6 +33,7 @@ from qkms_node.ledger.records import (
     RequestRecord,
     RestoreRecord,
     RootRecord,
+    RootRefusalRecord,
     SessionRecord,
     VersionRecord,
     WrappingRecord,
@@ -51,6 +52,7 @@ SCALARS = (
     "staged_epoch",
     "last_epoch",
     "root_requested",
+    "root_needed",
     "first_event",
     "access_revision",
     "audit_length",
@@ -84,6 +86,7 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "audit_keys": (str, AuditKeyRecord),
     "anchors": (tuple[str, int], AnchorRecord),
     "link_alarms": (str, LinkAlarmRecord),
+    "root_refusals": (int, RootRefusalRecord),
 }
 
 
@@ -115,6 +118,7 @@ class _Header(msgspec.Struct, frozen=True):
     staged_epoch: _Count
     last_epoch: _Count
     root_requested: bool
+    root_needed: bool
     first_event: _Count
     access_revision: _Count
     audit_length: _Count
