@@ -136,6 +136,7 @@ class KeyRecord(Record, frozen=True):
     allow_compromised_decrypt: bool = False
     stale_until_ms: int = 0
     delete_ms: int = 0
+    prefer_qkd: bool = False
 
 
 class WrappingRecord(Record, frozen=True):

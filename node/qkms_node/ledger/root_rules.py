@@ -76,9 +76,7 @@ def refuse_root(state: State, command: RefuseRoot) -> Outcome:
     if command.epoch in state.root_refusals and not state.root_requested:
         return Outcome(state.revision, note="already refused")
     state.root_requested = False
-    state.root_refusals.become(
-        {command.epoch: RootRefusalRecord(command.epoch, command.reason, state.time_ms)}
-    )
+    state.root_refusals.become({command.epoch: RootRefusalRecord(command.epoch, command.reason, state.time_ms)})
     state.emit(EventType.ROOT_REFUSED, f"rootEpochs/{command.epoch}")
     return Outcome(state.revision + 1, changed=True)
 

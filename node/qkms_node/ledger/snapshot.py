@@ -72,6 +72,7 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "tombstones": (str, KeyRecord),
     "unconfirmed": (tuple[str, int], int),
     "rotation_due": (str, int),
+    "awaiting_qkd": (str, int),
     "wrappings": (str, WrappingRecord),
     "recovery": (str, RecoveryRecord),
     "restores": (str, RestoreRecord),

@@ -105,6 +105,8 @@ class State:
     unconfirmed: Table[tuple[str, int], int] = field(default_factory=Table)
     # Keys whose rotation is due, with the time it fell due at.
     rotation_due: Table[str, int] = field(default_factory=Table)
+    # Keys that prefer QKD and whose primary version, the number, was made under a root without.
+    awaiting_qkd: Table[str, int] = field(default_factory=Table)
     # At most one: the refusal that stands, by the epoch that goes on.
     root_refusals: Table[int, RootRefusalRecord] = field(default_factory=Table)
     # Alarms of QKD links that are raised and change what keys get, by name.

@@ -37,7 +37,15 @@ class RootsInAnyOrder(LedgerMachine):
     COMMANDS = frozenset(
         {
             *(c.RequestRoot, c.RegisterNode, c.StageRoot, c.ConfirmRoot, c.RejectShare, c.ReplaceShare),
-            *(c.ActivateRoot, c.AbortRoot, c.RefuseRoot, c.RewrapVersions, c.DestroyRoot, c.SetRecovery, c.SealToRecovery),
+            *(
+                c.ActivateRoot,
+                c.AbortRoot,
+                c.RefuseRoot,
+                c.RewrapVersions,
+                c.DestroyRoot,
+                c.SetRecovery,
+                c.SealToRecovery,
+            ),
             *(c.CreateKey, c.AdvanceTime),
         }
     )
