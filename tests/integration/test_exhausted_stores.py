@@ -86,6 +86,12 @@ def refusals(watch: KeyWatch) -> list[str]:
     return list(islice(refused, 2))
 
 
+def reported(world: World, resource: str) -> None:
+    records = world.operator.query_audit(AuditChain.MUTATIONS)
+    if not any((r.method, r.resource) == ("report_link_alarm", resource) for r in records):
+        raise NotYet(resource)
+
+
 def nothing_waits(world: World) -> None:
     said = {node: status.seeding for node, status in world.observer.statuses().items()}
     if any(said.values()):
@@ -126,8 +132,11 @@ def test_a_root_for_which_there_are_no_keys_is_refused_at_once_told_and_audited(
             r.resource for r in world.operator.query_audit(AuditChain.MUTATIONS) if r.method == "refuse_root"
         ]
         assert audited == told
+        alarm = f"links/{leader}/{peer}/alarms/store_low"
+        wait_for("the alarm to be audited", lambda: reported(world, f"{alarm}/major"), WAITS_S)
 
         admin.heal(one, other)
         wait_for("keys in store", lambda: usable(world, leader, peer), WAITS_S)
         world.operator.rotate_root(expected_epoch=before.epoch)
         world.observer.wait_root(before.epoch + 1, Grade.QKD_PQC)
+        wait_for("its end to be audited", lambda: reported(world, f"{alarm}/cleared"), WAITS_S)

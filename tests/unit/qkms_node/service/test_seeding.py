@@ -129,12 +129,14 @@ class Cluster:
         self.rotation_period_ms = rotation_period_ms
         self.fibre = Fibre()
         self.now_ms = 1_000_000
+        self.proposals = 0
         self.store = LedgerStore(asyncio.get_running_loop())
         self.replica = LocalReplica("node-1", self)
         self.sites = {n: Site(self, n) for n in NODES}
         self.index = 0
 
     def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
+        self.proposals += 1
         return self.store.apply(index, self.now_ms, command)
 
     def snapshot(self) -> list[bytes]:
@@ -315,19 +317,40 @@ async def test_a_refused_rotation_by_age_is_told_once_and_comes_when_there_are_k
     cluster.fibre.empty = True
     cluster.now_ms += 60_000
     await cluster.turn()
+    told = cluster.proposals
     with cluster.store.view() as state:
-        revision = state.revision
         assert 1 in state.root_refusals
     for leader in ("node-1", "node-2", "node-1"):
         for _ in range(5):
             await cluster.turn(leader)
         assert cluster.sites[leader].seeder.waiting.startswith("refused: ")
-    with cluster.store.view() as state:
-        assert state.revision == revision, "no leader tells it twice"
+    assert cluster.proposals == told, "no leader tells it twice"
     cluster.fibre.empty = False
     for _ in range(4):
         await cluster.turn()
     assert cluster.active == 2
+
+
+@pytest.mark.parametrize("tells_count", [True, False])
+async def test_a_root_that_the_cluster_needs_is_refused_and_still_made_when_there_are_keys(
+    tmp_path: Path, tells_count: bool
+) -> None:
+    cluster = Cluster(tmp_path, "prefer_qkd")
+    cluster.set_root(on_exhaustion="refuse", fallback_after_ms=0)
+    for _ in range(4):
+        await cluster.turn()
+    cluster.fibre.empty, cluster.fibre.tells_count = True, tells_count
+    with cluster.store.view() as state:
+        state.root_needed = True
+    for _ in range(10):
+        await cluster.turn()
+    with cluster.store.view() as state:
+        assert 1 in state.root_refusals
+    assert cluster.active == 1, "it is not made without QKD"
+    cluster.fibre.empty = False
+    for _ in range(20):
+        await cluster.turn()
+    assert (cluster.active, cluster.root(2).grade) == (2, Grade.QKD_PQC)
 
 
 async def test_links_that_are_down_are_waited_for_though_want_of_keys_is_refused(tmp_path: Path) -> None:
