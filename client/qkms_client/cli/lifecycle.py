@@ -23,7 +23,7 @@ _reason = click.option("--reason", default="", help="Kept with the version; up t
 )
 @click.option("--clear-labels", is_flag=True, help="Take all labels off.")
 @options.required_grade
-@options.prefer_qkd
+@click.option("--prefer-qkd/--no-prefer-qkd", default=None)
 @click.option("--max-staleness", type=click.FloatRange(0), metavar="SECONDS", help="As with `create`.")
 @options.rotation_period
 @click.option("--min-decrypt-version", type=click.IntRange(0), help="Older ones no longer decrypt. 0: all do.")

@@ -145,15 +145,6 @@ def required_grade(command: Command) -> Command:
     )(command)
 
 
-def prefer_qkd(command: Command) -> Command:
-    """Adds --prefer-qkd."""
-    return click.option(
-        "--prefer-qkd/--no-prefer-qkd",
-        default=None,
-        help="Rotate it by itself once the root has QKD again, while its primary version was made without.",
-    )(command)
-
-
 def context(command: Command) -> Command:
     """Adds --context."""
     return click.option(

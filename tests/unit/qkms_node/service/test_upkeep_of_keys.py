@@ -258,5 +258,7 @@ async def test_a_key_that_is_due_and_awaits_qkd_is_rotated_once(cluster: Cluster
     await cluster.seed("node-1", epoch=2, grade=Grade.QKD_PQC)
     cluster.now_ms += PERIOD_MS
     await cluster.do(c.AdvanceTime())
+    before = cluster.proposals
     await cluster.sites["node-1"].rotator.step()
     assert (cluster.key().primary, cluster.key().version_count) == (2, 2)
+    assert cluster.proposals == before + 1
