@@ -119,7 +119,6 @@ class _Header(msgspec.Struct, frozen=True):
     staged_epoch: _Count
     last_epoch: _Count
     root_requested: bool
-    root_needed: bool
     first_event: _Count
     access_revision: _Count
     audit_length: _Count
@@ -127,6 +126,7 @@ class _Header(msgspec.Struct, frozen=True):
     audit_head: _Digest
     sum: bytes
     audit_lines: _Count
+    root_needed: bool = False  # absent from snapshots of before it
 
 
 class SnapshotRejected(Exception):
