@@ -13,7 +13,7 @@ from aiohttp import web
 
 from qkms_qkd.identity import principal
 from qkms_qkd.kme.channel import ChannelError, NotGreetedError
-from qkms_qkd.kme.delivery import Delivery
+from qkms_qkd.kme.direct import Direct
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.settings import Settings
@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 class AdminFace:
     """The admin API of one KME."""
 
-    def __init__(self, settings: Settings, delivery: Delivery, links: Mapping[str, QuantumLink]) -> None:
+    def __init__(self, settings: Settings, direct: Direct, links: Mapping[str, QuantumLink]) -> None:
         self._settings = settings
-        self._delivery = delivery
+        self._direct = direct
         self._links = links
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -78,7 +78,7 @@ class AdminFace:
             "qber": report.qber if report and state.up else None,
             "skr_bps": report.skr_bps if report and state.up else 0.0,
             "discarded_blocks": report.discarded_blocks if report else 0,
-            "stored_key_count": await self._delivery.stored(link),
+            "stored_key_count": await self._direct.stored(link),
             "max_key_count": self._settings.keys.max_stored,
             "faults": report.faults if report else None,
         }
