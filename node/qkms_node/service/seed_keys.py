@@ -18,14 +18,11 @@ from qkms_node.ledger.records import NodeRecord
 from qkms_node.ledger.state import State
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
-from qkms_node.service.sharing import Sharing
+from qkms_node.service.sharing import MAX_DOUBLINGS, Sharing
 from qkms_node.service.store import LedgerStore
 from qkms_qkd.errors import LinkError
 
 log = structlog.get_logger(__name__)
-
-# Retries back off from `retry_ms` by doubling, up to this often.
-MAX_DOUBLINGS = 4
 
 
 class SeedKeys:

@@ -31,7 +31,7 @@ from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.seed_keys import SeedKeys, asked_for
-from qkms_node.service.sharing import MAX_DOUBLINGS, Sharing
+from qkms_node.service.sharing import Sharing
 from qkms_node.service.store import LedgerStore
 
 log = structlog.get_logger(__name__)
