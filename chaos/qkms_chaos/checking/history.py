@@ -12,8 +12,8 @@ perhaps one now, later or never. What a call's args and answer hold, by name (No
     create    request_id                    -> version, revision, replayed
     rotate    request_id, expected          -> version, revision, replayed
     stage     request_id                    -> version, revision, replayed
-    activate  request_id, version           -> primary, revision, replayed
-    abort, disable, enable, destroy         request_id, version -> revision, replayed
+    activate  request_id, version           -> primary, revision, replayed, already_active
+    validate, abort, disable, enable, destroy   request_id, version -> revision, replayed
     get       level, bound_ms               -> primary, revision, level, staleness_ms
     encrypt   fingerprint, level, bound_ms  -> version, revision, level, staleness_ms
     decrypt   version, fingerprint          -> fingerprint, revision, level, staleness_ms

@@ -20,6 +20,7 @@ def judgements(ops: Sequence[Op], max_staleness_s: float, budget: int = BUDGET) 
         Judgement("one request id, one request", request_bodies.breaches(ops)),
         Judgement("versions are numbered without a gap", versions.contiguous(ops)),
         Judgement("no version is used before it is made", versions.used_once_made(ops)),
+        Judgement("no version is activated before it is validated", versions.validated(ops)),
         Judgement("a disabled version is not used past the bound", uses.revoked(ops, max_staleness_s)),
         Judgement("what was encrypted is what comes out", uses.plaintexts(ops)),
         Judgement("what nobody disabled can be decrypted", uses.decryptable(ops, max_staleness_s)),

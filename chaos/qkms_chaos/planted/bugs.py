@@ -19,6 +19,8 @@ class Planted:
     new: str
     scenario: str
     seed: int = 1
+    seconds: float | None = None
+    """Length of the run; None: the scenario's own."""
 
 
 BUGS = {
@@ -65,5 +67,29 @@ BUGS = {
         "        os.fdatasync(descriptor)\n",
         "",
         "fsync-error",
+    ),
+    "activates-before-validation": Planted(
+        "a staged version is activated although no quorum has opened it",
+        f"{NODE}/ledger/staging_rules.py",
+        "    if not staging.validate_ms:\n        raise",
+        "    if False:\n        raise",
+        "staging-under-partition",
+    ),
+    "stale-cache-past-its-lease": Planted(
+        "a version in the cache is used without a look at how old the state is that allows it",
+        f"{NODE}/service/versions.py",
+        "        own = Wanted(Level.BOUNDED, 0, known.max_staleness_ms)\n",
+        "        own = Wanted(Level.BOUNDED, 0, known.max_staleness_ms)\n"
+        "        if any(cached[0] == key_id for cached in self._opened):\n"
+        "            return own\n",
+        "revocation-under-partition",
+    ),
+    "qkd-key-delivered-again": Planted(
+        "a key that an encryptor has collected is given to it again as new",
+        f"{NODE}/ledger/sae_rules.py",
+        "        given = replace(record, collected=record.collected | {command.slave: request_id})\n",
+        "        given = record\n",
+        "northbound-once",
+        seconds=8.0,
     ),
 }

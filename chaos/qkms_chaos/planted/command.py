@@ -19,7 +19,7 @@ from qkms_chaos.planted.bugs import BUGS, Planted
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("proto/qkms", "node/qkms_node", "qkd_adapter/qkms_qkd", "client/qkms_client", "chaos/qkms_chaos")
 BROKEN = 1
-TIMEOUT_S = 300.0
+TIMEOUT_S = 600.0
 
 
 class PlantFailed(Exception):
@@ -48,9 +48,13 @@ def found(bug: Planted, folder: Path) -> tuple[bool, str]:
         "QKMS_TOXIPROXY": os.environ.get("QKMS_TOXIPROXY", str(ROOT / ".tools" / "bin" / "toxiproxy-server")),
     }
     command = [sys.executable, "-m", "qkms_chaos", "run", bug.scenario, "--seed", str(bug.seed)]
-    done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-    )
+    command += ["--seconds", str(bug.seconds)] if bug.seconds else []
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"it had not ended after {TIMEOUT_S:g} s"
     said = [line.strip() for line in done.stdout.splitlines() if "breach:" in line]
     return done.returncode == BROKEN and bool(said), said[0] if said else done.stderr.strip()[-200:]
 
