@@ -92,4 +92,13 @@ BUGS = {
         "northbound-once",
         seconds=8.0,
     ),
+    "key-in-the-log": Planted(
+        "a key version that is opened is printed, into the log of its node",
+        f"{NODE}/service/versions.py",
+        "            check_version(material, key_id, version.version, version.public_key, version.check_value)\n",
+        "            check_version(material, key_id, version.version, version.public_key, version.check_value)\n"
+        "            print(bytes(material.reveal()).hex(), flush=True)\n",
+        "rotate-lost-reply",
+        seconds=8.0,
+    ),
 }

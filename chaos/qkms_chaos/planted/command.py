@@ -28,15 +28,19 @@ class PlantFailed(Exception):
     code = "PLANT_FAILED"
 
 
+def planted_text(bug: Planted) -> str:
+    """The file of the product with the bug in it. Raises PlantFailed."""
+    text = (ROOT / bug.file).read_text()
+    if text.count(bug.old) != 1:
+        raise PlantFailed(f"{bug.file} has the text to replace {text.count(bug.old)} times, not once")
+    return text.replace(bug.old, bug.new)
+
+
 def plant(bug: Planted, folder: Path) -> list[Path]:
     """Copies the packages to `folder` and plants the bug; what PYTHONPATH is to begin with. Raises PlantFailed."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    file = folder / bug.file
-    text = file.read_text()
-    if text.count(bug.old) != 1:
-        raise PlantFailed(f"{bug.file} has the text to replace {text.count(bug.old)} times, not once")
-    file.write_text(text.replace(bug.old, bug.new))
+    (folder / bug.file).write_text(planted_text(bug))
     return [folder / package.partition("/")[0] for package in PACKAGES]
 
 

@@ -11,16 +11,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.failures import FAILURES, end_with
-from qkms_chaos.cluster.layout import open_layout
-from qkms_chaos.cluster.world import world_of
 from qkms_chaos.faults.network import Unsupported
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.faults.schedule import Step, decode
 from qkms_chaos.scenarios import measured, network, processes, quantum
 from qkms_chaos.scenarios.cap import table
-from qkms_chaos.scenarios.measured import Measured
+from qkms_chaos.scenarios.measured import Measured, run_measured
 from qkms_chaos.scenarios.running import HISTORY, REPORT, Order, Told, plan_of, replay_command, run_scenario
 from qkms_chaos.scenarios.scenario import Scenario
 from qkms_chaos.scenarios.verdict import Verdict
@@ -171,12 +168,7 @@ def run_named(
     """
     scenario = SCENARIOS[name]
     if isinstance(scenario, Measured):
-        layout = open_layout(folder / "cluster")
-        with NETWORKS[kind](layout) as net, Cluster(layout, net) as cluster:
-            cluster.start(told)
-            with world_of(cluster) as world:
-                world.observer.wait_root(1)
-                return None, scenario.run(world, net, seconds, seed, told)
+        return None, run_measured(folder, scenario, seed, seconds, kind, told)
     order = Order(name, scenario, seed, seconds, kind, steps)
     told(f"replay with: {replay_command(order)}")
     for step in plan_of(order).steps:

@@ -1,14 +1,21 @@
 """Scenarios with a load of their own, which measure what the general load cannot: see `workload`."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from qkms_chaos.checking.judgement import Judgement
-from qkms_chaos.cluster.world import World
+from qkms_chaos.cluster.driver import Cluster
+from qkms_chaos.cluster.layout import open_layout
+from qkms_chaos.cluster.world import World, world_of
 from qkms_chaos.faults.network import FaultyNetwork
+from qkms_chaos.faults.opening import NETWORKS
+from qkms_chaos.scenarios.secrecy import nothing_leaked
 from qkms_chaos.scenarios.verdict import Verdict
+from qkms_chaos.workload.canaries import CANARY_KEY, make_canaries
 from qkms_chaos.workload.history import Use
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition
@@ -27,6 +34,18 @@ class Measured:
     promise: str
     run: Callable[[World, FaultyNetwork, float, int, Told], Verdict]
     seconds: float = 60.0
+
+
+def run_measured(folder: Path, scenario: Measured, seed: int, seconds: float, network: str, told: Told) -> Verdict:
+    """Runs it on a fresh cluster in `folder`. Raises Unsupported and what the run raises."""
+    layout, since_s = open_layout(folder / "cluster"), time.time()
+    with NETWORKS[network](layout) as net, Cluster(layout, net) as cluster:
+        cluster.start(told)
+        with world_of(cluster) as world:
+            world.observer.wait_root(1)
+            canaries = make_canaries(world, CANARY_KEY)
+            verdict = scenario.run(world, net, seconds, seed, told)
+    return verdict.with_(nothing_leaked(folder, canaries, layout.nodes, since_s))
 
 
 def _rotation(world: World, _: FaultyNetwork, seconds: float, seed: int, told: Told) -> Verdict:

@@ -159,7 +159,9 @@ class _Client:
         identifier = str(uuid.uuid4())
 
         async def call() -> Answer:
-            made = await self._client.create_key(key, max_staleness=MAX_STALENESS, request_id=identifier)
+            made = await self._client.create_key(
+                key, max_staleness=MAX_STALENESS, exportable=True, request_id=identifier
+            )
             return {"version": made.primary_version, "replayed": made.replayed}, made.header
 
         if await self._caller.done("create", key, {"request_id": identifier}, call) is not Outcome.OK:
