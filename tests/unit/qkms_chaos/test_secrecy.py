@@ -1,8 +1,8 @@
 """What is planted in the files of a run is found, wherever it is, and a search that saw nothing is no proof."""
 
 import base64
+import hashlib
 import os
-import secrets
 import time
 import zlib
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 from qkms_chaos.scenarios.secrecy import nothing_leaked
 from qkms_chaos.workload.canaries import Canaries
 
-SECRET = secrets.token_bytes(32)
+SECRET = hashlib.sha256(b"a key").digest()
 CANARIES = Canaries("a label that is no secret", {"a key": SECRET})
 
 
@@ -50,9 +50,10 @@ def test_a_clean_run_leaks_nothing(run: Path) -> None:
 def test_a_leak_is_found(run: Path, file: str, content: bytes) -> None:
     (run / file).parent.mkdir(exist_ok=True)
     (run / file).write_bytes(content)
-    [breach], _ = judged(run)
-    assert "a key is in" in breach
-    assert Path(file).name in breach
+    breaches, _ = judged(run)
+    # Two when the two alphabets of base64 write the same.
+    assert breaches
+    assert all(breach.startswith("a key is in ") and Path(file).name in breach for breach in breaches)
 
 
 def test_the_core_file_of_another_run_is_not_this_ones(run: Path) -> None:
