@@ -101,4 +101,23 @@ BUGS = {
         "rotate-lost-reply",
         seconds=8.0,
     ),
+    "watch-skips-an-event": Planted(
+        "a watch that is resumed begins one revision too late",
+        f"{NODE}/service/watching.py",
+        "            after = revision_of(resume_token)\n",
+        "            after = revision_of(resume_token) + 1\n",
+        "mixed",
+        seconds=12.0,
+    ),
+    "effect-without-audit": Planted(
+        "what disables a version is not written into the audit",
+        f"{NODE}/ledger/audit_rules.py",
+        "    request = command.request if isinstance(command, Asked) else None\n    _add(",
+        "    request = command.request if isinstance(command, Asked) else None\n"
+        "    if command.__struct_config__.tag == 'disable_version':\n"
+        "        return\n"
+        "    _add(",
+        "rotate-lost-reply",
+        seconds=12.0,
+    ),
 }

@@ -10,13 +10,14 @@ import asyncio
 import random
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from qkms_chaos.checking.history import Outcome, Recorder, Value, fingerprint
 from qkms_chaos.workload.caller import Answer, Caller
 from qkms_chaos.workload.staging import Stager
+from qkms_chaos.workload.watching import Watcher
 from qkms_client import AsyncClient, Consistency, Profile, QkmsError, bounded, linearizable
 from qkms_client.consistency import STALE_OK
 
@@ -45,6 +46,7 @@ class Load:
     """The share of rotations; of the other operations together there are 81."""
     staged: tuple[str, ...] = ()
     """Of the keys, those of which a client of its own stages versions."""
+    watchers: int = 1
     seed: int = 1
 
 
@@ -73,7 +75,18 @@ async def last_looks(profile: Profile, node: str, load: Load, recorder: Recorder
                 await one.get(key, named, consistency)
 
 
-async def run_clients(profile: Profile, load: Load, recorder: Recorder, seconds: float) -> None:
+def watchers_of(profile: Profile, load: Load, recorder: Recorder) -> list[Watcher]:
+    """Those of the load, who go on after it."""
+    roams = replace(profile, timeout_s=TIMEOUT_S, attempt_timeout_s=TIMEOUT_S / 2)
+    return [
+        Watcher(f"watcher-{number}", roams, random.Random(f"{load.seed} {number}"), recorder)  # noqa: S311
+        for number in range(1, load.watchers + 1)
+    ]
+
+
+async def run_clients(
+    profile: Profile, load: Load, watchers: Sequence[Watcher], recorder: Recorder, seconds: float
+) -> None:
     """Runs every client for so long. Raises nothing of what the cluster answers."""
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(seconds, stop.set)
@@ -88,6 +101,8 @@ async def run_clients(profile: Profile, load: Load, recorder: Recorder, seconds:
             own = replace(profile, endpoints=endpoints, timeout_s=time_s, attempt_timeout_s=time_s / 2)
             group.create_task(_run(own, name, random.Random(rng.random()), recorder, load, node, stop))  # noqa: S311
         roams = replace(profile, timeout_s=TIMEOUT_S, attempt_timeout_s=TIMEOUT_S / 2)
+        for watcher in watchers:
+            group.create_task(watcher.run(stop))
         for key in load.staged:
             chooses = random.Random(rng.random())  # noqa: S311
             group.create_task(_stage(roams, key, chooses, Caller(f"stager of {key}", recorder), stop))

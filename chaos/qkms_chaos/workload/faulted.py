@@ -7,20 +7,24 @@ of the history like all others, so that what the cluster says at the end is chec
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qkms_chaos.checking.history import Op, Recorder
 from qkms_chaos.cluster.waits import WaitExpired
-from qkms_chaos.cluster.world import World
+from qkms_chaos.cluster.world import World, world_of
 from qkms_chaos.faults.nemesis import Happened, Nemesis
 from qkms_chaos.faults.schedule import Step
-from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients
-from qkms_client import load_profile
+from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients, watchers_of
+from qkms_chaos.workload.records import read_audit, read_members
+from qkms_chaos.workload.watching import Watcher, finish_all
+from qkms_client import Profile, load_profile
 from qkms_client.types import NodeStatus
 
 Told = Callable[[str], None]
 HEAL_TIMEOUT_S = 60.0
+LAST_KEY = "last"
+"""Made after the load, so that watches have something to come to."""
 
 
 @dataclass
@@ -51,6 +55,7 @@ def run_faulted(
     run = FaultedRun()
     profile = load_profile(world.cluster.layout.service_profile("payments"))
     asyncio.run(create_keys(profile, load, recorder))
+    watchers = watchers_of(profile, load, recorder)
     run.begun = time.monotonic()
     told(f"{load.roaming} clients of the cluster and {load.bound} of each node, for {seconds:g} s")
     failure: list[BaseException] = []
@@ -64,7 +69,7 @@ def run_faulted(
     faults = threading.Thread(target=disturb, name="nemesis", daemon=True)
     faults.start()
     try:
-        asyncio.run(run_clients(profile, load, recorder, seconds))
+        asyncio.run(run_clients(profile, load, watchers, recorder, seconds))
     finally:
         nemesis.stop()
         faults.join()
@@ -72,16 +77,43 @@ def run_faulted(
         raise failure[0]
     nemesis.heal()
     run.healed = time.monotonic()
-    nodes = list(world.cluster.nodes)
+    # Who joined meanwhile is asked as well, and who was taken out is not.
+    with world_of(world.cluster) as now:
+        _look_at_the_end(now, run, profile, load, watchers, recorder)
+    run.ops, run.happened = recorder.ops, nemesis.happened
+    return run
+
+
+def _look_at_the_end(
+    world: World,
+    run: FaultedRun,
+    profile: Profile,
+    load: Load,
+    watchers: Sequence[Watcher],
+    recorder: Recorder,
+) -> None:
+    nodes = world.observer.nodes
     try:
-        world.observer.wait_agreement(nodes, HEAL_TIMEOUT_S)
+        world.observer.wait_agreement(timeout_s=HEAL_TIMEOUT_S)
     except WaitExpired as error:
         run.disagreement = str(error)
     run.agreed = time.monotonic()
+    at = {node: world.cluster.network.rpc(node) for node in nodes}
     for node in nodes:
-        here = replace(profile, endpoints={node: world.cluster.network.rpc(node)})
-        asyncio.run(last_looks(here, node, load, recorder))
-    run.statuses = world.observer.statuses(nodes)
+        asyncio.run(last_looks(replace(profile, endpoints={node: at[node]}), node, load, recorder))
+    if not run.disagreement:
+        _read_the_records(world, at, watchers, recorder)
+    run.statuses = world.observer.statuses()
     run.ended = time.monotonic()
-    run.ops, run.happened = recorder.ops, nemesis.happened
-    return run
+
+
+def _read_the_records(
+    world: World, at: Mapping[str, str], watchers: Sequence[Watcher], recorder: Recorder
+) -> None:
+    """What watches tell to the end, the audit of each node, and who each says takes part."""
+    world.payments.create_key(LAST_KEY)
+    asyncio.run(finish_all(watchers, at, LAST_KEY))
+    world.observer.wait_agreement()
+    for node in at:
+        read_audit(world.operator, node, recorder)
+    read_members(world.operator, list(at), recorder)
