@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 
-from qkms.audit import MUTATIONS_GENESIS, AuditBroken, Head, fields_of, follow, head_of, number_of
+from qkms.audit import MUTATIONS_GENESIS, AuditBroken, Head, follow, head_of, number_of
 from qkms_chaos.checking.history import CHANGES, Op, Outcome
+from qkms_qkd.unreadable import UNREADABLE
 
 CLOCK, CLUSTER = "clock", "cluster"
 """Principals of what nobody asked for."""
@@ -24,7 +24,7 @@ _CERTAIN = frozenset({"create", "rotate", "stage"})
 class Entry(msgspec.Struct, frozen=True):
     """What one record of the chain says."""
 
-    number: int
+    number: int = msgspec.field(name="n")
     revision: int
     principal: str
     method: str
@@ -42,7 +42,7 @@ def entries(ops: Sequence[Op]) -> Mapping[str, list[Entry]]:
     """The records by node, in the order in which it showed them; those that cannot be read are left out."""
     found: dict[str, list[Entry]] = {}
     for node, lines in _lines(ops).items():
-        read = (_entry(line) for line in lines)
+        read = (read_entry(line) for line in lines)
         found[node] = [entry for entry in read if entry is not None]
     return found
 
@@ -123,9 +123,9 @@ def _broken(node: str, lines: Sequence[bytes]) -> list[str]:
 
 
 @lru_cache(maxsize=1 << 17)
-def _entry(line: bytes) -> Entry | None:
+def read_entry(line: bytes) -> Entry | None:
+    """What a record says; None when it says nothing of the kind."""
     try:
-        fields: dict[str, Any] = fields_of(line)
-        return msgspec.convert({"number": fields.pop("n", 0), **fields}, type=Entry)
-    except (ValueError, msgspec.ValidationError):
+        return msgspec.json.decode(line, type=Entry)
+    except UNREADABLE:
         return None

@@ -18,7 +18,8 @@ from qkms_chaos.faults.schedule import Step, decode
 from qkms_chaos.scenarios import measured, network, processes, quantum
 from qkms_chaos.scenarios.cap import table
 from qkms_chaos.scenarios.measured import Measured, run_measured
-from qkms_chaos.scenarios.running import HISTORY, REPORT, Order, Told, plan_of, replay_command, run_scenario
+from qkms_chaos.scenarios.running import REPORT, Order, Told, plan_of, replay_command, run_scenario
+from qkms_chaos.scenarios.saved import HISTORY
 from qkms_chaos.scenarios.scenario import Scenario
 from qkms_chaos.scenarios.verdict import Verdict
 from qkms_chaos.workload.faulted import FaultedRun

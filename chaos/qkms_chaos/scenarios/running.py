@@ -1,6 +1,6 @@
 """Runs a scenario on a fresh cluster: network, processes with their shims, load and faults, and the verdict.
 
-What a run leaves is in its folder: schedule.json, history.jsonl, report.html, and the logs of every process.
+What a run leaves is in its folder: schedule.json, history.jsonl, report.html, run.json, the logs of every process.
 """
 
 import random
@@ -22,6 +22,7 @@ from qkms_chaos.faults.network import Unsupported
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.faults.schedule import Step, encode
 from qkms_chaos.scenarios.report import report
+from qkms_chaos.scenarios.saved import HISTORY, record_of, save
 from qkms_chaos.scenarios.scenario import NODES, Plan, Scenario
 from qkms_chaos.scenarios.secrecy import nothing_leaked
 from qkms_chaos.scenarios.verdict import Verdict, judged
@@ -29,7 +30,7 @@ from qkms_chaos.workload.canaries import CANARY_KEY, exported, make_canaries
 from qkms_chaos.workload.faulted import FaultedRun, run_faulted
 from qkms_node.pki import Identity
 
-SCHEDULE, HISTORY, REPORT = "schedule.json", "history.jsonl", "report.html"
+SCHEDULE, REPORT = "schedule.json", "report.html"
 CERTIFICATE_S = 16.0
 Told = Callable[[str], None]
 
@@ -81,6 +82,7 @@ def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Ve
     _report(folder, order, run, verdict)
     verdict = verdict.with_(nothing_leaked(folder, canaries, layout.nodes, since_s))
     _report(folder, order, run, verdict)
+    save(folder, record_of(order.name, order.seed, order.seconds, order.network, run, verdict))
     return run, verdict
 
 
