@@ -122,7 +122,7 @@ def _watched(entry: Entry) -> str:
 
 
 def _gave_up(op: Op) -> bool:
-    return op.call == "watched" and op.outcome is not Outcome.OK
+    return op.call == "watched" and op.outcome is Outcome.REFUSED
 
 
 def _identity(op: Op) -> tuple[object, ...]:

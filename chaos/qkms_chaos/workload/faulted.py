@@ -17,7 +17,7 @@ from qkms_chaos.faults.nemesis import Happened, Nemesis
 from qkms_chaos.faults.schedule import Step
 from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients, watchers_of
 from qkms_chaos.workload.records import read_audit, read_members
-from qkms_chaos.workload.watching import Watcher, finish_all
+from qkms_chaos.workload.watching import Watcher, begin_all, finish_all
 from qkms_client import Profile, load_profile
 from qkms_client.types import NodeStatus
 
@@ -111,8 +111,9 @@ def _read_the_records(
     world: World, at: Mapping[str, str], watchers: Sequence[Watcher], recorder: Recorder
 ) -> None:
     """What watches tell to the end, the audit of each node, and who each says takes part."""
+    asyncio.run(begin_all(watchers, at))
     world.payments.create_key(LAST_KEY)
-    asyncio.run(finish_all(watchers, at, LAST_KEY))
+    asyncio.run(finish_all(watchers, LAST_KEY))
     world.observer.wait_agreement()
     for node in at:
         read_audit(world.operator, node, recorder)

@@ -20,6 +20,7 @@ from qkms_node.service.watching import revision_of
 
 LASTS_S = (0.5, 4.0)
 PAUSE_S = 0.3
+BEGIN_S = 1.0
 FINISH_S = 20.0
 
 
@@ -39,15 +40,20 @@ class Watcher:
             await self._watch(self._rng.uniform(*LASTS_S), stop)
             await asyncio.sleep(self._rng.uniform(0, PAUSE_S))
 
-    async def finish(self, endpoints: Mapping[str, str], last: str) -> None:
-        """Watches on until the key `last` is told of, and writes down whether it was."""
-        start = time.monotonic()
+    async def begin(self, endpoints: Mapping[str, str]) -> None:
+        """Sees to it that there is a watch to take up, at these endpoints, if the cluster lets it."""
         self._profile = replace(self._profile, endpoints=dict(endpoints))
-        told = False
-        while not told and time.monotonic() < start + FINISH_S:
+        until = time.monotonic() + FINISH_S
+        while self._token is None and time.monotonic() < until:
+            await self._watch(BEGIN_S, asyncio.Event())
+
+    async def finish(self, last: str) -> None:
+        """Watches on until the key `last` is told of, and writes down whether it was; unknown: nothing to take up."""
+        start, told = time.monotonic(), False
+        while not told and self._token is not None and time.monotonic() < start + FINISH_S:
             told = await self._watch(FINISH_S, asyncio.Event(), last)
-        outcome = Outcome.OK if told else Outcome.REFUSED
-        self._note("watched", start, {}, outcome=outcome, reason="" if told else "NOT_TOLD")
+        missed = Outcome.UNKNOWN if self._token is None else Outcome.REFUSED
+        self._note("watched", start, {}, outcome=Outcome.OK if told else missed, reason="" if told else "NOT_TOLD")
 
     async def _watch(self, lasts_s: float, stop: asyncio.Event, last: str = "") -> bool:
         """One watch, for so long or until `last` was told of: whether it was."""
@@ -96,9 +102,14 @@ class Watcher:
         self._recorder.add(op)
 
 
-async def finish_all(watchers: Sequence[Watcher], endpoints: Mapping[str, str], last: str) -> None:
-    """Lets every watcher come to the key `last`."""
-    await asyncio.gather(*(watcher.finish(endpoints, last) for watcher in watchers))
+async def begin_all(watchers: Sequence[Watcher], endpoints: Mapping[str, str]) -> None:
+    """`begin` of each."""
+    await asyncio.gather(*(watcher.begin(endpoints) for watcher in watchers))
+
+
+async def finish_all(watchers: Sequence[Watcher], last: str) -> None:
+    """`finish` of each."""
+    await asyncio.gather(*(watcher.finish(last) for watcher in watchers))
 
 
 async def _close(watch: AsyncKeyWatch, after_s: float, stop: asyncio.Event) -> None:
