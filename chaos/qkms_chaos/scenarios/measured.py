@@ -49,7 +49,7 @@ def run_measured(folder: Path, scenario: Measured, seed: int, seconds: float, ne
             world.observer.wait_root(1)
             canaries = make_canaries(world, CANARY_KEY)
             verdict = scenario.run(world, net, seconds, seed, told)
-    return verdict.with_(nothing_leaked(folder, canaries, layout.nodes, since_s))
+    return verdict.also(nothing_leaked(folder, canaries, layout.nodes, since_s))
 
 
 def _rotation(world: World, _: FaultyNetwork, seconds: float, seed: int, told: Told) -> Verdict:

@@ -80,7 +80,7 @@ def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Ve
         canaries.secrets |= exported(now, plan.load.keys)
         verdict = judged(order.scenario, run, now)
     _report(folder, order, run, verdict)
-    verdict = verdict.with_(nothing_leaked(folder, canaries, layout.nodes, since_s))
+    verdict = verdict.also(nothing_leaked(folder, canaries, layout.nodes, since_s))
     _report(folder, order, run, verdict)
     save(folder, record_of(order.name, order.seed, order.seconds, order.network, run, verdict))
     return run, verdict

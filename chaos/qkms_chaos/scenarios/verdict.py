@@ -28,7 +28,7 @@ class Verdict:
         """All of them."""
         return [f"{one.name}: {breach}" for one in self.judgements for breach in one.breaches]
 
-    def with_(self, more: Judgement) -> "Verdict":
+    def also(self, more: Judgement) -> "Verdict":
         """The same, and what was found of one more invariant."""
         return Verdict([*self.judgements, more], self.figures)
 

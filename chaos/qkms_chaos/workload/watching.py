@@ -48,7 +48,7 @@ class Watcher:
             await self._watch(BEGIN_S, asyncio.Event())
 
     async def finish(self, last: str) -> None:
-        """Watches on until the key `last` is told of, and writes down whether it was; unknown: nothing to take up."""
+        """Watches on until told of the key `last`, and writes down whether it was; unknown: nothing to take up."""
         start, told = time.monotonic(), False
         while not told and self._token is not None and time.monotonic() < start + FINISH_S:
             told = await self._watch(FINISH_S, asyncio.Event(), last)
