@@ -52,7 +52,7 @@ def cells(runs: Sequence[FaultedRun]) -> list[Cell]:
                 place = WHOLE if alone_in(phase) is None else MAJORITY if side == "the others" else ALONE
                 margin = 0.0 if place == WHOLE else SETTLES_S
                 found[place] += [
-                    op for op in ops if op.start >= phase.begin + margin and op.end and op.end <= phase.end
+                    op for op in ops if op.start >= phase.begin + margin and op.end and op.end <= phase.until
                 ]
     return [
         Cell(one, side, served(op for op in ops if kind(op) == one))

@@ -26,11 +26,12 @@ KINDS = ("writes", "linearizable", "bounded", "stale_ok")
 
 @dataclass(frozen=True)
 class Phase:
-    """From `begin` to `end` (time.monotonic); `what` began it."""
+    """From `begin` to `end` (time.monotonic); `what` began it. From `until` on it was being ended."""
 
     begin: float
     end: float
     what: str
+    until: float
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,12 @@ class Served:
 
 def phases(run: FaultedRun) -> list[Phase]:
     """The phases in order, from the beginning of the load to the agreement of all nodes."""
-    marks = [(run.begun, "no fault yet"), *((fault.end, fault.text) for fault in run.happened)]
-    return [Phase(at, end, what) for (at, what), (end, _) in pairwise([*marks, (run.agreed, "")]) if end > at]
+    marks = [(run.begun, run.begun, "no fault yet"), *((f.begin, f.end, f.text) for f in run.happened)]
+    return [
+        Phase(at, end, what, until)
+        for (_, at, what), (until, end, _) in pairwise([*marks, (run.agreed, run.agreed, "")])
+        if end > at
+    ]
 
 
 def alone_in(phase: Phase) -> str | None:

@@ -30,7 +30,8 @@ RUN = FaultedRun(
         op("c1", "rotate", 10.5),  # within the first second of the cut: counts for the wait alone
         op("c1", "rotate", 12),
         op("c2@node-1", "rotate", 13, "NO_QUORUM"),
-        op("c2@node-1", "rotate", 19.9, took=0.5),  # outlived its partition
+        op("c2@node-1", "rotate", 18.9, took=1.5),  # outlived its partition
+        op("c2@node-1", "rotate", 19.2),  # while it was being mended
         op("c2@node-1", "get", 14, level="stale_ok"),
         op("c2@node-1", "get", 15, "NO_QUORUM", level="linearizable"),
         op("c1", "get", 25, level="linearizable"),  # after the partition: of no side
