@@ -30,6 +30,7 @@ SAE_KEY_SEAL = b"qkms/sae-key-seal/v1"
 HYBRID_KEM = b"qkms/hybrid-kem/v1"
 # Traffic between nodes under QKD keys (qkms_node.keys.node_link)
 NODE_LINK = b"qkms/node-link/v1"
+NODE_LINK_PROOF = b"qkms/node-link-proof/v1"
 # A node's own store (qkms_node.keys.local)
 LOCAL_SEAL = b"qkms/local-seal/v1"
 PASSPHRASE_SEAL = b"qkms/passphrase-seal/v1"

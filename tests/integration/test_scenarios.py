@@ -37,6 +37,16 @@ def test_northbound_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.parametrize("seconds", [10.0, pytest.param(FULL_S, marks=pytest.mark.soak)])
+def test_kme_lies(tmp_path: Path, seconds: float) -> None:
+    """The short one has time for wrong keys and an empty store, the long one for every lie."""
+    figures = run(tmp_path, "kme-lies", seconds).figures
+    assert figures["shares rejected"], "the lie was told, and seen through"
+    assert figures["times QKD was given up"]
+    assert figures["times QKD was taken up again"] == figures["times QKD was given up"]
+
+
+@pytest.mark.cluster
 def test_revocation_under_partition(tmp_path: Path) -> None:
     figures = run(tmp_path, "revocation-under-partition", SHORT_S).figures
     assert figures["last use after the revocation, s"] > 0

@@ -62,3 +62,37 @@ peer_address = "127.0.0.1:9402"
 length_km = 25
 pulse_rate_hz = 1.0e8
 """
+
+NETWORK_TOML = """
+data_dir = "data/{site}"
+admins = ["spiffe://qkms.dev/operator/admin"]
+[tls]
+ca = "ca.pem"
+certificate = "{site}.pem"
+private_key = "{site}.key"
+[relaying]
+disjoint_routes = 2
+[[sites]]
+id = "kme-1"
+listen = "127.0.0.1:9301"
+link_listen = "127.0.0.1:9401"
+skip_listen = "127.0.0.1:9501"
+saes = ["node-1"]
+[[sites]]
+id = "kme-2"
+listen = "127.0.0.1:9302"
+link_listen = "127.0.0.1:9402"
+saes = ["node-2", "node-4"]
+[[sites]]
+id = "kme-3"
+listen = "127.0.0.1:9303"
+link_listen = "127.0.0.1:9403"
+[[links]]
+sites = ["kme-1", "kme-2"]
+length_km = 25
+pulse_rate_hz = 1.0e8
+[[links]]
+sites = ["kme-3", "kme-2"]
+length_km = 50
+pulse_rate_hz = 1.0e8
+"""

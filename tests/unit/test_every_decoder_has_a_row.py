@@ -45,7 +45,10 @@ ELSEWHERE = {
         *("qkms_node.service.audit_key", "qkms_node.service.roots"),
     },
     "rows of the ledger, as checked by its snapshot": {"qkms_node.ledger.restore_rules"},
-    "the database of this KME alone": {"qkms_qkd.kme.link_store"},
+    "the database of this KME alone": {
+        *("qkms_qkd.kme.fault_switches", "qkms_qkd.kme.link_store", "qkms_qkd.kme.network.shares"),
+    },
+    "keys of one length, XORed as numbers": {"qkms_qkd.kme.network.pads"},
     "given by gRPC, which answers for what it cannot read": {
         *("qkms_client.aio.carrier", "qkms_client.aio.runner", "qkms_client.sync.runner"),
         *("qkms_node.rpc.signers", "qkms_chaos.cluster.driver"),

@@ -42,6 +42,10 @@ class KmeAdmin:
         """Puts exactly these faults on a link; a fault not named is taken off."""
         self._http.put(self._url(kme, f"links/{peer}/faults"), json=faults).raise_for_status()
 
+    def set_kme_faults(self, kme: str, **faults: bool | float) -> None:
+        """Puts exactly these faults on a KME as a whole; a fault not named is taken off."""
+        self._http.put(self._url(kme, "faults"), json=faults).raise_for_status()
+
     def close(self) -> None:
         """Closes the connections."""
         self._http.close()

@@ -19,9 +19,10 @@ from qkms_chaos.cluster.world import World
 from qkms_chaos.faults import schedule as s
 from qkms_chaos.faults.faulty_disk import FaultyDisk
 from qkms_chaos.faults.network import CLIENTS, FaultyNetwork, Unsupported, between
-from qkms_client.errors import MemberNotReady
+from qkms_client.errors import MemberNotReady, QkmsError
 
 FIND_LEADER_S = 1.0
+ASKED_S = 5.0
 PROMOTED_S = 20.0
 
 
@@ -56,6 +57,7 @@ class Nemesis:
         self._rng = random.Random(seed)  # noqa: S311
         self._recorder = recorder
         self._quantum: set[tuple[str, str]] = set()
+        self._lying: set[str] = set()
         self._stop = threading.Event()
         self.happened: list[Happened] = []
 
@@ -83,13 +85,15 @@ class Nemesis:
         self._told(f"{text}{f' (not done: {problem})' if problem else ''}")
 
     def heal(self) -> None:
-        """Ends every fault: disks, clocks, quantum links, network, processes."""
+        """Ends every fault: disks, clocks, quantum links, lies, network, processes."""
         for node, disk in self._disks.items():
             disk.heal()
             if node in self._clocks:
                 self._clocks[node](0.0)
         for one, other in list(self._quantum):
             self.carry_out(s.QuantumFault(one, other, {}))
+        if self._lying:
+            self.carry_out(s.HonestKmes())
         self.carry_out(s.HealNetwork())
         self.carry_out(s.Revive())
 
@@ -155,6 +159,17 @@ class Nemesis:
             case s.QuantumFault(one, other, switches):
                 cluster.kme_admin.set_faults(self._kme(one), self._kme(other), **switches)
                 (self._quantum.add if switches else self._quantum.discard)((one, other))
+            case s.KmeLies(node, switches):
+                found = self._node(node)
+                cluster.kme_admin.set_kme_faults(self._kme(found), **switches)
+                self._lying.add(self._kme(found))
+                return str(s.KmeLies(found, switches))
+            case s.HonestKmes():
+                for kme in sorted(self._lying):
+                    cluster.kme_admin.set_kme_faults(kme)
+                self._lying.clear()
+            case s.AskRoot():
+                self._ask_root()
             case s.Disk(node, rules):
                 self._disk(node).fail(*rules)
             case s.Clock(node, offset_s):
@@ -180,6 +195,18 @@ class Nemesis:
             self._world.operator.promote_member(node)
         except MemberNotReady as error:
             raise NotYet(str(error)) from None
+
+    def _ask_root(self) -> None:
+        def ask() -> None:
+            try:
+                self._world.operator.rotate_root(timeout=ASKED_S)
+            except QkmsError as error:
+                raise NotYet(str(error)) from None
+
+        try:
+            wait_for("a new root epoch to be asked for", ask, ASKED_S)
+        except WaitExpired as error:
+            raise Unsupported(str(error)) from error
 
     def _revive(self) -> list[str]:
         """Starts what is down and wakes what stands still; what was down. Raises when one does not come up."""

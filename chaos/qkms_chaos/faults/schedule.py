@@ -178,6 +178,32 @@ class QuantumFault(Fault, frozen=True, tag="quantum"):
         return f"the quantum link {self.one}-{self.other}: {switches or 'sound'}"
 
 
+class KmeLies(Fault, frozen=True, tag="kme-lies"):
+    """Switches of the simulated KME of a node as a whole, by its admin API: `slow_s`, `wrong_key`, `exhausted`,
+    `clock_s`."""
+
+    node: str
+    switches: dict[str, bool | float]
+
+    def __str__(self) -> str:
+        switches = ", ".join(f"{name} {value}" for name, value in self.switches.items())
+        return f"the KME of {self.node} lies: {switches}"
+
+
+class HonestKmes(Fault, frozen=True, tag="honest-kmes"):
+    """No KME lies any more."""
+
+    def __str__(self) -> str:
+        return "every KME is honest"
+
+
+class AskRoot(Fault, frozen=True, tag="ask-root"):
+    """The operator asks for a new root epoch: the moment in which keys of KMEs are needed."""
+
+    def __str__(self) -> str:
+        return "a new root epoch is asked for"
+
+
 class Disk(Fault, frozen=True, tag="disk"):
     """Rules of the disk shim (`disk_shim/shim.h`) for a node's files; none: the disk is sound."""
 
@@ -217,6 +243,9 @@ AnyFault = (
     | Revive
     | KillKme
     | QuantumFault
+    | KmeLies
+    | HonestKmes
+    | AskRoot
     | Disk
     | Clock
 )
@@ -264,6 +293,15 @@ def random_schedule(
         at += lasts + rng.uniform(well_s / 2, well_s * 3 / 2)
     return sorted(steps, key=lambda step: step.at_s)
 
+
+LIES: tuple[dict[str, bool | float], ...] = (
+    {"wrong_key": True},
+    {"exhausted": True},
+    {"slow_s": 2.0},
+    {"clock_s": 2 * 86_400.0},
+    {"clock_s": -2 * 86_400.0},
+)
+"""Two days are more than the age up to which a key is used."""
 
 Made = tuple[list[tuple[float, AnyFault]], float]
 """Faults by the share of their time after which each begins, the last one mending; how long they last, in s."""
@@ -336,6 +374,10 @@ def _quantum(rng: random.Random, nodes: Sequence[str]) -> Made:
     return _mended(QuantumFault(one, other, switches), QuantumFault(one, other, {}), rng.uniform(1, 6))
 
 
+def _lie(rng: random.Random, nodes: Sequence[str]) -> Made:
+    return _mended(KmeLies(_one(rng, nodes), dict(rng.choice(LIES))), HonestKmes(), rng.uniform(1, 6))
+
+
 MAKERS = {
     "isolate": _isolate,
     "halves": _halves,
@@ -350,4 +392,5 @@ MAKERS = {
     "pause": _pause,
     "kme": _kme,
     "quantum": _quantum,
+    "kme-lies": _lie,
 }

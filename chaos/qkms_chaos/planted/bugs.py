@@ -120,4 +120,11 @@ BUGS = {
         "rotate-lost-reply",
         seconds=12.0,
     ),
+    "unproven-link-key": Planted(
+        "two nodes seal their traffic under QKD keys that differ",
+        f"{NODE}/consensus/link_keys.py",
+        "compare_digest(self._proof(Drawn(offer.key_id, secret), peer, self._id, offer.nonce), offer.proof):",
+        "len(offer.proof) == 32:",
+        "kme-lies",
+    ),
 }

@@ -17,7 +17,7 @@ from qkms_chaos.cluster.layout import LayoutError
 from qkms_chaos.faults.network import Unsupported
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.faults.schedule import Step, decode
-from qkms_chaos.scenarios import measured, network, processes, quantum
+from qkms_chaos.scenarios import lies, measured, network, processes, quantum
 from qkms_chaos.scenarios.cap import table
 from qkms_chaos.scenarios.measured import Measured, run_measured
 from qkms_chaos.scenarios.running import REPORT, Order, Told, plan_of, replay_command, run_scenario
@@ -30,6 +30,7 @@ SCENARIOS: Mapping[str, Scenario | Measured] = {
     **network.SCENARIOS,
     **processes.SCENARIOS,
     **quantum.SCENARIOS,
+    **lies.SCENARIOS,
     **measured.SCENARIOS,
 }
 EXIT_BROKEN, EXIT_SKIPPED, EXIT_UNDECIDED = 1, 3, 4

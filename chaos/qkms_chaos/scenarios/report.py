@@ -82,7 +82,7 @@ def _timeline(run: FaultedRun) -> str:
 
 
 def _is_fault(span: Phase) -> bool:
-    return not any(word in span.what for word in ("no fault yet", "is whole", "runs", ": sound"))
+    return not any(word in span.what for word in ("no fault yet", "is whole", "runs", ": sound", "is honest"))
 
 
 def _row(op: Op) -> str:

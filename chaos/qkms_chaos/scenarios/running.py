@@ -75,7 +75,7 @@ def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Ve
         canaries = make_canaries(world, CANARY_KEY)
         setters = {node: clock.set for node, clock in clocks.items()}
         nemesis = Nemesis(world, network, told, disks, setters, order.seed, recorder)
-        run = run_faulted(world, nemesis, plan.steps, order.seconds, plan.load, recorder, told)
+        run = run_faulted(world, nemesis, plan.steps, order.seconds, plan.load, recorder, told, plan.follow_root)
         now = stack.enter_context(world_of(cluster))
         canaries.secrets |= exported(now, plan.load.keys)
         verdict = judged(order.scenario, run, now)

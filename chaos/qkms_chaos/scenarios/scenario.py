@@ -21,7 +21,7 @@ class Plan:
     """What is run: faults in order of time, the load, and how the cluster differs from the default.
 
     `disks`, `clocks`: nodes started with a disk that can fail, or a clock that can be set. `short_certificates`:
-    those of the nodes end during the run.
+    those of the nodes end during the run. `follow_root`: see `run_faulted`.
     """
 
     steps: Sequence[Step]
@@ -31,6 +31,7 @@ class Plan:
     disks: tuple[str, ...] = ()
     clocks: tuple[str, ...] = ()
     short_certificates: bool = False
+    follow_root: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,16 @@ from qkms_chaos.faults.nemesis import Happened, Nemesis
 from qkms_chaos.faults.schedule import Step
 from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients, watchers_of
 from qkms_chaos.workload.records import read_audit, read_members
+from qkms_chaos.workload.root_steps import RootStep, root_steps
 from qkms_chaos.workload.watching import Watcher, begin_all, finish_all
-from qkms_client import Profile, load_profile
-from qkms_client.types import NodeStatus
+from qkms_client import load_profile
+from qkms_client.types import Grade, NodeStatus
 
 Told = Callable[[str], None]
 HEAL_TIMEOUT_S = 60.0
 LAST_KEY = "last"
 """Made after the load, so that watches have something to come to."""
+LOST = '"event": "consensus.disconnected"'
 
 
 @dataclass
@@ -40,6 +42,12 @@ class FaultedRun:
     statuses: dict[str, NodeStatus] = field(default_factory=dict)
     disagreement: str = ""
     """Why the healed nodes came to no common state; empty: they did."""
+    root_steps: list[RootStep] = field(default_factory=list)
+    """Of a run that follows the root, as is what comes after."""
+    routes_lost: int = 0
+    """How often nodes lost the connection to another during the load, by their logs."""
+    without_qkd: str = ""
+    """Why the root has no QKD in the end; empty: it has."""
 
 
 def run_faulted(
@@ -50,12 +58,18 @@ def run_faulted(
     load: Load,
     recorder: Recorder,
     told: Told,
+    follow_root: bool = False,
 ) -> FaultedRun:
-    """Raises ProcessDied, QkmsError; WaitExpired when a node does not come up again."""
+    """Raises ProcessDied, QkmsError; WaitExpired when a node does not come up again.
+
+    `follow_root`: waits, in the end, for a root with QKD at every node, and keeps what became of the root and of
+    the routes between nodes, which need keys of KMEs as well.
+    """
     run = FaultedRun()
     profile = load_profile(world.cluster.layout.service_profile("payments"))
     asyncio.run(create_keys(profile, load, recorder))
     watchers = watchers_of(profile, load, recorder)
+    lost_before = _routes_lost(world) if follow_root else 0
     run.begun = time.monotonic()
     told(f"{load.roaming} clients of the cluster and {load.bound} of each node, for {seconds:g} s")
     failure: list[BaseException] = []
@@ -79,32 +93,35 @@ def run_faulted(
     run.healed = time.monotonic()
     # Who joined meanwhile is asked as well, and who was taken out is not.
     with world_of(world.cluster) as now:
-        _look_at_the_end(now, run, profile, load, watchers, recorder)
+        _come_to_one_state(now, run)
+        if follow_root:
+            _follow_the_root(now, run)
+            run.routes_lost = _routes_lost(world) - lost_before
+        at = {node: world.cluster.network.rpc(node) for node in now.observer.nodes}
+        for node in at:
+            asyncio.run(last_looks(replace(profile, endpoints={node: at[node]}), node, load, recorder))
+        if not run.disagreement:
+            _read_the_records(now, at, watchers, recorder)
+        run.statuses = now.observer.statuses()
+    run.ended = time.monotonic()
     run.ops, run.happened = recorder.ops, nemesis.happened
     return run
 
 
-def _look_at_the_end(
-    world: World,
-    run: FaultedRun,
-    profile: Profile,
-    load: Load,
-    watchers: Sequence[Watcher],
-    recorder: Recorder,
-) -> None:
-    nodes = world.observer.nodes
+def _come_to_one_state(world: World, run: FaultedRun) -> None:
     try:
         world.observer.wait_agreement(timeout_s=HEAL_TIMEOUT_S)
     except WaitExpired as error:
         run.disagreement = str(error)
     run.agreed = time.monotonic()
-    at = {node: world.cluster.network.rpc(node) for node in nodes}
-    for node in nodes:
-        asyncio.run(last_looks(replace(profile, endpoints={node: at[node]}), node, load, recorder))
-    if not run.disagreement:
-        _read_the_records(world, at, watchers, recorder)
-    run.statuses = world.observer.statuses()
-    run.ended = time.monotonic()
+
+
+def _follow_the_root(world: World, run: FaultedRun) -> None:
+    try:
+        world.observer.wait_root(1, Grade.QKD_PQC, timeout_s=HEAL_TIMEOUT_S)
+    except WaitExpired as error:
+        run.without_qkd = str(error)
+    run.root_steps = root_steps(world)
 
 
 def _read_the_records(
@@ -118,3 +135,8 @@ def _read_the_records(
     for node in at:
         read_audit(world.operator, node, recorder)
     read_members(world.operator, list(at), recorder)
+
+
+def _routes_lost(world: World) -> int:
+    layout = world.cluster.layout
+    return sum(layout.log(node).read_text().count(LOST) for node in world.nodes)

@@ -42,7 +42,10 @@ class Background:
         )
         self.certificates = Certificates(config, self.enrolment.renew_own)
         self.voter = Voter(config, store, roots, links, proposer)
-        sharing = Sharing(config.cluster.id, config.node.id, store, roots, links, proposer)
+        retry_s = config.root.retry_ms / 1000
+        sharing = Sharing(
+            *(config.cluster.id, config.node.id, store, roots, links, proposer), retry_s, time.monotonic
+        )
         seeder = Seeder(config, store, roots, links, sharing, proposer, now_ms)
         self.recovery = Recovery(config, base.guard, store, roots, proposer, sharing)
         self.versions = Versions(store, roots, freshness)

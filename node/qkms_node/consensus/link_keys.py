@@ -1,9 +1,11 @@
 """QKD keys for the traffic between members: who dialled draws one, who accepted collects it, both then use it.
 
-    dialled                         accepted
-    KeyOffer(key_ID, nonce)  ---->  collects the key
-                             <----  KeyAnswer(key_ID, nonce)
-    sealed frames            ---->
+    dialled                                accepted
+    KeyOffer(key_ID, nonce, proof)  ---->  collects the key, checks the proof
+                                    <----  KeyAnswer(key_ID, nonce)
+    sealed frames                   ---->
+
+Two ends whose KMEs gave them different keys under one key_ID find out by the proof, and do without that key.
 
 A key outlives a connection, with fresh nonces on each, so that a link that flaps spends none; a member that
 lost it in a restart says so, and another is drawn. It is replaced in time, or by the amount that was sealed under
@@ -20,6 +22,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from typing import Protocol
 
 from qkms_node.consensus.connection import Connection
@@ -28,7 +31,7 @@ from qkms_node.consensus.identity import PeerRefused
 from qkms_node.consensus.messages import KeyAnswer, KeyOffer, LinkMessage
 from qkms_node.consensus.peer_keys import Drawn, PeerKeys
 from qkms_node.consensus.settings import LinkSealing
-from qkms_node.keys.node_link import NONCE_BYTES, LinkCipher
+from qkms_node.keys.node_link import NONCE_BYTES, LinkCipher, key_proof
 from qkms_node.keys.secret import QkdSecret
 
 _KEPT = 2  # keys of a peer: the one in use and the one that replaces it
@@ -155,7 +158,7 @@ class LinkKeys:
             state.offer, state.held = None, state.active
             held = state.held
         if held is not None and state.active is not held:
-            self._make_offer(state, connection, held, now)
+            self._make_offer(peer, state, connection, held, now)
             return now + self.settings.answer_s
         end = held.since + self.settings.rekey_s if held is not None else now
         if now < end and connection.sealing.bytes < self.settings.rekey_bytes:
@@ -182,9 +185,11 @@ class LinkKeys:
             return
         state.held = _Held(found, time.monotonic())
 
-    def _make_offer(self, state: _Peer, connection: Connection, held: _Held, now: float) -> None:
-        state.offer = _Offer(held, os.urandom(NONCE_BYTES), now + self.settings.answer_s)
-        self._owner.tell(connection, KeyOffer(held.drawn.key_id, state.offer.nonce))
+    def _make_offer(self, peer: str, state: _Peer, connection: Connection, held: _Held, now: float) -> None:
+        nonce = os.urandom(NONCE_BYTES)
+        state.offer = _Offer(held, nonce, now + self.settings.answer_s)
+        proof = self._proof(held.drawn, self._id, peer, nonce)
+        self._owner.tell(connection, KeyOffer(held.drawn.key_id, nonce, proof))
 
     def _answered(self, connection: Connection, peer: str, answer: KeyAnswer) -> None:
         state = self._of(peer)
@@ -255,6 +260,11 @@ class LinkKeys:
 
     def _accept(self, connection: Connection, peer: str, offer: KeyOffer, secret: QkdSecret) -> None:
         state = self._of(peer)
+        if not compare_digest(self._proof(Drawn(offer.key_id, secret), peer, self._id, offer.nonce), offer.proof):
+            state.known.pop(offer.key_id).wipe()
+            problem = f"{self._id} holds another key under key_ID {offer.key_id}: a KME has delivered a wrong one"
+            self._owner.tell(connection, KeyAnswer(offer.key_id, b"", problem))
+            return
         state.known.move_to_end(offer.key_id)
         nonce = os.urandom(NONCE_BYTES)
         connection.opening.expect(self._cipher(Drawn(offer.key_id, secret), peer, self._id, offer.nonce, nonce))
@@ -273,6 +283,16 @@ class LinkKeys:
             key_id=drawn.key_id,
             sender_nonce=sender_nonce,
             receiver_nonce=receiver_nonce,
+        )
+
+    def _proof(self, drawn: Drawn, sender: str, receiver: str, sender_nonce: bytes) -> bytes:
+        return key_proof(
+            drawn.secret,
+            cluster_id=self._cluster_id,
+            sender=sender,
+            receiver=receiver,
+            key_id=drawn.key_id,
+            sender_nonce=sender_nonce,
         )
 
     def _later(self, work: Callable[[], None]) -> None:

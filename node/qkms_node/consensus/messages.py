@@ -186,10 +186,12 @@ class KnownMembers(_Message, tag=19, frozen=True):
 
 
 class KeyOffer(_Message, tag=20, frozen=True):
-    """From who dialled: the QKD key under which it wants to seal what follows, and its nonce (32 bytes)."""
+    """From who dialled: the QKD key under which it wants to seal what follows, its nonce (32 bytes), and the proof
+    that it holds the key (`keys.node_link`, 32 bytes)."""
 
     key_id: str
     nonce: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    proof: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
 class KeyAnswer(_Message, tag=21, frozen=True):

@@ -3,11 +3,15 @@
     PRK    = HKDF-Extract(salt = QKD key, IKM = nonce of the sender (32) || nonce of the receiver (32))
     k      = HKDF-Expand(PRK, LP(label, cluster, sender, receiver, key_ID), 32)
     record = AES-256-GCM(k, nonce = number of the record, 12 bytes big-endian, AAD = label)
+    proof  = HKDF-Expand(HKDF-Extract(salt = QKD key, IKM = nonce of the sender),
+                         LP(proof label, cluster, sender, receiver, key_ID), 32)
 
-Both nonces are fresh for each connection, so that one QKD key serves several connections in turn and no (k, nonce)
-pair comes twice. The number is not sent: a record that is lost, repeated or moved does not open. Ordering: records
-are opened in the order in which they were sealed. Leaves out which records a peer may send (see
-`consensus.link_layer`), and forward secrecy within the life of one QKD key.
+Both nonces are fresh for each connection, so that one QKD key serves several connections in turn and no (k,
+nonce) pair comes twice. The number is not sent: a record that is lost, repeated or moved does not open.
+Ordering: records are opened in the order in which they were sealed. The proof shows the receiver that both hold
+one key before anything is sealed under it: a KME that delivers another would else close the way between two
+nodes. Leaves out which records a peer may send (see `consensus.link_layer`), and forward secrecy within the life
+of one QKD key.
 """
 
 from cryptography.exceptions import InvalidTag
@@ -20,11 +24,21 @@ from qkms_node.keys.errors import LinkRecordRejected
 from qkms_node.keys.secret import QkdSecret
 
 NONCE_BYTES = 32
+PROOF_BYTES = 32
 OVERHEAD_BYTES = 16
 # NIST SP 800-38D bounds the blocks under one key far above; a record of 1.25 MiB is 2^16.3 blocks.
 MAX_RECORDS = 1 << 32
 
 _AAD = labels.lp(labels.NODE_LINK)
+
+
+def key_proof(
+    secret: QkdSecret, *, cluster_id: str, sender: str, receiver: str, key_id: str, sender_nonce: bytes
+) -> bytes:
+    """What the sender shows of the key, 32 bytes; says nothing else of it. Raises SecretWiped."""
+    # Its input is half as long as that of a cipher, and its label another: it is no part of any record's key.
+    prk = extract(secret.reveal(), sender_nonce)
+    return expand(prk, labels.lp(labels.NODE_LINK_PROOF, cluster_id, sender, receiver, key_id), PROOF_BYTES)
 
 
 class LinkCipher:

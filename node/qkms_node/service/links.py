@@ -27,9 +27,14 @@ log = structlog.get_logger(__name__)
 
 KEY_BITS = 256
 
-# Keys in doubt are thrown away in rounds: the first of one key, the others of up to so many.
+# Keys that the next one in store may be better than are thrown away in rounds: the first of one key, the others
+# of up to so many.
 DISCARD_ROUNDS = 16
 DISCARD_BATCH = 32
+DISCARDED = {
+    "KEY_SUSPECT": "were distilled while the QBER was not in order",
+    "KEY_STALE": "have grown too old",
+}
 
 # A link that is replaced is closed when its last request has surely ended.
 RETIRE_S = 10.0
@@ -155,7 +160,8 @@ class Links:
     async def draw(self, peer: str, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
         """A fresh key shared with `peer`, as master: its key_ID and the key. Raises LinkError.
 
-        Keys that are in doubt by the time they were distilled at are thrown away, with those drawn beside them.
+        Keys that are too old, or in doubt by the time they were distilled at, are thrown away, with those drawn
+        beside them.
         """
         link = self._link(peer)
         status = await self._look(peer, link)
@@ -168,14 +174,17 @@ class Links:
             asked_s = time.time()
             for key in await link.draw(number, KEY_BITS):
                 view.use(time.time(), KEY_BITS, drawn=True)
-                if not self._is_suspect(peer, key, asked_s):
-                    return self._admitted(peer, key, used)
-                view.discarded["KEY_SUSPECT"] += 1
+                try:
+                    return self._admitted(peer, key, asked_s, used)
+                except LinkError as error:
+                    if error.code not in DISCARDED:
+                        raise
+                    unfit = error
             number = max(1, min(status.max_key_per_request, DISCARD_BATCH))
         raise LinkError(
             status.source_kme,
-            "KEY_SUSPECT",
-            f"{view.discarded['KEY_SUSPECT']} keys for {peer} that were distilled while the QBER was not in order "
+            unfit.code,
+            f"{view.discarded[unfit.code]} keys for {peer} that {DISCARDED[unfit.code]} "
             "have been thrown away, and there are more; the next attempt goes on",
         )
 
@@ -184,16 +193,8 @@ class Links:
         link = self._link(peer)
         asked_s = time.time()
         [key] = await link.collect([key_id], KEY_BITS)
-        view = self.monitor.view(peer)
-        view.use(time.time(), KEY_BITS, drawn=False)
-        if self._is_suspect(peer, key, asked_s):
-            view.discarded["KEY_SUSPECT"] += 1
-            raise LinkError(
-                self.kme_id,
-                "KEY_SUSPECT",
-                f"key {key_id} was distilled while the QBER of the link to {peer} was not in order; draw another",
-            )
-        return self._admitted(peer, key, lambda _: False)[1]
+        self.monitor.view(peer).use(time.time(), KEY_BITS, drawn=False)
+        return self._admitted(peer, key, asked_s, lambda _: False)[1]
 
     def _is_suspect(self, peer: str, key: QkdKey, asked_s: float) -> bool:
         """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while
@@ -226,9 +227,14 @@ class Links:
             raise LinkError("-", "LINK_DOWN", f"this node has no QKD link to {peer}")
         return link
 
-    def _admitted(self, peer: str, key: QkdKey, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
+    def _admitted(
+        self, peer: str, key: QkdKey, asked_s: float, used: Callable[[str], bool]
+    ) -> tuple[str, QkdSecret]:
         seen = {key.key_id} if used(key.key_id) else set()
         try:
+            if self._is_suspect(peer, key, asked_s):
+                why = f"key {key.key_id} was distilled while the QBER of the link to {peer} was not in order"
+                raise LinkError(self.kme_id, "KEY_SUSPECT", f"{why}; draw another")
             admit(self._rules, key, seen=seen, kme=self.kme_id)
         except LinkError as error:
             self.monitor.view(peer).discarded[error.code] += 1

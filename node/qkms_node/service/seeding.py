@@ -30,7 +30,7 @@ from qkms_node.service.links import Links
 from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
-from qkms_node.service.sharing import Sharing
+from qkms_node.service.sharing import MAX_DOUBLINGS, Sharing
 from qkms_node.service.store import LedgerStore
 from qkms_qkd.errors import LinkError
 
@@ -43,9 +43,6 @@ STRAGGLER_MS = 1_000
 # How long a first seeding waits for members that have not registered yet. They can be given
 # a share later; waiting only spares that.
 NEWCOMER_MS = 3_000
-
-# Retries back off from `retry_ms` by doubling, up to this often.
-MAX_DOUBLINGS = 4
 
 
 class Seeder:

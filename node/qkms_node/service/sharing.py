@@ -4,8 +4,13 @@ Needed by a member that comes late, by one that lost its store, and in seal
 mode `peers` by each one that restarts. The leader does it; where the leader
 itself lacks the root, the first of the others that the ledger knows to hold it
 does, or a leader that has just restarted would keep the root from itself. Two
-that do it at once do no harm: the second share is not wanted any more.
+that do it at once do no harm: the second share is not wanted any more. Each
+attempt costs a QKD key and an entry of the log, so that a peer whose KME gives
+it wrong keys is tried less and less often.
 """
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -24,12 +29,32 @@ from qkms_qkd.errors import LinkError
 
 log = structlog.get_logger(__name__)
 
+# Retries back off from `root.retry_ms` by doubling, up to this often.
+MAX_DOUBLINGS = 4
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A share that was given, or could not be: how often by now, when the next attempt is due, what went wrong."""
+
+    times: int
+    due_s: float
+    trouble: str = ""
+
 
 class Sharing:
-    """Seals shares; says in `waiting` who lacks a root and why."""
+    """Seals shares; says in `waiting` who lacks a root and why. `now_s`: of a clock that is never set."""
 
     def __init__(
-        self, cluster_id: str, node_id: str, store: LedgerStore, roots: RootStore, links: Links, proposer: Proposer
+        self,
+        cluster_id: str,
+        node_id: str,
+        store: LedgerStore,
+        roots: RootStore,
+        links: Links,
+        proposer: Proposer,
+        retry_s: float,
+        now_s: Callable[[], float],
     ) -> None:
         self._cluster_id = cluster_id
         self._node_id = node_id
@@ -37,6 +62,9 @@ class Sharing:
         self._roots = roots
         self._links = links
         self._proposer = proposer
+        self._retry_s = retry_s
+        self._now_s = now_s
+        self._tried: dict[tuple[int, str], _Tried] = {}
         self.waiting = ""
 
     def seal(
@@ -60,6 +88,13 @@ class Sharing:
         self.waiting = ""
         with self._store.view() as state:
             epochs = [root for root in _in_use(state) if self.is_mine(root, leader_id, connected)]
+        shared = {root.epoch: root for root in epochs}
+        # One that neither confirmed nor rejected its share yet is still being tried.
+        self._tried = {
+            (epoch, peer): tried
+            for (epoch, peer), tried in self._tried.items()
+            if epoch in shared and peer not in shared[epoch].confirmed
+        }
         for root in epochs:
             for peer, node in peers.items():
                 if peer in root.rejected or (peer not in root.shares and peer not in root.confirmed):
@@ -80,6 +115,10 @@ class Sharing:
         return bool(present) and present[0] == self._node_id
 
     async def _share(self, root: RootRecord, peer: str, node: NodeRecord) -> None:
+        tried = self._tried.get((root.epoch, peer), _Tried(0, 0))
+        if self._now_s() < tried.due_s:
+            self.waiting = f"{peer} needs root epoch {root.epoch}: {tried.trouble or root.rejected.get(peer, '')}"
+            return
         psk = None
         if root.grade is not Grade.PQC:
             # The root of a QKD epoch leaves this node only under a QKD key again:
@@ -90,11 +129,19 @@ class Sharing:
             try:
                 psk = await self._links.draw(peer, self.used)
             except LinkError as error:
+                self._note(root, peer, str(error))
                 self.waiting = f"{peer} needs root epoch {root.epoch}: {error}"
                 return
+        self._note(root, peer)
         share = self.seal(self._roots.root(root), root.epoch, node, psk)
         outcome = await self._proposer.effect(ReplaceShare(root.epoch, share))
         log.info("root.shared_anew", epoch=root.epoch, peer=peer, note=outcome.note)
+
+    def _note(self, root: RootRecord, peer: str, trouble: str = "") -> None:
+        """An attempt was made: the next one waits."""
+        times = self._tried[root.epoch, peer].times if (root.epoch, peer) in self._tried else 0
+        backoff_s = self._retry_s * 2 ** min(times, MAX_DOUBLINGS)
+        self._tried[root.epoch, peer] = _Tried(times + 1, self._now_s() + backoff_s, trouble)
 
 
 def _in_use(state: State) -> list[RootRecord]:

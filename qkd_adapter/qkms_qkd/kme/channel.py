@@ -19,6 +19,7 @@ from qkms_qkd.kme.channel_messages import (
     Offer,
 )
 from qkms_qkd.kme.faults import Faults
+from qkms_qkd.kme.network.messages import Carry, CarryAnswer, Probe, Reach
 from qkms_qkd.kme.settings import LinkSection
 from qkms_qkd.serving.bodies import BodyUnreadable, decoded
 from qkms_qkd.tls import TlsFiles, client_context
@@ -52,7 +53,6 @@ class Channel:
         self._base = f"https://{link.peer_address}/link/v1"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=client_context(tls, link.identity())),
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
             trust_env=False,
         )
 
@@ -72,6 +72,14 @@ class Channel:
         """Asks the peer to forget keys. Raises ChannelError."""
         await self._ask("discard", Discard(key_ids), Nothing)
 
+    async def carry(self, message: Carry) -> CarryAnswer:
+        """Hands shares of relayed keys on. Raises ChannelError."""
+        return await self._ask("carry", message, CarryAnswer, message.within_s)
+
+    async def probe(self, message: Probe) -> Reach:
+        """How the rest of a route stands. Raises ChannelError."""
+        return await self._ask("probe", message, Reach, message.within_s)
+
     async def set_faults(self, faults: Faults) -> LinkReport:
         """Sets the faults at the running end. Raises ChannelError."""
         return await self._ask("faults", faults, LinkReport)
@@ -80,10 +88,15 @@ class Channel:
         """Closes the connections."""
         await self._session.close()
 
-    async def _ask(self, operation: str, message: msgspec.Struct, form: type[_Answer]) -> _Answer:
+    async def _ask(
+        self, operation: str, message: msgspec.Struct, form: type[_Answer], within_s: float = _TIMEOUT_S
+    ) -> _Answer:
         try:
             async with self._session.post(
-                f"{self._base}/{operation}", data=msgspec.json.encode(message), allow_redirects=False
+                f"{self._base}/{operation}",
+                data=msgspec.json.encode(message),
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=within_s),
             ) as response:
                 body = await response.content.read(MAX_MESSAGE_BYTES)
                 while chunk := await response.content.read(MAX_MESSAGE_BYTES):

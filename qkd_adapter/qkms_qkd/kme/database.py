@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS links (
     peer_store_id TEXT NOT NULL DEFAULT '',
     peer_seq INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS kme_faults (faults TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS keys (
     key_id TEXT PRIMARY KEY,
     peer TEXT NOT NULL,
@@ -77,9 +78,9 @@ class Database:
         """The rows of one statement."""
         return self._connection.execute(statement, values).fetchall()
 
-    def execute_for(self, statement: str, key_ids: Collection[str]) -> None:
+    def execute_for(self, statement: str, ids: Collection[str | int]) -> None:
         """One statement with a single parameter, for each of these ids."""
-        self._connection.executemany(statement, [(key_id,) for key_id in key_ids])
+        self._connection.executemany(statement, [(each,) for each in ids])
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -92,24 +93,36 @@ class Database:
             raise
         self.execute("COMMIT")
 
+    def create(self, tables: str) -> None:
+        """Makes tables that do not exist yet."""
+        self._connection.executescript(tables)
+
     def seal(self, key_id: str, key: bytes) -> bytes:
         """The key as it is stored; bound to its id, so that rows cannot be swapped."""
         return self._seal.seal(key, key_id.encode())
 
+    def unseal(self, sealed: bytes, key_id: str) -> bytes:
+        """What `seal` made of a key. Raises SealError."""
+        return self._seal.open(sealed, key_id.encode())
+
     def take(self, row: sqlite3.Row) -> bytes:
         """The key of a row, and the row is deleted. Raises SealError."""
-        key = self._seal.open(row["sealed"], row["key_id"].encode())
+        key = self.open(row)
         self.delete([row["key_id"]])
         return key
 
     def open(self, row: sqlite3.Row) -> bytes:
         """The key of a row that stays. Raises SealError."""
-        return self._seal.open(row["sealed"], row["key_id"].encode())
+        return self.unseal(row["sealed"], row["key_id"])
 
     def delete(self, key_ids: Collection[str]) -> None:
         """Deletes rows; `scrub` takes them out of the log as well."""
-        self.execute_for("DELETE FROM keys WHERE key_id=?", key_ids)
-        self._dirty = self._dirty or bool(key_ids)
+        self.erase("DELETE FROM keys WHERE key_id=?", key_ids)
+
+    def erase(self, statement: str, ids: Collection[str | int]) -> None:
+        """As `execute_for`, for a statement that deletes what is secret."""
+        self.execute_for(statement, ids)
+        self._dirty = self._dirty or bool(ids)
 
     def scrub(self) -> None:
         """Empties the write-ahead log if rows were deleted since, so that no file holds them any more."""
@@ -130,7 +143,7 @@ class Database:
         self.execute("PRAGMA synchronous=FULL")
         self.execute("PRAGMA secure_delete=ON")
         self.execute("PRAGMA temp_store=MEMORY")
-        self._connection.executescript(_TABLES)
+        self.create(_TABLES)
         with self.transaction():
             stored = self.execute("SELECT store_id, proof FROM store")
             store_id = str(stored[0]["store_id"]) if stored else uuid.uuid4().hex

@@ -13,13 +13,16 @@ from aiohttp import web
 
 from qkms_qkd.identity import alternative_name
 from qkms_qkd.kme.channel import NOT_GREETED, ChannelError, NotGreetedError, Nothing
-from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Discard, Hello, Offer
+from qkms_qkd.kme.channel_messages import Assign, Discard, Hello, Offer
 from qkms_qkd.kme.delivery import Delivery
+from qkms_qkd.kme.direct import Direct
 from qkms_qkd.kme.faults import Faults
+from qkms_qkd.kme.network.carrier import Carrier
+from qkms_qkd.kme.network.messages import Carry, Probe
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.settings import Settings
 from qkms_qkd.serving.bodies import BodyUnreadable, decoded
-from qkms_qkd.serving.supply import StrangerError
+from qkms_qkd.serving.supply import RefusedError, StrangerError
 from qkms_qkd.serving.web import bounded_body, json_answer, no_body, peer_certificate, refusal
 
 log = structlog.get_logger(__name__)
@@ -30,9 +33,18 @@ _Form = TypeVar("_Form", bound=msgspec.Struct)
 class LinkFace:
     """What the peers of one KME may ask."""
 
-    def __init__(self, settings: Settings, delivery: Delivery, links: Mapping[str, QuantumLink]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        delivery: Delivery,
+        direct: Direct,
+        carrier: Carrier,
+        links: Mapping[str, QuantumLink],
+    ) -> None:
         self._settings = settings
         self._delivery = delivery
+        self._direct = direct
+        self._carrier = carrier
         self._links = {section.identity(): links[section.peer] for section in settings.links}
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
@@ -40,6 +52,8 @@ class LinkFace:
         router.add_post("/link/v1/hello", self._for_peer(Hello, self._hello))
         router.add_post("/link/v1/offer", self._for_peer(Offer, self._offer))
         router.add_post("/link/v1/assign", self._for_peer(Assign, self._assign))
+        router.add_post("/link/v1/carry", self._for_peer(Carry, self._carry))
+        router.add_post("/link/v1/probe", self._for_peer(Probe, self._probe))
         router.add_post("/link/v1/discard", self._for_peer(Discard, self._discard))
         router.add_post("/link/v1/faults", self._for_peer(Faults, self._faults))
 
@@ -60,6 +74,8 @@ class LinkFace:
                 return await answer(link, message)
             except NotGreetedError:
                 return refusal(NOT_GREETED, "hello first")
+            except RefusedError as error:
+                return refusal(400, str(error))
             except StrangerError:
                 return no_body(403)
 
@@ -84,8 +100,14 @@ class LinkFace:
         return json_answer(Nothing())
 
     async def _assign(self, link: QuantumLink, demand: Assign) -> web.Response:
-        unknown, busy = await self._delivery.hear_assign(link, demand)
-        return json_answer(AssignAnswer(unknown, busy))
+        self._delivery.check_parties(link, demand)
+        return json_answer(await self._direct.hear_assign(link, demand))
+
+    async def _carry(self, link: QuantumLink, carry: Carry) -> web.Response:
+        return json_answer(await self._carrier.hear_carry(link, carry))
+
+    async def _probe(self, link: QuantumLink, probe: Probe) -> web.Response:
+        return json_answer(await self._carrier.hear_probe(link, probe))
 
     async def _discard(self, link: QuantumLink, message: Discard) -> web.Response:
         await link.hear_discard(message.key_ids)

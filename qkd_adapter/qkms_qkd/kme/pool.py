@@ -1,7 +1,8 @@
-"""What SAEs take out of a KME's store: reserve and deliver for the master, assign and collect for the slave.
+"""What SAEs take out of a KME's store: reserve and deliver for the master, assign and take for the slave.
 
-Each method is one transaction on the rows described in `database`. A delivery larger than a stored
-key joins several keys (its parts), a smaller one cuts a key. Left out: asking the peer (see `delivery`).
+Each method is one transaction on the rows described in `database`, but for those that say otherwise. A
+delivery larger than a stored key joins several keys (its parts), a smaller one cuts a key. Left out: asking the
+peer (see `delivery`), and who may collect (see `waiting`).
 """
 
 import sqlite3
@@ -10,24 +11,19 @@ from collections.abc import Collection, Sequence
 
 from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Parts
 from qkms_qkd.kme.database import Database
+from qkms_qkd.kme.provenance import described
 from qkms_qkd.link import QkdKey
+from qkms_qkd.serving.supply import Supplied
 
 _ASSIGNABLE = frozenset({"offered", "free"})
 
 
 class TooFewKeysError(Exception):
-    """The pool holds `free` keys where `wanted` are needed."""
-
-    def __init__(self, wanted: int, free: int) -> None:
-        super().__init__(f"{wanted} stored keys are needed and {free} are free")
+    """The pool has not the keys that are needed; the message says of how many."""
 
 
 class KeyNotFoundError(Exception):
     """A key_ID is not assigned to anybody here."""
-
-
-class NotNamedError(Exception):
-    """A key is here, but for another master and slave."""
 
 
 class Pool:
@@ -56,7 +52,7 @@ class Pool:
             )
             found = [row["key_id"] for row in rows if row["key_id"] not in excluding]
             if len(found) < number * parts:
-                raise TooFewKeysError(number * parts, len(found))
+                raise TooFewKeysError(f"{number * parts} stored keys are needed and {len(found)} are free")
             deliveries = [
                 Parts(str(uuid.uuid4()) if parts > 1 else found[i * parts], found[i * parts : (i + 1) * parts])
                 for i in range(number)
@@ -109,18 +105,19 @@ class Pool:
         with self._database.transaction():
             return [self._take(delivery.delivery_id, "reserved", now_s) for delivery in deliveries]
 
-    def collect(self, master: str, slave: str, delivery_ids: Sequence[str], now_s: float) -> list[QkdKey]:
-        """The keys that `master` drew for `slave`, deleted here; all or none.
+    def holders(self, delivery_id: str) -> list[tuple[str, str]]:
+        """The master and slave of an assigned delivery, once; empty for an unknown one.
 
-        Raises KeyNotFoundError, NotNamedError.
+        In the transaction of the caller, as is `take`.
         """
-        with self._database.transaction():
-            found = [self._assigned(delivery_id) for delivery_id in delivery_ids]
-            if not all(found):
-                raise KeyNotFoundError
-            if any(row["master"] != master or row["slave"] != slave for rows in found for row in rows):
-                raise NotNamedError
-            return [self._take(delivery_id, "assigned", now_s) for delivery_id in delivery_ids]
+        rows = self._database.execute(
+            "SELECT DISTINCT master, slave FROM keys WHERE delivery_id=? AND state='assigned'", (delivery_id,)
+        )
+        return [(row["master"], row["slave"]) for row in rows]
+
+    def take(self, delivery_id: str, now_s: float) -> Supplied:
+        """An assigned delivery, deleted here."""
+        return described(self._take(delivery_id, "assigned", now_s))
 
     def expire(self, before_s: float) -> int:
         """Deletes keys assigned before this time and never collected; how many."""
@@ -137,11 +134,6 @@ class Pool:
 
     def _is_reserved(self, key_id: str) -> bool:
         return bool(self._database.execute("SELECT 1 FROM keys WHERE key_id=? AND state='reserved'", (key_id,)))
-
-    def _assigned(self, delivery_id: str) -> list[sqlite3.Row]:
-        return self._database.execute(
-            "SELECT * FROM keys WHERE delivery_id=? AND state='assigned' ORDER BY part", (delivery_id,)
-        )
 
     def _mark(self, state: str, demand: Assign, delivery: Parts, now_s: float | None) -> None:
         for part, key_id in enumerate(delivery.key_ids):

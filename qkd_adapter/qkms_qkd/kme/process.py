@@ -8,25 +8,38 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from qkms_qkd.kme.admin_face import AdminFace
 from qkms_qkd.kme.channel import MAX_MESSAGE_BYTES, Channel
 from qkms_qkd.kme.database import Database
 from qkms_qkd.kme.delivery import Delivery
+from qkms_qkd.kme.direct import Direct
+from qkms_qkd.kme.fault_switches import FaultSwitches
+from qkms_qkd.kme.faulty_supply import FaultySupply, slow_answers
 from qkms_qkd.kme.link_face import LinkFace
 from qkms_qkd.kme.link_store import LinkStore
+from qkms_qkd.kme.network.carrier import Carrier
+from qkms_qkd.kme.network.pads import PadStore
+from qkms_qkd.kme.network.shares import ShareStore
 from qkms_qkd.kme.pool import Pool
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.seal import load_seal
 from qkms_qkd.kme.settings import Settings, split_address
+from qkms_qkd.kme.sharing import Sharing
+from qkms_qkd.kme.waiting import Waiting
 from qkms_qkd.kme.worker import Worker
 from qkms_qkd.serving.sae_face import SaeFace
 from qkms_qkd.serving.skip_face import SkipFace
 from qkms_qkd.serving.web import listen, plain_errors
 from qkms_qkd.tls import hybrid_group_available, server_context
+
+if TYPE_CHECKING:
+    from qkms_qkd.kme.network.relaying import Relaying
 
 log = structlog.get_logger(__name__)
 
@@ -47,13 +60,22 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         worker = Worker(database)
         stack.push_async_callback(worker.close)
 
+        switches = FaultSwitches(database, worker)
         links = {link.peer: await _link(settings, link.peer, database, worker, stack) for link in settings.links}
-        delivery = Delivery(settings, Pool(database), worker, links)
-        sae_app = _application(MAX_REQUEST_BYTES)
-        SaeFace(delivery).add_routes(sae_app.router)
-        AdminFace(settings, delivery, links).add_routes(sae_app.router)
+        pool = Pool(database)
+        sharing = Sharing(settings.quotas)
+        pads = PadStore(database, pool)
+        shares = ShareStore(database, pads)
+        carrier = Carrier(settings, pool, pads, shares, worker, links, sharing)
+        relaying = _relaying(settings, carrier, shares, worker)
+        direct = Direct(pool, worker, sharing, settings.keys.size_bits)
+        delivery = Delivery(settings, worker, links, direct, relaying, Waiting(database, pool, shares))
+        supply, slow = FaultySupply(delivery, switches), slow_answers(switches)
+        sae_app = _application(MAX_REQUEST_BYTES, slow)
+        SaeFace(supply).add_routes(sae_app.router)
+        AdminFace(settings, direct, links, switches).add_routes(sae_app.router)
         link_app = _application(MAX_MESSAGE_BYTES)
-        LinkFace(settings, delivery, links).add_routes(link_app.router)
+        LinkFace(settings, delivery, direct, carrier, links).add_routes(link_app.router)
 
         for link in links.values():
             await stack.enter_async_context(_background(link.run(), f"link to {link.peer}", stop))
@@ -61,8 +83,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await _listen(settings, "kme.link_listen", settings.kme.link_listen, link_app, stack)
         await _listen(settings, "kme.listen", settings.kme.listen, sae_app, stack)
         if settings.skip is not None:
-            skip_app = _application(MAX_REQUEST_BYTES)
-            SkipFace(delivery).add_routes(skip_app.router)
+            skip_app = _application(MAX_REQUEST_BYTES, slow)
+            SkipFace(supply).add_routes(skip_app.router)
             await _listen(settings, "skip.listen", settings.skip.listen, skip_app, stack)
         log.info(
             "kme.ready",
@@ -76,6 +98,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await stop.wait()
         log.info("kme.stopping", kme=settings.kme.id)
     log.info("kme.stopped", kme=settings.kme.id)
+
+
+def _relaying(settings: Settings, carrier: Carrier, shares: ShareStore, worker: Worker) -> "Relaying | None":
+    if settings.network is None:
+        return None
+    # Brings networkx, which takes as long to import as all the rest.
+    from qkms_qkd.kme.network.relaying import Relaying
+
+    return Relaying(settings, settings.network, carrier, shares, worker)
 
 
 def _database(settings: Settings) -> Database:
@@ -94,8 +125,8 @@ async def _link(
     return QuantumLink(settings.kme.id, section, settings.keys, LinkStore(database, peer), worker, channel)
 
 
-def _application(max_bytes: int) -> web.Application:
-    return web.Application(middlewares=[plain_errors], client_max_size=max_bytes)
+def _application(max_bytes: int, *around: Middleware) -> web.Application:
+    return web.Application(middlewares=[*around, plain_errors], client_max_size=max_bytes)
 
 
 async def _listen(

@@ -114,7 +114,7 @@ class QuantumLink:
         if offer.incarnation != self._greeted_by:
             raise NotGreetedError
         if offer.keys:
-            await self._worker.run(self._store.accept, self._peer_store_id, offer.keys, time.time())
+            await self._worker.run(self._store.accept, self._peer_store_id, offer.keys, self._worker.now_s())
         was_up = self.state().up
         self._received, self._heard_s = offer.report, time.monotonic()
         if self.state().up != was_up:
@@ -162,13 +162,13 @@ class QuantumLink:
             reason, qber = self._production.discard_reason, self._production.quality.qber
             log.warning("link.block_discarded", peer=self.peer, qber=qber, reason=reason)
         if keys:
-            await self._worker.run(self._store.add, keys, time.time())
+            await self._worker.run(self._store.add, keys, self._worker.now_s())
         return room - len(keys)
 
     async def _hand_over(self) -> None:
         """Offers until the peer holds every finished key; at least once, as a sign of life."""
         while True:
-            keys = await self._worker.run(self._store.offered, _OFFER_KEYS, time.time())
+            keys = await self._worker.run(self._store.offered, _OFFER_KEYS, self._worker.now_s())
             await self.channel.offer(Offer(self._incarnation, self._report(), keys))
             await self._worker.run(self._store.confirm, [key.key_id for key in keys])
             if len(keys) < _OFFER_KEYS:

@@ -14,21 +14,12 @@ import msgspec
 
 from qkms_qkd.admission import MAX_QBER
 from qkms_qkd.identity import SaeIdentity
+from qkms_qkd.kme.network.section import NetworkSection, network_problems
+from qkms_qkd.kme.quotas import QuotaSection, quota_problems
+from qkms_qkd.kme.toml_files import SettingsError, decoded_toml, read_bytes
 from qkms_qkd.tls import TlsFiles
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}\Z")
-_WHERE = re.compile(r"(?P<what>.*?)(?: - at `(?P<where>[^`]*)`)?\Z", re.DOTALL)
-_MISSING_OR_UNKNOWN = re.compile(r"Object (?P<problem>missing required|contains unknown) field `(?P<name>[^`]*)`")
-
-
-class SettingsError(Exception):
-    """A setting is missing or wrong; the message starts with the field's name."""
-
-    code = "SETTINGS"
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.field = field
 
 
 class KmeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     skip: SkipSection | None = None
     saes: list[SaeSection] = []
     links: list[LinkSection] = []
+    network: NetworkSection | None = None
+    quotas: list[QuotaSection] = []
 
     def kme_of(self, sae: str) -> str | None:
         """The KME that serves this SAE; None for an SAE unknown to the network."""
@@ -116,28 +109,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 def read_settings(path: Path) -> Settings:
     """The settings in this TOML file. Raises SettingsError."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(str(path), f"cannot be read ({error.strerror})") from None
-    return parse_settings(text)
+    return parse_settings(read_bytes(path))
 
 
 def parse_settings(text: bytes) -> Settings:
     """The settings in this TOML text (UTF-8). Raises SettingsError."""
-    try:
-        settings = msgspec.toml.decode(text, type=Settings)
-    except msgspec.ValidationError as error:
-        raise _named(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SettingsError("file", f"is not TOML: {error}") from None
-    except RecursionError:
-        raise SettingsError("file", "is nested too deeply") from None
-    except ValueError:  # Python refuses to read a number of more than 4,300 digits
-        raise SettingsError("file", "has a number with far too many digits") from None
+    settings = decoded_toml(text, Settings)
+    check_settings(settings)
+    return settings
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises SettingsError for the first field that is wrong."""
     for field, problem in _problems(settings):
         raise SettingsError(field, problem)
-    return settings
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -148,22 +133,15 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _named(message: str) -> SettingsError:
-    parts = _WHERE.match(message)
-    what, where = (parts["what"], parts["where"] or "$") if parts else (message, "$")
-    field = where.removeprefix("$").removeprefix(".")
-    found = _MISSING_OR_UNKNOWN.match(what)
-    if found is None:
-        return SettingsError(field or "file", what[:1].lower() + what[1:])
-    name = f"{field}.{found['name']}" if field else found["name"]
-    return SettingsError(name, "is required" if found["problem"] == "missing required" else "is not a setting")
-
-
 def _problems(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _kme_problems(settings)
     yield from _key_problems(settings.keys)
     yield from _sae_problems(settings)
     yield from _link_problems(settings)
+    yield from quota_problems(settings.quotas)
+    if settings.network is not None:
+        peers = {link.peer for link in settings.links}
+        yield from network_problems(settings.network, settings.kme.id, peers)
 
 
 def _kme_problems(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -1,9 +1,11 @@
-"""The one thread on which a KME touches its database, so that disk syncs do not stall the listeners.
+"""The one thread on which a KME touches its database, so that disk syncs do not stall the listeners; and the clock
+that its rows go by.
 
 Calls run one after another in the order they were made, which makes each method of the stores atomic.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -15,12 +17,17 @@ _Result = TypeVar("_Result")
 
 
 class Worker:
-    """Runs store methods on the database's thread."""
+    """Runs store methods on the database's thread. `clock_off_s`: how wrong the KME's clock is (a fault)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kme-store")
         self.store_id = database.store_id
+        self.clock_off_s = 0.0
+
+    def now_s(self) -> float:
+        """Unix seconds by the KME's clock."""
+        return time.time() + self.clock_off_s
 
     async def run(
         self,

@@ -60,7 +60,7 @@ class SkipFace:
         asked = integer(request, "size")
         size_bits = DEFAULT_BITS if asked is None else asked
         self._supply.terms.check(1, size_bits)
-        [supplied] = (await self._supply.draw(caller, Demand((remote,), 1, size_bits))).keys
+        [supplied] = (await self._supply.draw(caller, Demand((remote,), 1, size_bits, names_relays=False))).keys
         return _delivered("keys.drawn", supplied.key, caller.sae, remote)
 
     async def _key(self, request: web.Request, caller: Caller) -> web.Response:

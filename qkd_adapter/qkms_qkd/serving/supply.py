@@ -106,12 +106,16 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Keys that a master wants. `slaves`: that of the path first. `mandatory`: extensions, by name."""
+    """Keys that a master wants. `slaves`: that of the path first. `mandatory`: extensions, by name.
+
+    `names_relays`: whether the answer can say who relayed a key; where it cannot, none may have.
+    """
 
     slaves: tuple[str, ...]
     number: int
     size_bits: int
     mandatory: Mapping[str, Any] = field(default_factory=dict)
+    names_relays: bool = True
 
 
 @dataclass(frozen=True, slots=True)

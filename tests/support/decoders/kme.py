@@ -24,11 +24,14 @@ from qkms_qkd.etsi014.messages import KeyIds, KeyRequest
 from qkms_qkd.keyfiles import reading as key_files
 from qkms_qkd.kme import seal
 from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Discard, Hello, HelloAnswer, LinkReport, Offer
-from qkms_qkd.kme.faults import Faults
-from qkms_qkd.kme.settings import SettingsError, parse_settings
+from qkms_qkd.kme.faults import Faults, KmeFaults
+from qkms_qkd.kme.network.file import parse_network
+from qkms_qkd.kme.network.messages import Carry, CarryAnswer, Probe, Reach
+from qkms_qkd.kme.settings import parse_settings
+from qkms_qkd.kme.toml_files import SettingsError
 from qkms_qkd.serving.bodies import BodyUnreadable, decoded
 from qkms_qkd.skip import reading as skip_reading
-from sample_files import KME_TOML
+from sample_files import KME_TOML, NETWORK_TOML
 
 KEY_ID = "0d782086-1a5f-4d1b-8d5a-0c3a4d1c5b11"
 PRISTINE = json.dumps(
@@ -52,6 +55,7 @@ BODIES: dict[type[msgspec.Struct], dict[str, object]] = {
     KeyRequest: {"number": 1, "size": 256},
     KeyIds: {"key_IDs": [{"key_ID": KEY_ID}]},
     Faults: {},
+    KmeFaults: {"slow_s": 0.5, "wrong_key": True, "exhausted": False, "clock_s": -2.0},
     Hello: {"incarnation": "i", "store_id": "s", "key_bits": 256, "known": [KEY_ID]},
     HelloAnswer: {"known": [KEY_ID]},
     Offer: {
@@ -68,6 +72,20 @@ BODIES: dict[type[msgspec.Struct], dict[str, object]] = {
     AssignAnswer: {"unknown": [], "busy": []},
     Discard: {"key_ids": ["k"]},
     LinkReport: REPORT,
+    Carry: {
+        "route": ["a", "b"],
+        "master": "m",
+        "slave": "s",
+        "size_bits": 256,
+        "share": 0,
+        "shares": 1,
+        "age_s": 0.5,
+        "within_s": 1.5,
+        "parts": [{"delivery_id": "d", "pads": ["k"], "sealed": "AAAA"}],
+    },
+    CarryAnswer: {"age_s": 0.5, "failure": {"code": "LINK_DOWN", "link": ["a", "b"], "reason": "r"}},
+    Probe: {"route": ["a", "b"], "within_s": 1.5},
+    Reach: {"stored": 1, "up": True, "qber": 0.5, "skr_bps": 1.5, "weakest": ["a", "b"]},
 }
 DEEP = b'{"a":' * 100_000
 
@@ -192,9 +210,17 @@ DECODERS = (
     ),
     Decoder(
         "KME configuration",
-        ("qkms_qkd.kme.settings",),
+        ("qkms_qkd.kme.settings", "qkms_qkd.kme.toml_files"),
         parse_settings,
         KME_TOML.encode(),
+        (SettingsError,),
+        regressions=NO_TOML,
+    ),
+    Decoder(
+        "network of KMEs",
+        ("qkms_qkd.kme.network.file", "qkms_qkd.kme.toml_files"),
+        parse_network,
+        NETWORK_TOML.encode(),
         (SettingsError,),
         regressions=NO_TOML,
     ),

@@ -6,8 +6,9 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ METROPOLITAN = "length_km = 25.0\npulse_rate_hz = 1.0e8\nblock_s = 0.05\n"
 
 
 class KmeNetwork:
-    """A full mesh of KMEs in one folder."""
+    """KMEs in one folder: a full mesh, or those links that are `joined`; `relaying` is put into [network]."""
 
     def __init__(
         self,
@@ -44,6 +45,8 @@ class KmeNetwork:
         link: str = "",
         skip: bool = False,
         optics: str = METROPOLITAN,
+        joined: Sequence[tuple[str, str]] | None = None,
+        relaying: str | None = None,
     ) -> None:
         self.folder = folder
         self.authority = TestAuthority(folder / "pki")
@@ -56,6 +59,8 @@ class KmeNetwork:
         self._keys = keys
         self._link = link
         self._optics = optics
+        self._joined = [frozenset(pair) for pair in (joined or combinations(self.names, 2))]
+        self._relaying = relaying
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self.operator = self.authority.issue("operator", "admin")
         self._nodes = {name: self.authority.issue("node", _node(name)) for name in self.names}
@@ -166,6 +171,20 @@ class KmeNetwork:
         link: dict[str, Any] = answer.json()
         return link
 
+    def kme_faults(self, kme: str) -> dict[str, Any]:
+        """The faults of a KME as a whole."""
+        with self.http(self.operator, self.url(kme)) as http:
+            answer = http.get("/admin/v1/faults")
+        assert answer.status_code == 200, answer.text
+        faults: dict[str, Any] = answer.json()
+        return faults
+
+    def set_kme_faults(self, kme: str, **faults: object) -> None:
+        """Puts exactly these faults on a KME as a whole."""
+        with self.http(self.operator, self.url(kme)) as http:
+            answer = http.put("/admin/v1/faults", json=faults)
+        assert answer.status_code == 200, answer.text
+
     def stored(self, kme: str, peer: str) -> int:
         """How many keys may be drawn at this end."""
         return int(self.admin_links(kme)[peer]["stored_key_count"])
@@ -189,7 +208,7 @@ class KmeNetwork:
             f'[[links]]\npeer = "{peer}"\npeer_address = "127.0.0.1:{self._link_port[peer]}"\n'
             f"{self._optics}{self._link}"
             for peer in self.names
-            if peer != name
+            if {peer, name} in self._joined
         )
         saes = "\n".join(f'[[saes]]\nid = "{_node(kme)}"\nkme = "{kme}"' for kme in self.names)
         # An SAE of the last KME that takes part in nothing.
@@ -200,8 +219,14 @@ class KmeNetwork:
             f'link_listen = "127.0.0.1:{self._link_port[name]}"\ndata_dir = "{self.data_dir(name)}"\n'
             'admins = ["spiffe://qkms.dev/operator/admin"]\n'
             f'[tls]\nca = "{leaf.ca}"\ncertificate = "{leaf.certificate}"\nprivate_key = "{leaf.private_key}"\n'
-            f"[keys]\nmax_stored = 200\n{self._keys}\n{skip}{saes}\n{links}\n"
+            f"[keys]\nmax_stored = 200\n{self._keys}\n{skip}{saes}\n{links}\n{self._network(name)}\n"
         )
+
+    def _network(self, name: str) -> str:
+        if self._relaying is None:
+            return ""
+        others = [sorted(pair) for pair in self._joined if name not in pair]
+        return f"[network]\nlinks = {json.dumps(others)}\n{self._relaying}"
 
 
 def _node(kme: str) -> str:

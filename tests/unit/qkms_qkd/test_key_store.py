@@ -10,8 +10,12 @@ from qkms_qkd.kme.channel_messages import Assign, OfferedKey, Parts
 from qkms_qkd.kme.database import Database
 from qkms_qkd.kme.faults import Faults
 from qkms_qkd.kme.link_store import LinkStore
-from qkms_qkd.kme.pool import KeyNotFoundError, NotNamedError, Pool, TooFewKeysError
+from qkms_qkd.kme.network.pads import PadStore
+from qkms_qkd.kme.network.shares import ShareStore
+from qkms_qkd.kme.pool import KeyNotFoundError, Pool, TooFewKeysError
 from qkms_qkd.kme.seal import SealError, load_seal
+from qkms_qkd.kme.waiting import NotNamedError, Waiting
+from qkms_qkd.link import QkdKey
 
 DEMAND = Assign("node-1", "node-2", 256, [])
 NOW = 1_000_000.0
@@ -30,6 +34,11 @@ class End:
         self.database = Database(self.folder, load_seal(self.folder / "store.key"), [self.peer], 256)
         self.pool = Pool(self.database)
         self.link = LinkStore(self.database, self.peer)
+        shares = ShareStore(self.database, PadStore(self.database, self.pool))
+        self.waiting = Waiting(self.database, self.pool, shares)
+
+    def collect(self, master: str, slave: str, delivery_ids: list[str], now_s: float = NOW) -> list[QkdKey]:
+        return [supplied.key for supplied in self.waiting.collect(master, slave, delivery_ids, now_s)]
 
     def restart(self) -> None:
         self.database.close()
@@ -104,7 +113,7 @@ def test_assign_repeated_changes_nothing(running: End, other: End) -> None:
         answer = other.pool.assign("kme-1", demand, True, NOW)
         assert (answer.unknown, answer.busy) == ([], [])
     assert other.pool.free("kme-1") == 0
-    collected = other.pool.collect("node-1", "node-2", [d.delivery_id for d in demand.deliveries], NOW)
+    collected = other.collect("node-1", "node-2", [d.delivery_id for d in demand.deliveries], NOW)
     assert [k.key for k in collected] == [k.key for k in running.pool.deliver(demand.deliveries, NOW)]
 
 
@@ -124,7 +133,7 @@ def test_of_two_draws_of_one_key_the_running_end_wins(running: End, other: End) 
     other.pool.release(there, ())
     assert other.pool.free("kme-1") == 0
     [delivered] = running.pool.deliver(here, NOW)
-    [collected] = other.pool.collect("node-1", "node-2", [delivered.key_id], NOW)
+    [collected] = other.collect("node-1", "node-2", [delivered.key_id], NOW)
     assert collected.key == delivered.key
     with pytest.raises(KeyNotFoundError):
         other.pool.deliver(there, NOW)
@@ -138,7 +147,7 @@ def test_a_key_the_running_end_won_and_delivered_stays_for_its_slave(running: En
     late = running.pool.assign("kme-2", assign(there, "node-2", "node-1"), False, NOW)
     assert late.unknown == there[0].key_ids
     other.pool.release(there, late.unknown)
-    [collected] = other.pool.collect("node-1", "node-2", [delivered.key_id], NOW)
+    [collected] = other.collect("node-1", "node-2", [delivered.key_id], NOW)
     assert collected.key == delivered.key
 
 
@@ -166,7 +175,7 @@ def test_an_interrupted_draw_is_forgotten_at_both_ends(running: End, other: End)
         running.link.forget(forgotten)
     assert running.link.discarding() == []
     with pytest.raises(KeyNotFoundError):
-        other.pool.collect("node-1", "node-2", [deliveries[0].delivery_id], NOW)
+        other.collect("node-1", "node-2", [deliveries[0].delivery_id], NOW)
     assert running.pool.free("kme-2") == other.pool.free("kme-1") == 1
 
 
@@ -186,11 +195,11 @@ def test_collecting_is_all_or_nothing(running: End, other: End) -> None:
     other.pool.assign("kme-1", assign(deliveries), True, NOW)
     ids = [d.delivery_id for d in deliveries]
     with pytest.raises(KeyNotFoundError):
-        other.pool.collect("node-1", "node-2", [*ids, "absent"], NOW)
+        other.collect("node-1", "node-2", [*ids, "absent"], NOW)
     for master, slave in (("node-1", "node-3"), ("node-3", "node-2"), ("node-2", "node-1")):
         with pytest.raises(NotNamedError):
-            other.pool.collect(master, slave, ids, NOW)
-    assert len(other.pool.collect("node-1", "node-2", ids, NOW)) == 2
+            other.collect(master, slave, ids, NOW)
+    assert len(other.collect("node-1", "node-2", ids, NOW)) == 2
 
 
 @pytest.mark.parametrize(("size_bits", "parts"), [(64, 1), (256, 1), (264, 2), (1024, 4)])
@@ -202,7 +211,7 @@ def test_a_delivery_joins_or_cuts_stored_keys(running: End, other: End, size_bit
     demand = Assign("node-1", "node-2", size_bits, deliveries)
     other.pool.assign("kme-1", demand, True, NOW)
     [delivered] = running.pool.deliver(deliveries, NOW + 5)
-    [collected] = other.pool.collect("node-1", "node-2", [delivered.key_id], NOW + 5)
+    [collected] = other.collect("node-1", "node-2", [delivered.key_id], NOW + 5)
     assert delivered.key == collected.key == whole[: size_bits // 8]
     assert (delivered.age_s, collected.age_s) == (5.0, 5.0)
     assert running.pool.free("kme-2") == other.pool.free("kme-1") == 4 - parts

@@ -59,6 +59,21 @@ async def test_keys_are_in_clear_nowhere(pair: KmeNetwork) -> None:
     assert {"kme.sqlite", "store.key", "kme-1.log"} <= names
 
 
+async def test_relayed_keys_are_in_clear_at_no_site(tmp_path: Path) -> None:
+    row = KmeNetwork(tmp_path, 3, joined=[("kme-1", "kme-2"), ("kme-2", "kme-3")], relaying="")
+    try:
+        row.start()
+        row.wait_stored("kme-1", "kme-2", 20)
+        row.wait_stored("kme-2", "kme-3", 20)
+        async with row.both_ends("kme-1", "kme-3") as (master, slave):
+            drawn = await master.draw(10)
+            await slave.collect([key.key_id for key in drawn[:5]])
+        assert found(row, drawn) == []
+    finally:
+        row.stop_all()
+    assert found(row, drawn) == []
+
+
 async def test_the_search_would_find_them(pair: KmeNetwork) -> None:
     key = QkdKey("k", os.urandom(32))
     (pair.data_dir("kme-1") / "leak").write_bytes(b"x" + base64.b64encode(key.key))

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from qkms_qkd.kme.settings import SettingsError, parse_settings, read_settings, split_address
+from qkms_qkd.kme.settings import parse_settings, read_settings, split_address
+from qkms_qkd.kme.toml_files import SettingsError
 from sample_files import KME_TOML as GOOD
 
 
@@ -55,6 +56,19 @@ def test_a_file_of_the_documented_form_is_read(tmp_path: Path) -> None:
         ("[[saes]]", '[skip]\nlisten = "nowhere"\n[[saes]]', "skip.listen"),
         ("[[saes]]", '[skip]\nlisten = "127.0.0.1:9301"\n[[saes]]', "skip.listen"),
         ("[[saes]]", "[skip]\n[[saes]]", "skip.listen"),
+        ("[[links]]", '[network]\nlinks = [["kme-2", "kme-2"]]\n[[links]]', "network.links[0]"),
+        ("[[links]]", '[network]\nlinks = [["kme-2"]]\n[[links]]', "network.links[0]"),
+        ("[[links]]", '[network]\nlinks = [["kme-1", "kme-9"]]\n[[links]]', "network.links[0]"),
+        ("[[links]]", "[network]\ndisjoint_routes = 0\n[[links]]", "network.disjoint_routes"),
+        ("[[links]]", "[network]\nmax_relays = 99\n[[links]]", "network.max_relays"),
+        ("[[links]]", "[network]\nmax_additional = -1\n[[links]]", "network.max_additional"),
+        ("[[links]]", '[[quotas]]\nsaes = ["a", "a"]\nkeys_per_minute = 1\n[[links]]', "quotas[0].saes"),
+        (
+            "[[links]]",
+            '[[quotas]]\nsaes = ["a", "b"]\nkeys_per_minute = -1\n[[links]]',
+            "quotas[0].keys_per_minute",
+        ),
+        ("[[links]]", '[[quotas]]\nsaes = ["a"]\nkeys_per_minute = 1\n[[links]]', "quotas[0].saes"),
         ("[kme]", "[kme", "file"),
     ],
 )

@@ -129,4 +129,7 @@ def test_the_admin_face_is_for_administrators(quiet_pair: KmeNetwork, stranger: 
     with quiet_pair.http(quiet_pair.authority.issue(*stranger), quiet_pair.url("kme-1")) as http:
         assert http.get("/admin/v1/links").status_code == 403
         assert http.put("/admin/v1/links/kme-2/faults", json={"cut": True}).status_code == 403
+        assert http.get("/admin/v1/faults").status_code == 403
+        assert http.put("/admin/v1/faults", json={"wrong_key": True}).status_code == 403
     assert quiet_pair.admin_links("kme-1")["kme-2"]["faults"]["cut"] is False
+    assert quiet_pair.kme_faults("kme-1")["wrong_key"] is False

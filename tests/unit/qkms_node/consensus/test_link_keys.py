@@ -27,6 +27,7 @@ class Quantum:
 
     def __init__(self) -> None:
         self.problem = ""
+        self.lies = False
         self.drawn: list[str] = []
         self.stored: dict[tuple[str, str, str], bytes] = {}
 
@@ -52,6 +53,8 @@ class Ends:
 
     def collect(self, peer: str, key_id: str, done: Callable[[QkdSecret | str], None]) -> None:
         found = self._quantum.stored.pop((peer, self._me, key_id), None)
+        if found and self._quantum.lies:
+            found = bytes([found[0] ^ 1]) + found[1:]
         done(QkdSecret(found) if found else "no such key")
 
 
@@ -207,6 +210,34 @@ def test_preferring_keys_a_link_without_any_stands_on_tls_until_there_are_some(w
     assert len(one.told("consensus.link_key_missing")) == 1, "said once, not with each attempt"
 
 
+def test_a_key_that_differs_at_the_two_ends_is_not_taken_up(world: World) -> None:
+    world.quantum.lies = True
+    one = world.start("node-1")
+    two = world.start("node-2")
+    world.run(world.up)
+    world.run(lambda: one.told("consensus.link_key_missing") and two.told("consensus.link_key_missing"))
+    deliver(world, "node-1", "node-2", 1)
+    deliver(world, "node-2", "node-1", 2)
+    assert not one.mesh.sealed_peers
+    assert not two.mesh.sealed_peers
+    assert "node-2 holds another key" in one.told("consensus.link_key_missing")[0]["problem"]
+    world.quantum.lies = False
+    world.run(world.sealed)
+    deliver(world, "node-1", "node-2", 3)
+    assert one.losses == two.losses == 0
+
+
+def test_a_replacement_that_differs_leaves_the_key_in_use(world: World) -> None:
+    one = world.start("node-1", sealing=LinkSealing(rekey_s=0.1, retry_min_s=0.05, retry_max_s=0.1))
+    world.start("node-2")
+    world.run(world.sealed)
+    world.quantum.lies = True
+    world.run(lambda: one.told("consensus.link_key_missing"))
+    deliver(world, "node-1", "node-2", 1)
+    assert one.mesh.sealed_peers == {"node-2"}
+    assert one.losses == 0
+
+
 def test_requiring_keys_nothing_passes_without(world: World) -> None:
     world.quantum.problem = "the fibre is cut"
     one = world.start("node-1", sealing=LinkSealing(required=True, retry_min_s=0.05, retry_max_s=0.1))
@@ -290,7 +321,7 @@ def test_after_a_sealed_frame_no_plain_one_is_taken() -> None:
 
 def test_where_keys_are_required_only_their_agreement_passes_plain() -> None:
     with reading(sealed_only=True) as (reader, _):
-        offer, answer = KeyOffer("k", bytes(32)), KeyAnswer("k", bytes(32), "")
+        offer, answer = KeyOffer("k", bytes(32), bytes(32)), KeyAnswer("k", bytes(32), "")
         assert reader.feed(frame(offer) + frame(answer)) == [offer, answer]
         with pytest.raises(FrameRejected, match="plain frame"):
             reader.feed(PROBE)

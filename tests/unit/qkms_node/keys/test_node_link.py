@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from qkms.errors import InvalidInput
 from qkms_node.keys import node_link
 from qkms_node.keys.errors import LinkRecordRejected
-from qkms_node.keys.node_link import LinkCipher
+from qkms_node.keys.node_link import LinkCipher, key_proof
 from qkms_node.keys.secret import QkdSecret
 
 ENDS: dict[str, Any] = {
@@ -52,6 +52,25 @@ def test_what_is_sealed_in_order_opens_in_order(plain: list[bytes]) -> None:
 def test_another_end_key_or_connection_opens_nothing(other: dict[str, Any]) -> None:
     with pytest.raises(LinkRecordRejected):
         cipher(**other).open(cipher().seal(b"data"))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"cluster_id": "other"},
+        {"sender": "node-2", "receiver": "node-1"},
+        {"receiver": "node-3"},
+        {"key_id": "l"},
+        {"sender_nonce": b"\1" * 32},
+        {"secret": QkdSecret(b"\1" + bytes(31))},
+    ],
+    ids=lambda other: ",".join(other),
+)
+def test_a_proof_is_of_one_key_between_two_ends_on_one_connection(other: dict[str, Any]) -> None:
+    shown = {"secret": QkdSecret(bytes(32))} | {name: it for name, it in ENDS.items() if name != "receiver_nonce"}
+    assert len(key_proof(**shown)) == node_link.PROOF_BYTES
+    assert key_proof(**shown) == key_proof(**shown)
+    assert key_proof(**(shown | other)) != key_proof(**shown)
 
 
 def test_a_record_altered_repeated_lost_or_moved_does_not_open() -> None:

@@ -110,6 +110,20 @@ async def test_a_store_full_of_keys_in_doubt_is_worked_off_in_bounded_attempts()
     assert 0 < len(site.store.distilled) < 1_000
 
 
+async def test_keys_that_have_grown_too_old_in_store_are_thrown_away() -> None:
+    """As in a store that was full for days, or one whose KME had a wrong clock."""
+    site = Site()
+    await site.links.look()
+    fresh = time.time()
+    site.store.distilled = [*[time.time() - 2 * 86_400] * 300, *[fresh] * 40]
+    assert await site.draw() == f"k-{fresh}"
+    assert site.monitor.view("peer").discarded["KEY_STALE"] == 300
+    site.store.distilled = [time.time() - 2 * 86_400] * 1_000
+    with pytest.raises(LinkError, match=r"grown too old.*KEY_STALE"):
+        await site.draw()
+    assert 0 < len(site.store.distilled) < 1_000
+
+
 async def test_a_peer_does_not_collect_a_key_in_doubt() -> None:
     site = Site()
     came_s = await site.attacked()

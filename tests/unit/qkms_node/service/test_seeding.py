@@ -103,7 +103,11 @@ class Site:
         self.links = Links(f"kme-of-{node_id}", links, AdmissionRules(), poll_s=60)
         proposer = Proposer(cluster.replica, 1.0)
         self.voter = Voter(config, cluster.store, self.roots, self.links, proposer)
-        self.sharing = Sharing("test", node_id, cluster.store, self.roots, self.links, proposer)
+        self.sharing = Sharing(
+            *("test", node_id, cluster.store, self.roots, self.links, proposer),
+            retry_s=config.root.retry_ms / 1000,
+            now_s=lambda: cluster.now_ms / 1000,
+        )
         self.seeder = Seeder(
             config, cluster.store, self.roots, self.links, self.sharing, proposer, lambda: cluster.now_ms
         )
@@ -348,6 +352,28 @@ async def test_a_node_that_lost_its_store_is_given_the_root_again(tmp_path: Path
     root = cluster.root(1)
     assert cluster.sites["node-3"].roots.holds(root)
     assert root.shares["node-3"].qkd_key_id, "a QKD epoch travels again only under a QKD key"
+
+
+async def test_a_share_that_is_rejected_is_given_again_less_and_less_often(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    for _ in range(4):
+        await cluster.turn()
+    (tmp_path / "node-3" / "roots.sealed").unlink()
+    cluster.sites["node-3"] = Site(cluster, "node-3")
+    cluster.fibre.wrong = {"node-3"}
+    before = len(cluster.fibre.keys)
+    for _ in range(600):
+        await cluster.turn(passing_ms=100)
+    drawn = len(cluster.fibre.keys) - before
+    assert 4 <= drawn <= 8, "1, 2, 4, 8, 16 s apart within a minute, and no key for each pass"
+    waiting = cluster.sites["node-1"].sharing.waiting
+    assert "node-3 needs root epoch 1" in waiting
+    assert "kme-of-node-3" in waiting
+    cluster.fibre.wrong = set()
+    for _ in range(170):
+        await cluster.turn(passing_ms=100)
+    assert cluster.sites["node-3"].roots.holds(cluster.root(1))
+    assert not cluster.sites["node-1"].sharing.waiting
 
 
 async def test_roots_survive_a_restart_of_every_node(tmp_path: Path) -> None:

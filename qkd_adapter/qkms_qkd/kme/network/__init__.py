@@ -1,0 +1,1 @@
+"""Keys between sites that no link joins: relayed hop by hop, each hop a one-time pad."""
