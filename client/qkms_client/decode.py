@@ -47,6 +47,7 @@ def key(message: key_pb2.Key, head: t.Header, replayed: bool = False) -> t.Key:
         exportable=message.exportable,
         allow_compromised_decrypt=message.allow_compromised_decrypt,
         delete_time=time(message.delete_time),
+        prefer_qkd=message.prefer_qkd,
         replayed=replayed,
         header=head,
     )
@@ -324,6 +325,7 @@ def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
         stage_time=time(message.stage_time),
         activate_time=time(message.activate_time),
         reason=message.reason,
+        fallback=message.fallback,
     )
 
 

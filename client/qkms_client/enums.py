@@ -121,6 +121,7 @@ class EventType(_Number):
     LINK_ALARM_CLEARED = 31
     QKD_FELL_BACK = 32
     QKD_RESUMED = 33
+    ROOT_REFUSED = 34
 
 
 class SessionState(_Number):

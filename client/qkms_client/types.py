@@ -53,6 +53,7 @@ class Key:
     exportable: bool = False
     allow_compromised_decrypt: bool = False
     delete_time: datetime | None = None
+    prefer_qkd: bool = False
     replayed: bool = field(default=False, compare=False)
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -217,7 +218,7 @@ class MemberChange:
 
 @dataclass(frozen=True)
 class RootEpoch:
-    """A root epoch's public record."""
+    """A root epoch's public record. `fallback`: why it does without QKD though the root's policy prefers it."""
 
     epoch: int
     state: EpochState
@@ -227,6 +228,7 @@ class RootEpoch:
     stage_time: datetime | None
     activate_time: datetime | None
     reason: str
+    fallback: str = ""
 
 
 @dataclass(frozen=True)

@@ -211,18 +211,19 @@ class NorthboundSection(_Section, frozen=True):
 
 
 class RootSection(_Section, frozen=True):
-    """[root] `policy`: `require_qkd` seeds only with QKD to every node, `pqc_fallback` goes on
+    """[root] `policy`: `require_qkd` seeds only with QKD to every node, `prefer_qkd` goes on
     without (grade PQC) and re-seeds when QKD returns, `pqc_only` never asks a KME.
     `confirm_timeout_ms`: how long a staged epoch waits for its quorum before it is given up.
-    `fallback_after_ms`: how long QKD is tried before the fall-back; `on_exhaustion`: whether it is also for
-    want of keys in store alone, or those are waited for. `resume_after_ms`: how long every link must have been
-    usable before an epoch without QKD gives way. `rotation_period_ms`: the age at which an active epoch is
-    replaced; 0: only when asked."""
+    `fallback_after_ms`: how long QKD is tried before the fall-back. `on_exhaustion`: what is done when the
+    links are sound and their stores have too few keys: `fall_back` if `policy` lets it (else as `wait`), `wait`
+    for keys, or `refuse` the epoch at once. `resume_after_ms`: how long every link must have been usable before
+    an epoch without QKD gives way. `rotation_period_ms`: the age at which an active epoch is replaced; 0: only
+    when asked."""
 
-    policy: Literal["require_qkd", "pqc_fallback", "pqc_only"] = "require_qkd"
+    policy: Literal["require_qkd", "prefer_qkd", "pqc_only"] = "require_qkd"
     confirm_timeout_ms: Milliseconds = 10_000
     fallback_after_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 5_000
-    on_exhaustion: Literal["fall_back", "wait"] = "fall_back"
+    on_exhaustion: Literal["fall_back", "wait", "refuse"] = "fall_back"
     resume_after_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 3_000
     retry_ms: Milliseconds = 1_000
     rotation_period_ms: Annotated[int, msgspec.Meta(ge=0)] = 30 * 24 * 3600 * 1000

@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 import pytest
 from click.testing import CliRunner
 
+from link_users import open_beside
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
 from qkms_client.access_types import AuditChain
@@ -25,10 +26,7 @@ from qkms_client.cli.links_watch import BARS
 from qkms_client.cli.main import main
 from qkms_client.sync.watch import KeyWatch
 from qkms_client.types import AlarmSeverity, EventType, Grade, KeyEvent, Link, LinkAlarm, LinkAlarmKind, LinkState
-from qkms_node.config import load
 from qkms_qkd.errors import LinkError
-from qkms_qkd.opening import LinkSource, open_link
-from qkms_qkd.tls import TlsFiles
 
 pytestmark = pytest.mark.cluster
 
@@ -37,7 +35,7 @@ STORED = 40
 SETTINGS: dict[str, dict[str, object]] = {
     "node": {
         "qkd": {"poll_ms": 300, "timeout_ms": 1_000},
-        "root": {"policy": "pqc_fallback", "retry_ms": 300, "fallback_after_ms": 1_500, "resume_after_ms": 500},
+        "root": {"policy": "prefer_qkd", "retry_ms": 300, "fallback_after_ms": 1_500, "resume_after_ms": 500},
     },
     "kme": {"keys": {"max_stored": STORED}},
 }
@@ -66,20 +64,9 @@ def risen(world: World, node: str, peer: str) -> Link:
 
 def draw_everything(world: World, node: str, peer: str, number: int) -> None:
     """Takes what was in store before, as another user of the link would: what is left was distilled since."""
-    config = load(world.cluster.layout.config(node))
-    assert config.qkd is not None
-    assert config.qkd.kme_url is not None
-    source = LinkSource(
-        protocol="etsi014",
-        kme_id=config.qkd.kme_id,
-        place=config.qkd.kme_url,
-        tls=TlsFiles(config.tls.ca, config.tls.certificate, config.tls.private_key),
-        timeout_s=5.0,
-        kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{config.qkd.kme_id}",
-    )
 
     async def draw() -> None:
-        link = open_link(source, node, peer)
+        link = open_beside(world, node, peer)
         drawn = 0
         while drawn < number:
             try:

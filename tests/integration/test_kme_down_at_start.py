@@ -8,6 +8,7 @@ import pytest
 from qkms_chaos.cluster.observe import describe_root
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
+from qkms_client.access_types import AuditChain
 from qkms_client.errors import GradeTooLow, RootNotReady
 from qkms_client.types import Grade
 
@@ -53,14 +54,17 @@ def test_require_qkd_waits_says_why_and_refuses_keys_until_the_kme_is_back(
         assert world.payments.create_key("early").primary_version == 1
 
 
-def test_pqc_fallback_goes_on_with_grade_pqc_and_the_next_epoch_has_qkd_again(
+def test_prefer_qkd_goes_on_with_grade_pqc_and_the_next_epoch_has_qkd_again(
     make_world: Callable[..., AbstractContextManager[World]],
 ) -> None:
-    with make_world(overrides=settings("pqc_fallback"), without=(DOWN,)) as world:
+    with make_world(overrides=settings("prefer_qkd"), without=(DOWN,)) as world:
         first = world.observer.wait_root(1)["node-1"].root
         assert first is not None
         assert (first.grade, first.qkd_key_ids) == (Grade.PQC, ())
+        assert "KME" in first.fallback, "it says what it fell back for"
         world.payments.create_key("early")
+        world.payments.create_key("hopeful", prefer_qkd=True)
+        hoped = world.payments.encrypt("hopeful", b"attack at noon")
         sealed = world.payments.encrypt("early", b"attack at dawn")
         assert sealed.grade is Grade.PQC
         with pytest.raises(GradeTooLow):
@@ -71,8 +75,21 @@ def test_pqc_fallback_goes_on_with_grade_pqc_and_the_next_epoch_has_qkd_again(
         assert second is not None
         assert len(second.qkd_key_ids) == 2
         assert world.payments.create_key("demanding", required_grade=Grade.QKD_PQC).primary_version == 1
+        wait_for("the key that prefers QKD to have it", lambda: rotated(world, "hopeful"), WAITS_S)
+        assert world.ledger.decrypt("hopeful", hoped.ciphertext).plaintext == b"attack at noon"
+        assert world.payments.get_key("early").version_count == 1, "a key that does not ask for it is left alone"
+        audited = [(r.method, r.principal, r.resource) for r in world.operator.query_audit(AuditChain.MUTATIONS)]
+        assert audited.count(("rotate_key", "qkms:qkd-resumed", "keys/hopeful")) == 1
+        assert ("qkd_fell_back", "cluster", f"rootEpochs/{first.epoch}") in audited
+        assert ("qkd_resumed", "cluster", f"rootEpochs/{second.epoch}") in audited
         assert world.payments.rotate_key("early").version.grade is Grade.QKD_PQC
         assert world.ledger.decrypt("early", sealed.ciphertext).plaintext == b"attack at dawn"
+
+
+def rotated(world: World, key_id: str) -> None:
+    versions = list(world.payments.list_versions(key_id))
+    if [v.grade for v in versions] != [Grade.PQC, Grade.QKD_PQC]:
+        raise NotYet(str(versions))
 
 
 def test_pqc_only_never_asks_a_kme(make_world: Callable[..., AbstractContextManager[World]]) -> None:

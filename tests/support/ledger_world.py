@@ -42,19 +42,24 @@ class World:
         return apply(self.state, c.decode_command(c.encode_command(command)), self.time_ms)
 
     def stage(
-        self, epoch: int, base: int | None = None, grade: Grade = Grade.QKD_PQC, ids: tuple[str, ...] = ()
+        self,
+        epoch: int,
+        base: int | None = None,
+        grade: Grade = Grade.QKD_PQC,
+        ids: tuple[str, ...] = (),
+        fallback: str = "",
     ) -> c.Outcome:
         base = self.state.active_epoch if base is None else base
         ids = ids or ((f"q{epoch}",) if grade is not Grade.PQC else ())
         shares = {n: share(n, qkd_key_id=ids[0] if ids else "") for n in NODES[1:]}
         commitment = b"commitment-%d" % epoch
-        return self.do(c.StageRoot(epoch, base, grade, "node-1", commitment, ids, NODES, shares))
+        return self.do(c.StageRoot(epoch, base, grade, "node-1", commitment, ids, NODES, shares, fallback))
 
     def confirm(self, epoch: int, *nodes: str) -> list[c.Outcome]:
         return [self.do(c.ConfirmRoot(epoch, n, b"commitment-%d" % epoch)) for n in nodes]
 
-    def root(self, epoch: int, grade: Grade = Grade.QKD_PQC) -> None:
-        assert self.stage(epoch, grade=grade).changed
+    def root(self, epoch: int, grade: Grade = Grade.QKD_PQC, fallback: str = "") -> None:
+        assert self.stage(epoch, grade=grade, fallback=fallback).changed
         self.confirm(epoch, *NODES[:2])
         assert self.do(c.ActivateRoot(epoch)).changed
 

@@ -25,7 +25,7 @@ SOON = {
     "node": {
         "raft": {"link_rekey_ms": 1_000},
         "qkd": {"poll_ms": 300, "timeout_ms": 500},
-        "root": {"policy": "pqc_fallback", "retry_ms": 200, "fallback_after_ms": 600, "resume_after_ms": 300},
+        "root": {"policy": "prefer_qkd", "retry_ms": 200, "fallback_after_ms": 600, "resume_after_ms": 300},
     }
 }
 

@@ -35,13 +35,19 @@ class AsyncKeyCalls(AsyncRunner):
         deletion_protection: bool = False,
         allow_compromised_decrypt: bool = False,
         skip_initial_version: bool = False,
+        prefer_qkd: bool = False,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
         """As Client.create_key."""
         identifier = new_request_id(request_id)
         further = flows.further_settings(
-            rotation_period, exportable, deletion_protection, allow_compromised_decrypt, skip_initial_version
+            rotation_period,
+            exportable,
+            deletion_protection,
+            allow_compromised_decrypt,
+            skip_initial_version,
+            prefer_qkd,
         )
         return await self._run(
             flows.create_key(

@@ -31,6 +31,7 @@ class AsyncLifecycleCalls(AsyncRunner):
         min_encrypt_version: int | None = None,
         deletion_protection: bool | None = None,
         allow_compromised_decrypt: bool | None = None,
+        prefer_qkd: bool | None = None,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
@@ -46,6 +47,7 @@ class AsyncLifecycleCalls(AsyncRunner):
             min_encrypt_version,
             deletion_protection,
             allow_compromised_decrypt,
+            prefer_qkd,
         )
         return await self._run(flows.update_key(self._rules, request, new_request_id(request_id), timeout))
 

@@ -43,6 +43,7 @@ def keys() -> None:
     help="Decides what the key can do; it never changes.",
 )
 @options.required_grade
+@click.option("--prefer-qkd", is_flag=True, help="Rotate it once the root has QKD again, if it was made without.")
 @click.option(
     "--max-staleness",
     type=click.FloatRange(0),
@@ -62,6 +63,7 @@ def create(
     key_id: str,
     algorithm: str,
     required_grade: str | None,
+    prefer_qkd: bool,
     max_staleness: float | None,
     labels: tuple[str, ...],
     rotation_period: timedelta | None,
@@ -95,6 +97,7 @@ def create(
             deletion_protection=deletion_protection,
             allow_compromised_decrypt=allow_compromised_decrypt,
             skip_initial_version=no_version,
+            prefer_qkd=prefer_qkd,
             request_id=request_id,
         )
     show_keys(settings, [key], single=True)

@@ -23,6 +23,7 @@ _reason = click.option("--reason", default="", help="Kept with the version; up t
 )
 @click.option("--clear-labels", is_flag=True, help="Take all labels off.")
 @options.required_grade
+@click.option("--prefer-qkd/--no-prefer-qkd", default=None)
 @click.option("--max-staleness", type=click.FloatRange(0), metavar="SECONDS", help="As with `create`.")
 @options.rotation_period
 @click.option("--min-decrypt-version", type=click.IntRange(0), help="Older ones no longer decrypt. 0: all do.")
@@ -38,6 +39,7 @@ def update(
     labels: tuple[str, ...],
     clear_labels: bool,
     required_grade: str | None,
+    prefer_qkd: bool | None,
     max_staleness: float | None,
     rotation_period: timedelta | None,
     min_decrypt_version: int | None,
@@ -66,6 +68,7 @@ def update(
                 min_encrypt_version=min_encrypt_version,
                 deletion_protection=deletion_protection,
                 allow_compromised_decrypt=allow_compromised_decrypt,
+                prefer_qkd=prefer_qkd,
                 request_id=request_id,
             )
         except ValueError as error:

@@ -22,6 +22,7 @@ def show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> N
             k.create_time,
             k.next_rotation_time,
             k.required_grade,
+            "yes" if k.prefer_qkd else None,
             _labels(k),
         )
         for k in keys
@@ -35,6 +36,7 @@ def show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> N
         "created",
         "next rotation",
         "required grade",
+        "prefers QKD",
         "labels",
     )
     click.echo(table(columns, rows))

@@ -99,6 +99,13 @@ class EpochConflict(Conflict):
     advice = "read the status again and decide whether the root still needs a rotation"
 
 
+class StoreExhausted(QkmsError):
+    """Too few QKD keys are in store for a new root epoch, and the cluster neither waits nor does without."""
+
+    default_reason = "STORE_EXHAUSTED"
+    advice = "see how full the stores are (qkms links), and ask again when they have keys"
+
+
 class RotationPending(QkmsError):
     """Another rotation is in progress."""
 

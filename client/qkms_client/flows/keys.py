@@ -46,6 +46,7 @@ def further_settings(
     deletion_protection: bool,
     allow_compromised_decrypt: bool,
     skip_initial_version: bool,
+    prefer_qkd: bool,
 ) -> pb.CreateKeyRequest:
     """The settings of a new key that few need."""
     return pb.CreateKeyRequest(
@@ -54,6 +55,7 @@ def further_settings(
         deletion_protection=deletion_protection,
         allow_compromised_decrypt=allow_compromised_decrypt,
         skip_initial_version=skip_initial_version,
+        prefer_qkd=prefer_qkd,
     )
 
 

@@ -26,6 +26,7 @@ def key_update(
     min_encrypt_version: int | None,
     deletion_protection: bool | None,
     allow_compromised_decrypt: bool | None,
+    prefer_qkd: bool | None,
 ) -> pb.UpdateKeyRequest:
     """The request that sets what is given. A rotation period of 0 means none. Raises ValueError for nothing."""
     wanted = pb.Key(name=key_name(key), etag=etag)
@@ -48,6 +49,7 @@ def key_update(
         "min_encrypt_version": min_encrypt_version,
         "deletion_protection": deletion_protection,
         "allow_compromised_decrypt": allow_compromised_decrypt,
+        "prefer_qkd": prefer_qkd,
     }
     for path, value in plain.items():
         if value is not None:

@@ -62,6 +62,6 @@ class ClusterCalls(Runner):
     ) -> RootRotation:
         """Asks for a new root epoch; it becomes active once a quorum has confirmed it: watch or poll.
 
-        Raises EpochConflict, RotationPending, OutcomeUnknown.
+        Raises EpochConflict, StoreExhausted, OutcomeUnknown.
         """
         return self._run(flows.rotate_root(self._rules, new_request_id(request_id), expected_epoch, timeout))

@@ -35,6 +35,7 @@ class KeyCalls(Runner):
         deletion_protection: bool = False,
         allow_compromised_decrypt: bool = False,
         skip_initial_version: bool = False,
+        prefer_qkd: bool = False,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
@@ -44,11 +45,18 @@ class KeyCalls(Runner):
         `algorithm` decides which calls the key has. RSA keys take seconds to draw.
         `max_staleness` bounds how long a node cut off from the quorum may go on using the key; with
         0 every use asks a quorum. `rotation_period`: the cluster rotates the key by itself.
-        `exportable` is fixed here. `skip_initial_version`: the first version is staged or imported.
+        `prefer_qkd`: so it does when the root has QKD again and the primary version was made without;
+        `required_grade` lets none be made without. `exportable` is fixed here.
+        `skip_initial_version`: the first version is staged or imported.
         """
         identifier = new_request_id(request_id)
         further = flows.further_settings(
-            rotation_period, exportable, deletion_protection, allow_compromised_decrypt, skip_initial_version
+            rotation_period,
+            exportable,
+            deletion_protection,
+            allow_compromised_decrypt,
+            skip_initial_version,
+            prefer_qkd,
         )
         return self._run(
             flows.create_key(

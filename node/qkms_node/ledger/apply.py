@@ -212,6 +212,8 @@ def _dispatch(state: State, command: c.AnyCommand) -> c.Outcome:
             return root_rules.replace_share(state, command)
         case c.ActivateRoot():
             return root_rules.activate_root(state, command)
+        case c.RefuseRoot():
+            return root_rules.refuse_root(state, command)
         case c.AbortRoot():
             return root_rules.abort_root(state, command)
         case c.RewrapVersions():

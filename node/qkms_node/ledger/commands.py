@@ -73,6 +73,7 @@ from qkms_node.ledger.root_commands import (
     AbortRoot,
     ActivateRoot,
     ConfirmRoot,
+    RefuseRoot,
     RegisterNode,
     RejectShare,
     ReplaceShare,
@@ -129,6 +130,7 @@ __all__ = [
     "Outcome",
     "PromoteMember",
     "RedeemToken",
+    "RefuseRoot",
     "RegisterAuditKey",
     "RegisterNode",
     "RejectShare",
@@ -218,6 +220,7 @@ AnyCommand = (
     | ReplaceShare
     | ActivateRoot
     | AbortRoot
+    | RefuseRoot
     | RewrapVersions
     | DestroyRoot
     | SetRecovery

@@ -28,6 +28,7 @@ class CreateKey(Mutation, frozen=True, tag="create_key"):
     exportable: bool = False
     deletion_protection: bool = False
     allow_compromised_decrypt: bool = False
+    prefer_qkd: bool = False
 
 
 class KeyChanges(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -41,6 +42,7 @@ class KeyChanges(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     min_encrypt: int | None = None
     deletion_protection: bool | None = None
     allow_compromised_decrypt: bool | None = None
+    prefer_qkd: bool | None = None
 
 
 class UpdateKey(Mutation, frozen=True, tag="update_key"):
@@ -73,13 +75,16 @@ class DeleteKey(Mutation, frozen=True, tag="delete_key"):
 class RotateKey(Mutation, frozen=True, tag="rotate_key"):
     """Adds a version and makes it primary if the primary is still the expected one.
 
-    `due_ms` is set by the leader that rotates by the key's period: the rotation due then, or none.
+    `due_ms` is set by the leader that rotates by the key's period: the rotation due then, or none. `for_qkd` is
+    set by the leader that rotates a key which prefers QKD: only if its primary version is without, and not into
+    another one without.
     """
 
     key_id: str
     expected_primary: int
     new: NewVersion
     due_ms: int = 0
+    for_qkd: bool = False
 
 
 class DisableVersion(Mutation, frozen=True, tag="disable_version"):

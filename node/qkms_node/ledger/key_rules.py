@@ -7,6 +7,7 @@ refusal leaves the state untouched. What happens to single versions is in
 
 from msgspec.structs import replace
 
+from qkms_node.keys.grade import Grade
 from qkms_node.ledger.commands import (
     CreateKey,
     DeleteKey,
@@ -62,10 +63,12 @@ def create_key(state: State, command: CreateKey) -> Outcome:
         exportable=command.exportable,
         deletion_protection=command.deletion_protection,
         allow_compromised_decrypt=command.allow_compromised_decrypt,
+        prefer_qkd=command.prefer_qkd,
     )
     if version is not None:
         state.versions[key.key_id, 1] = version
     key = state.keys[key.key_id] = with_next_rotation(state, key)
+    _note_lack_of_qkd(state, key)
     number, first = (1, VersionState.ACTIVE) if version is not None else (0, 0)
     state.emit(EventType.KEY_CREATED, name, number, first)
     return Outcome(state.revision + 1, changed=True, key=key, version=version and public(version))
@@ -76,10 +79,15 @@ def rotate_key(state: State, command: RotateKey) -> Outcome:
     key = state.key(command.key_id)
     if command.due_ms and state.rotation_due.get(key.key_id) != command.due_ms:
         raise Refusal(PROPOSAL_STALE, f"no rotation of keys/{key.key_id} is due since {command.due_ms}")
+    if command.for_qkd and state.awaiting_qkd.get(key.key_id) != command.expected_primary:
+        raise Refusal(PROPOSAL_STALE, f"version {command.expected_primary} of keys/{key.key_id} awaits no QKD")
     require_primary(key, command.expected_primary)
     require_enabled(key)
     require_none_staged(key)
-    version = new_version(state, f"keys/{key.key_id}", command.new, key.version_count + 1, key.required_grade)
+    name = f"keys/{key.key_id}"
+    version = new_version(state, name, command.new, key.version_count + 1, key.required_grade)
+    if command.for_qkd:
+        require_grade(name, version.grade, Grade.QKD)
     return make_primary(state, replace(key, version_count=version.version), version)
 
 
@@ -93,6 +101,7 @@ def make_primary(state: State, key: KeyRecord, version: VersionRecord) -> Outcom
         state.unconfirmed.pop((key.key_id, old.version), None)
     state.versions[key.key_id, version.version] = version
     key = with_next_rotation(state, replace(key, primary=version.version, staged=0))
+    _note_lack_of_qkd(state, key)
     key = state.keys[key.key_id] = replace(key, revision=state.revision + 1)
     state.emit(EventType.KEY_ROTATED, f"keys/{key.key_id}", version.version, VersionState.ACTIVE)
     return Outcome(state.revision + 1, changed=True, key=key, version=public(version))
@@ -112,6 +121,7 @@ def update_key(state: State, command: UpdateKey) -> Outcome:
         # A node that was cut off before it heard of the new bound goes by the old one.
         until = max(key.stale_until_ms, state.time_ms + key.max_staleness_ms)
         changed = replace(changed, stale_until_ms=until)
+    _note_lack_of_qkd(state, changed)
     return touch(state, with_next_rotation(state, changed))
 
 
@@ -152,6 +162,7 @@ def delete_key(state: State, command: DeleteKey) -> Outcome:
     for number in numbers:
         del state.versions[key.key_id, number]
     state.rotation_due.pop(key.key_id, None)
+    state.awaiting_qkd.pop(key.key_id, None)
     state.wrappings.pop(key.key_id, None)
     state.emit(EventType.KEY_DELETED, f"keys/{key.key_id}")
     return Outcome(state.revision + 1, changed=True, key=tombstone)
@@ -183,6 +194,16 @@ def touch(state: State, key: KeyRecord) -> Outcome:
     key = state.keys[key.key_id] = replace(key, revision=state.revision + 1)
     state.emit(EventType.KEY_UPDATED, f"keys/{key.key_id}")
     return Outcome(state.revision + 1, changed=True, key=key)
+
+
+def _note_lack_of_qkd(state: State, key: KeyRecord) -> None:
+    """Notes whether the leader is to rotate the key once the root has QKD. Imported material is left alone."""
+    primary = state.versions.get((key.key_id, key.primary))
+    lacks = key.prefer_qkd and primary is not None and primary.grade is Grade.PQC
+    if lacks:
+        state.awaiting_qkd[key.key_id] = key.primary
+    else:
+        state.awaiting_qkd.pop(key.key_id, None)
 
 
 def _check_changes(state: State, key: KeyRecord, changes: KeyChanges) -> None:

@@ -109,7 +109,7 @@ def remove_member(state: State, command: RemoveMember) -> Outcome:
             shares={n: share for n, share in root.shares.items() if n != member.node_id},
             rejected={n: why for n, why in root.rejected.items() if n != member.node_id},
         )
-    state.root_requested = state.root_requested or (held_the_root and bool(state.last_epoch))
+    state.root_needed = state.root_needed or (held_the_root and bool(state.last_epoch))
     state.emit(EventType.MEMBER_CHANGED, f"members/{member.node_id}")
     return Outcome(state.revision + 1, changed=True, member=member)
 

@@ -60,6 +60,7 @@ class EventType(IntEnum):
     LINK_ALARM_CLEARED = 31
     QKD_FELL_BACK = 32
     QKD_RESUMED = 33
+    ROOT_REFUSED = 34
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -135,6 +136,7 @@ class KeyRecord(Record, frozen=True):
     allow_compromised_decrypt: bool = False
     stale_until_ms: int = 0
     delete_ms: int = 0
+    prefer_qkd: bool = False
 
 
 class WrappingRecord(Record, frozen=True):
@@ -169,6 +171,7 @@ class RootRecord(Record, frozen=True):
     """One root epoch: ids, ciphertext and commitment, never the root itself.
 
     `recovery_sealed` is the root sealed to the recovery key of set `recovery_set`; both empty: to none.
+    `fallback`: why it does without QKD though that is preferred; empty: it does not fall back.
     """
 
     epoch: int
@@ -187,6 +190,15 @@ class RootRecord(Record, frozen=True):
     reason: str = ""
     recovery_set: str = ""
     recovery_sealed: bytes = b""
+    fallback: str = ""
+
+
+class RootRefusalRecord(Record, frozen=True):
+    """Why no new epoch took the place of `epoch` (0: there is none) when one was wanted."""
+
+    epoch: int
+    reason: str
+    time_ms: int
 
 
 class RecoveryRecord(Record, frozen=True):

@@ -138,5 +138,6 @@ def _own_roots(state: State, command: FinishRestore, record: RestoreRecord) -> N
                 recovery_sealed=root.recovery_sealed if kept else b"",
             )
     state.staged_epoch = 0
+    state.root_refusals.clear()
     # The backup was outside the cluster: what comes from now on gets a root of its own.
-    state.root_requested = True
+    state.root_needed = True

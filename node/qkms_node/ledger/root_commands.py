@@ -20,7 +20,10 @@ class RegisterNode(Command, frozen=True, tag="register_node"):
 
 
 class StageRoot(Command, frozen=True, tag="stage_root"):
-    """A new root epoch, sealed for each voter. `qkd_key_ids` are sorted."""
+    """A new root epoch, sealed for each voter. `qkd_key_ids` are sorted.
+
+    `fallback`: why it does without QKD though the leader's policy prefers it; empty: it does not fall back.
+    """
 
     epoch: int
     base_epoch: int
@@ -30,6 +33,7 @@ class StageRoot(Command, frozen=True, tag="stage_root"):
     qkd_key_ids: tuple[str, ...]
     voters: tuple[str, ...]
     shares: dict[str, ShareRecord]
+    fallback: str = ""
 
 
 class ConfirmRoot(Command, frozen=True, tag="confirm_root"):
@@ -60,6 +64,13 @@ class ActivateRoot(Command, frozen=True, tag="activate_root"):
     """Makes a staged epoch the active one; refused below a quorum of confirmations."""
 
     epoch: int
+
+
+class RefuseRoot(Command, frozen=True, tag="refuse_root"):
+    """No new epoch takes the place of `epoch`, the active one or 0, for want of QKD keys, as `reason` says."""
+
+    epoch: int
+    reason: str
 
 
 class AbortRoot(Command, frozen=True, tag="abort_root"):

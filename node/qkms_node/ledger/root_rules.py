@@ -13,13 +13,21 @@ from qkms_node.ledger.commands import (
     ActivateRoot,
     ConfirmRoot,
     Outcome,
+    RefuseRoot,
     RegisterNode,
     RejectShare,
     ReplaceShare,
     RequestRoot,
     StageRoot,
 )
-from qkms_node.ledger.records import EpochState, EventType, NodeRecord, RootRecord, ShareRecord
+from qkms_node.ledger.records import (
+    EpochState,
+    EventType,
+    NodeRecord,
+    RootRecord,
+    RootRefusalRecord,
+    ShareRecord,
+)
 from qkms_node.ledger.recovery_rules import present_set
 from qkms_node.ledger.state import Refusal, State, voters
 
@@ -53,6 +61,23 @@ def request_root(state: State, command: RequestRoot) -> Outcome:
     if state.root_requested:
         return Outcome(state.revision, note="already requested")
     state.root_requested = True
+    # Whoever asks anew is answered anew.
+    state.root_refusals.clear()
+    return Outcome(state.revision + 1, changed=True)
+
+
+def refuse_root(state: State, command: RefuseRoot) -> Outcome:
+    """Answers an operator's request with no, and tells everybody; the same refusal again changes nothing.
+
+    What the cluster itself needs stays needed: the leader seeds it as soon as it can.
+    """
+    if command.epoch != state.active_epoch or state.staged_epoch:
+        return Outcome(state.revision, note=f"another epoch than {command.epoch} is active, or one is staged")
+    if command.epoch in state.root_refusals and not state.root_requested:
+        return Outcome(state.revision, note="already refused")
+    state.root_requested = False
+    state.root_refusals.become({command.epoch: RootRefusalRecord(command.epoch, command.reason, state.time_ms)})
+    state.emit(EventType.ROOT_REFUSED, f"rootEpochs/{command.epoch}")
     return Outcome(state.revision + 1, changed=True)
 
 
@@ -96,8 +121,10 @@ def stage_root(state: State, command: StageRoot) -> Outcome:
         voters=command.voters,
         shares=command.shares,
         stage_ms=state.time_ms,
+        fallback=command.fallback,
     )
     state.roots[root.epoch] = root
+    state.root_refusals.clear()
     state.staged_epoch = state.last_epoch = root.epoch
     for key_id in command.qkd_key_ids:
         state.qkd_key_epochs[key_id] = root.epoch
@@ -180,11 +207,12 @@ def activate_root(state: State, command: ActivateRoot) -> Outcome:
     state.roots[root.epoch] = active
     state.active_epoch = root.epoch
     state.staged_epoch = 0
-    # A member removed while the epoch was staged knows it: another one is wanted still.
-    state.root_requested = bool(state.members) and not state.members.keys() >= set(root.voters)
+    state.root_requested = False
+    # A member removed while the epoch was staged knows it: another one is needed still.
+    state.root_needed = bool(state.members) and not state.members.keys() >= set(root.voters)
     state.emit(EventType.ROOT_ACTIVATED, f"rootEpochs/{root.epoch}", 0, EpochState.ACTIVE)
-    if previous is not None and (previous.grade is Grade.PQC) != (root.grade is Grade.PQC):
-        change = EventType.QKD_FELL_BACK if root.grade is Grade.PQC else EventType.QKD_RESUMED
+    change = _qkd_change(previous, root)
+    if change is not None:
         state.emit(change, f"rootEpochs/{root.epoch}", 0, EpochState.ACTIVE)
     return Outcome(state.revision + 1, changed=True, root=active)
 
@@ -209,6 +237,15 @@ def _check_share(grade: Grade, share: ShareRecord) -> None:
             "SHARE_BELOW_GRADE",
             f"the share for node {share.node_id} is sealed without a QKD key in an epoch of grade {grade.name}",
         )
+
+
+def _qkd_change(previous: RootRecord | None, root: RootRecord) -> EventType | None:
+    """Whether an activation makes the cluster do without QKD, or with it again."""
+    had = previous is not None and previous.grade is not Grade.PQC
+    if root.grade is Grade.PQC:
+        fell = had or (root.fallback and not (previous is not None and previous.fallback))
+        return EventType.QKD_FELL_BACK if fell else None
+    return EventType.QKD_RESUMED if previous is not None and not had else None
 
 
 def _root(state: State, epoch: int) -> RootRecord:

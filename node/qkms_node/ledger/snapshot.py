@@ -33,6 +33,7 @@ from qkms_node.ledger.records import (
     RequestRecord,
     RestoreRecord,
     RootRecord,
+    RootRefusalRecord,
     SessionRecord,
     VersionRecord,
     WrappingRecord,
@@ -51,6 +52,7 @@ SCALARS = (
     "staged_epoch",
     "last_epoch",
     "root_requested",
+    "root_needed",
     "first_event",
     "access_revision",
     "audit_length",
@@ -70,6 +72,7 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "tombstones": (str, KeyRecord),
     "unconfirmed": (tuple[str, int], int),
     "rotation_due": (str, int),
+    "awaiting_qkd": (str, int),
     "wrappings": (str, WrappingRecord),
     "recovery": (str, RecoveryRecord),
     "restores": (str, RestoreRecord),
@@ -84,6 +87,7 @@ TABLES: dict[str, tuple[Any, Any]] = {
     "audit_keys": (str, AuditKeyRecord),
     "anchors": (tuple[str, int], AnchorRecord),
     "link_alarms": (str, LinkAlarmRecord),
+    "root_refusals": (int, RootRefusalRecord),
 }
 
 
@@ -122,6 +126,7 @@ class _Header(msgspec.Struct, frozen=True):
     audit_head: _Digest
     sum: bytes
     audit_lines: _Count
+    root_needed: bool = False  # absent from snapshots of before it
 
 
 class SnapshotRejected(Exception):

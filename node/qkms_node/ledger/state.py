@@ -33,6 +33,7 @@ from qkms_node.ledger.records import (
     RequestRecord,
     RestoreRecord,
     RootRecord,
+    RootRefusalRecord,
     SessionRecord,
     VersionRecord,
     WrappingRecord,
@@ -70,7 +71,9 @@ class State:
     active_epoch: int = 0
     staged_epoch: int = 0
     last_epoch: int = 0
+    # An operator asked for an epoch; the cluster itself needs one, for somebody else knows the active one.
     root_requested: bool = False
+    root_needed: bool = False
     first_event: int = 1
     keys: Names[KeyRecord] = field(default_factory=key_tally)
     versions: Tally[tuple[str, int], VersionRecord] = field(default_factory=version_tally)
@@ -102,6 +105,10 @@ class State:
     unconfirmed: Table[tuple[str, int], int] = field(default_factory=Table)
     # Keys whose rotation is due, with the time it fell due at.
     rotation_due: Table[str, int] = field(default_factory=Table)
+    # Keys that prefer QKD and whose primary version, the number, was made under a root without.
+    awaiting_qkd: Table[str, int] = field(default_factory=Table)
+    # At most one: the refusal that stands, by the epoch that goes on.
+    root_refusals: Table[int, RootRefusalRecord] = field(default_factory=Table)
     # Alarms of QKD links that are raised and change what keys get, by name.
     link_alarms: Table[str, LinkAlarmRecord] = field(default_factory=Table)
     wrappings: Table[str, WrappingRecord] = field(default_factory=Table)

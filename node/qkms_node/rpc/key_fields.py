@@ -44,6 +44,7 @@ def settings(request: pb.CreateKeyRequest, limits: LimitsSection) -> KeySettings
         request.deletion_protection,
         request.allow_compromised_decrypt,
         request.skip_initial_version,
+        request.prefer_qkd,
     )
 
 
@@ -161,4 +162,5 @@ _CHANGES: dict[str, tuple[str, Callable[[pb.Key], object]]] = {
     "min_encrypt_version": ("min_encrypt", lambda key: key.min_encrypt_version),
     "deletion_protection": ("deletion_protection", lambda key: key.deletion_protection),
     "allow_compromised_decrypt": ("allow_compromised_decrypt", lambda key: key.allow_compromised_decrypt),
+    "prefer_qkd": ("prefer_qkd", lambda key: key.prefer_qkd),
 }

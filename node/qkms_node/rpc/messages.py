@@ -46,6 +46,7 @@ def key(record: KeyRecord) -> key_pb2.Key:
         exportable=record.exportable,
         allow_compromised_decrypt=record.allow_compromised_decrypt,
         delete_time=timestamp(record.delete_ms),
+        prefer_qkd=record.prefer_qkd,
     )
     message.max_staleness.FromMilliseconds(record.max_staleness_ms)
     if record.rotation_period_ms:
@@ -151,6 +152,7 @@ def root(record: RootRecord) -> cluster_pb2.RootEpoch:
         stage_time=timestamp(record.stage_ms),
         activate_time=timestamp(record.activate_ms),
         reason=record.reason or "; ".join(f"{n}: {why}" for n, why in sorted(record.rejected.items())),
+        fallback=record.fallback,
     )
 
 

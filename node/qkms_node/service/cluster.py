@@ -12,6 +12,7 @@ from qkms_node.errors import QkmsError
 from qkms_node.ledger.commands import Outcome, Request, RequestRoot
 from qkms_node.ledger.records import EpochState, RootRecord
 from qkms_node.ledger.recovery_rules import present_set
+from qkms_node.ledger.state import State
 from qkms_node.service.certificates import Certificates
 from qkms_node.service.links import Links, Observation
 from qkms_node.service.members import Members
@@ -22,6 +23,9 @@ from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
 from qkms_node.service.store import LedgerStore
 from qkms_node.service.upkeep import Upkeep
+
+# The leader usually answers within a tenth of a second; well below the time of one attempt of a client.
+DECISION_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,34 @@ class Cluster:
             ]
 
     async def rotate_root(self, request: Request, expected_epoch: int) -> Outcome:
-        """Asks for a new root epoch in place of `expected_epoch`."""
+        """Asks for a new root epoch in place of `expected_epoch`.
+
+        Raises QkmsError EPOCH_CONFLICT, or STORE_EXHAUSTED where want of keys is refused.
+        """
         self._guard.require(request.principal, "root.rotate")
-        return await self._proposer.effect(RequestRoot(request, expected_epoch))
+        outcome = await self._proposer.effect(RequestRoot(request, expected_epoch))
+        if self.config.root.on_exhaustion == "refuse":
+            await self._answered(expected_epoch, outcome.revision)
+        return outcome
+
+    async def _answered(self, epoch: int, revision: int) -> None:
+        """Waits a little for what the leader makes of a request. Raises QkmsError STORE_EXHAUSTED."""
+
+        def decided(state: State) -> bool:
+            moved = state.active_epoch != epoch or state.staged_epoch or epoch in state.root_refusals
+            return state.revision >= revision and bool(moved)
+
+        if not await self._store.wait_for(decided, DECISION_S):
+            return
+        with self._store.view() as state:
+            refusal = state.root_refusals.get(epoch)
+        if refusal is not None:
+            raise QkmsError(
+                "STORE_EXHAUSTED",
+                f"no root epoch takes the place of {epoch} for want of QKD keys: {refusal.reason}; "
+                "ask again, with a new request_id, when there are keys in store (qkms links)",
+                epoch=epoch,
+            )
 
     def links(self, principal: str) -> dict[str, Observation | None]:
         """What was last seen of this node's links, by peer node id."""

@@ -57,6 +57,7 @@ class KeySettings:
     deletion_protection: bool = False
     allow_compromised_decrypt: bool = False
     skip_initial_version: bool = False
+    prefer_qkd: bool = False
 
 
 class Keys:
@@ -91,6 +92,7 @@ class Keys:
                 settings.exportable,
                 settings.deletion_protection,
                 settings.allow_compromised_decrypt,
+                settings.prefer_qkd,
             )
 
         return await self._materials.submit(propose)

@@ -226,14 +226,14 @@ class RootStore:
             content = self._read(seal, stored)
             self._roots = {(h.epoch, h.commitment): RootSecret(h.root) for h in content.roots}
             share_key = HybridPrivateKey.from_bytes(content.share_key)
+            if stored is None:
+                self._write(seal, share_key)
         except BaseException:
             seal.wipe()
             raise
         self._seal = seal
-        # Last: from here on the store counts as open.
+        # Last: from here on the store counts as open, and the event loop writes the file; this may be a thread.
         self._share_key = share_key
-        if stored is None:
-            self._save()
 
     def _read(self, seal: Seal, stored: bytes | None) -> _Content:
         if stored is None:
@@ -244,14 +244,16 @@ class RootStore:
             raise SealError(f"the content has another form ({error}); use the release that wrote it") from error
 
     def _save(self) -> None:
-        if self._seal is None:
-            return
+        if self._seal is not None:
+            self._write(self._seal, self.share_key)
+
+    def _write(self, seal: Seal, share_key: HybridPrivateKey) -> None:
         content = _Content(
-            share_key=self.share_key.to_bytes(),
+            share_key=share_key.to_bytes(),
             roots=[_HeldRoot(e, c, bytes(root.reveal())) for (e, c), root in self._roots.items()],
         )
         try:
-            sealed = self._seal.seal(msgspec.msgpack.encode(content))
+            sealed = seal.seal(msgspec.msgpack.encode(content))
         except SealError as error:
             # A root that is not durable must not be confirmed.
             raise RootStoreError(f"{self._path}: {error}") from error

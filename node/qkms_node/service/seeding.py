@@ -1,4 +1,4 @@
-"""The leader's part in the root: seed, stage, activate, abort, share anew.
+"""The leader's part in the root: seed, stage, activate, abort, refuse.
 
 One pass looks at the ledger and takes the next step, if one is due:
 
@@ -7,6 +7,7 @@ One pass looks at the ledger and takes the next step, if one is due:
     staged, not sealed to the recovery key      ->  SealToRecovery (service.recovery)
     staged, quorum confirmed                    ->  ActivateRoot
     staged too long                             ->  AbortRoot
+    none can be had, and that is refused        ->  RefuseRoot (service.seed_keys)
 
 All progress is in the ledger, so a new leader goes on where the old one fell:
 nothing here needs to survive. The new root is durable at the leader before it
@@ -21,7 +22,6 @@ import structlog
 from qkms_node.config import Config
 from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import Seed, commitment, mix_root
-from qkms_node.keys.secret import QkdSecret
 from qkms_node.ledger.commands import AbortRoot, ActivateRoot, StageRoot
 from qkms_node.ledger.records import NodeRecord, RootRecord
 from qkms_node.ledger.root_rules import quorum
@@ -30,9 +30,9 @@ from qkms_node.service.links import Links
 from qkms_node.service.members import Members
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
-from qkms_node.service.sharing import MAX_DOUBLINGS, Sharing
+from qkms_node.service.seed_keys import SeedKeys, asked_for
+from qkms_node.service.sharing import Sharing
 from qkms_node.service.store import LedgerStore
-from qkms_qkd.errors import LinkError
 
 log = structlog.get_logger(__name__)
 
@@ -63,16 +63,12 @@ class Seeder:
         self._node_id = config.node.id
         self._store = store
         self._roots = roots
-        self._links = links
         self._sharing = sharing
+        self._keys = SeedKeys(config.root, store, links, sharing, proposer, now_ms)
         self._proposer = proposer
         self._now_ms = now_ms
-        self._failing_since_ms: int | None = None
         self._missing_since_ms: int | None = None
         self._good_since_ms: int | None = None
-        self._retry_ms = 0
-        self._failures = 0
-        self._trouble = ""
         self.waiting = ""
 
     async def step(self) -> None:
@@ -86,21 +82,22 @@ class Seeder:
         elif wanted:
             await self._seed()
         else:
-            self._recover()
+            self._keys.recover()
 
     def _wanted(self, state: State) -> bool:
         active = state.roots.get(state.active_epoch)
-        if active is None or state.root_requested:
+        if asked_for(state):
             return True
+        assert active is not None
         period_ms = self._config.root.rotation_period_ms
         if period_ms and self._now_ms() - active.activate_ms >= period_ms:
             return True
-        fallen_back = self._config.root.policy == "pqc_fallback" and active.grade is Grade.PQC
+        fallen_back = self._keys.preferred and active.grade is Grade.PQC
         return fallen_back and self._is_qkd_back(self._voting_peers(state))
 
     def _is_qkd_back(self, peers: dict[str, NodeRecord]) -> bool:
         """Whether the fall-back epoch gives way to one seeded by every link: they have been good for a while."""
-        if not peers or self._unusable(peers):
+        if not peers or self._keys.unusable(peers):
             self._good_since_ms = None
             return False
         if self._good_since_ms is None:
@@ -116,7 +113,7 @@ class Seeder:
         elif complete or (len(staged.confirmed) >= quorum(staged) and age_ms > STRAGGLER_MS):
             outcome = await self._proposer.effect(ActivateRoot(staged.epoch))
             log.info("root.activated", epoch=staged.epoch, grade=staged.grade.name, note=outcome.note)
-            self._recover()
+            self._keys.recover()
         elif age_ms > self._config.root.confirm_timeout_ms:
             missing = sorted(set(staged.voters) - set(staged.confirmed))
             await self._abort(staged, f"no quorum confirmed in time; missing {', '.join(missing)}")
@@ -126,7 +123,8 @@ class Seeder:
     async def _abort(self, staged: RootRecord, reason: str) -> None:
         log.error("root.aborted", epoch=staged.epoch, reason=reason)
         await self._proposer.effect(AbortRoot(staged.epoch, reason))
-        self._fail(reason)
+        self._keys.fail(reason)
+        self.waiting = reason
 
     async def _seed(self) -> None:
         with self._store.view() as state:
@@ -141,8 +139,9 @@ class Seeder:
         if base is not None and not self._roots.holds(base):
             self.waiting = f"the leader has not opened root epoch {base.epoch} yet"
             return
-        psks = await self._draw(peers)
+        psks = await self._keys.draw(peers)
         if psks is None:
+            self.waiting = self._keys.waiting
             return
         root = mix_root(
             self._roots.root(base) if base is not None else None,
@@ -163,6 +162,7 @@ class Seeder:
                 qkd_key_ids=tuple(sorted(key_id for key_id, _ in psks.values())),
                 voters=voters,
                 shares=shares,
+                fallback=self._keys.trouble if self._keys.preferred and peers and not psks else "",
             )
         )
         log.info("root.staged", epoch=epoch, grade=grade.name, note=outcome.note)
@@ -172,60 +172,6 @@ class Seeder:
         self._missing_since_ms = self._missing_since_ms or self._now_ms()
         patient = self._now_ms() - self._missing_since_ms < NEWCOMER_MS
         return not patient and len(peers) + 1 > len(voters) // 2
-
-    async def _draw(self, peers: dict[str, NodeRecord]) -> dict[str, tuple[str, QkdSecret]] | None:
-        """A QKD key for each peer, or for none when the policy gives QKD up; None: not now."""
-        if self._config.root.policy == "pqc_only":
-            return {}
-        if self._may_fall_back(peers):
-            log.warning("root.fallback", reason=self._trouble)
-            return {}
-        if self._now_ms() < self._retry_ms:
-            self.waiting = self._trouble
-            return None
-        problems = self._unusable(peers)
-        drawn: dict[str, tuple[str, QkdSecret]] = {}
-        for peer in () if problems else peers:
-            try:
-                drawn[peer] = await self._links.draw(peer, self._sharing.used)
-            except LinkError as error:
-                problems[peer] = str(error)
-        if not problems:
-            return drawn
-        self._fail("; ".join(f"{peer}: {why}" for peer, why in sorted(problems.items())))
-        return None
-
-    def _may_fall_back(self, peers: dict[str, NodeRecord]) -> bool:
-        with self._store.view() as state:
-            needed = state.active_epoch == 0 or state.root_requested
-        if self._config.root.policy != "pqc_fallback" or not needed or self._failing_since_ms is None:
-            return False
-        if self._config.root.on_exhaustion == "wait" and self._lacks_only_keys(peers):
-            return False
-        return self._now_ms() - self._failing_since_ms >= self._config.root.fallback_after_ms
-
-    def _lacks_only_keys(self, peers: dict[str, NodeRecord]) -> bool:
-        """Whether the links are sound and only some of their stores have too few keys."""
-        unusable = self._unusable(peers)
-        return bool(unusable) and all(self._links.is_exhausted(peer) for peer in unusable)
-
-    def _fail(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            log.warning("root.waiting", policy=self._config.root.policy, reason=trouble)
-        self._trouble = self.waiting = trouble
-        self._failures += 1
-        backoff_ms = self._config.root.retry_ms * 2 ** min(self._failures - 1, MAX_DOUBLINGS)
-        self._retry_ms = self._now_ms() + backoff_ms
-        if self._failing_since_ms is None:
-            self._failing_since_ms = self._now_ms()
-
-    def _recover(self) -> None:
-        self._failing_since_ms = None
-        self._failures = self._retry_ms = 0
-        self._trouble = ""
-
-    def _unusable(self, peers: dict[str, NodeRecord]) -> dict[str, str]:
-        return {peer: self._links.problem(peer) for peer in peers if not self._links.usable(peer)}
 
     def peers(self, state: State) -> dict[str, NodeRecord]:
         """The other members that have registered, by id."""

@@ -179,11 +179,14 @@ class RootEpoch(_message.Message):
     STAGE_TIME_FIELD_NUMBER: _builtins.int
     ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     state: Global___EpochState.ValueType
     grade: _common_pb2.Grade.ValueType
     reason: _builtins.str
     """Why it was aborted."""
+    fallback: _builtins.str
+    """Why it does without QKD though the root's policy prefers it; empty: it does not fall back."""
     @_builtins.property
     def qkd_key_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -205,10 +208,11 @@ class RootEpoch(_message.Message):
         stage_time: _timestamp_pb2.Timestamp | None = ...,
         activate_time: _timestamp_pb2.Timestamp | None = ...,
         reason: _builtins.str = ...,
+        fallback: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "stage_time", b"stage_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "confirmed_by", b"confirmed_by", "epoch", b"epoch", "grade", b"grade", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "stage_time", b"stage_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "confirmed_by", b"confirmed_by", "epoch", b"epoch", "fallback", b"fallback", "grade", b"grade", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "stage_time", b"stage_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -119,6 +119,8 @@ class ClusterServiceServicer:
     def RotateRoot(self, request, context):
         """Asks for a new root epoch. Accepted once committed; activation follows
         when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
+        Where want of QKD keys is refused (root.on_exhaustion), FAILED_PRECONDITION /
+        STORE_EXHAUSTED says that none will be made for this request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,6 +36,8 @@ class ClusterServiceStub:
     RotateRoot: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.RotateRootRequest, _cluster_pb2.RotateRootResponse]
     """Asks for a new root epoch. Accepted once committed; activation follows
     when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
+    Where want of QKD keys is refused (root.on_exhaustion), FAILED_PRECONDITION /
+    STORE_EXHAUSTED says that none will be made for this request.
     """
     Seal: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.SealRequest, _cluster_pb2.SealResponse]
     """Wipes roots and keys from the memory of the answering node, and keeps it
@@ -80,6 +82,8 @@ class ClusterServiceAsyncStub(ClusterServiceStub):
     RotateRoot: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RotateRootRequest, _cluster_pb2.RotateRootResponse]  # type: ignore[assignment]
     """Asks for a new root epoch. Accepted once committed; activation follows
     when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
+    Where want of QKD keys is refused (root.on_exhaustion), FAILED_PRECONDITION /
+    STORE_EXHAUSTED says that none will be made for this request.
     """
     Seal: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SealRequest, _cluster_pb2.SealResponse]  # type: ignore[assignment]
     """Wipes roots and keys from the memory of the answering node, and keeps it
@@ -133,6 +137,8 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_cluster_pb2.RotateRootResponse, _abc.Awaitable[_cluster_pb2.RotateRootResponse]]:
         """Asks for a new root epoch. Accepted once committed; activation follows
         when a quorum has confirmed it: poll GetStatus or watch ROOT_ACTIVATED.
+        Where want of QKD keys is refused (root.on_exhaustion), FAILED_PRECONDITION /
+        STORE_EXHAUSTED says that none will be made for this request.
         """
 
     @_abc_1.abstractmethod

@@ -224,8 +224,14 @@ class _KeyEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyEvent
     """
     LINK_ALARM_CLEARED: _KeyEventType.ValueType  # 31
     QKD_FELL_BACK: _KeyEventType.ValueType  # 32
-    """The root epoch activated at this revision does without QKD after one that had it, or has it again."""
+    """The root epoch activated at this revision does without QKD though that is preferred, or after one
+    that had it; or it has QKD again.
+    """
     QKD_RESUMED: _KeyEventType.ValueType  # 33
+    ROOT_REFUSED: _KeyEventType.ValueType  # 34
+    """For want of QKD keys no new root epoch takes the place of this one, which goes on (`rootEpochs/0`:
+    there is none). Once for each request, and once for each time the cluster wants one by itself.
+    """
 
 class KeyEventType(_KeyEventType, metaclass=_KeyEventTypeEnumTypeWrapper): ...
 
@@ -248,8 +254,14 @@ cleared (`name` is links/{node_id}/{peer_node_id}/alarms/{kind}).
 """
 LINK_ALARM_CLEARED: KeyEventType.ValueType  # 31
 QKD_FELL_BACK: KeyEventType.ValueType  # 32
-"""The root epoch activated at this revision does without QKD after one that had it, or has it again."""
+"""The root epoch activated at this revision does without QKD though that is preferred, or after one
+that had it; or it has QKD again.
+"""
 QKD_RESUMED: KeyEventType.ValueType  # 33
+ROOT_REFUSED: KeyEventType.ValueType  # 34
+"""For want of QKD keys no new root epoch takes the place of this one, which goes on (`rootEpochs/0`:
+there is none). Once for each request, and once for each time the cluster wants one by itself.
+"""
 Global___KeyEventType: _TypeAlias = KeyEventType  # noqa: Y015
 
 @_typing.final
@@ -296,6 +308,7 @@ class Key(_message.Message):
     EXPORTABLE_FIELD_NUMBER: _builtins.int
     ALLOW_COMPROMISED_DECRYPT_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PREFER_QKD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """keys/{key_id}"""
     algorithm: Global___KeyAlgorithm.ValueType
@@ -321,6 +334,8 @@ class Key(_message.Message):
     """ExportVersion is allowed. Fixed at creation."""
     allow_compromised_decrypt: _builtins.bool
     """A compromised version may still decrypt."""
+    prefer_qkd: _builtins.bool
+    """Rotated by itself as soon as the root has QKD, while the primary version was made under one without."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -360,10 +375,11 @@ class Key(_message.Message):
         exportable: _builtins.bool = ...,
         allow_compromised_decrypt: _builtins.bool = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
+        prefer_qkd: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "max_staleness", b"max_staleness", "next_rotation_time", b"next_rotation_time", "rotation_period", b"rotation_period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "create_time", b"create_time", "delete_time", b"delete_time", "deletion_protection", b"deletion_protection", "etag", b"etag", "exportable", b"exportable", "labels", b"labels", "max_staleness", b"max_staleness", "min_decrypt_version", b"min_decrypt_version", "min_encrypt_version", b"min_encrypt_version", "name", b"name", "next_rotation_time", b"next_rotation_time", "primary_version", b"primary_version", "required_grade", b"required_grade", "revision", b"revision", "rotation_period", b"rotation_period", "staged_version", b"staged_version", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "create_time", b"create_time", "delete_time", b"delete_time", "deletion_protection", b"deletion_protection", "etag", b"etag", "exportable", b"exportable", "labels", b"labels", "max_staleness", b"max_staleness", "min_decrypt_version", b"min_decrypt_version", "min_encrypt_version", b"min_encrypt_version", "name", b"name", "next_rotation_time", b"next_rotation_time", "prefer_qkd", b"prefer_qkd", "primary_version", b"primary_version", "required_grade", b"required_grade", "revision", b"revision", "rotation_period", b"rotation_period", "staged_version", b"staged_version", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -565,6 +581,7 @@ class CreateKeyRequest(_message.Message):
     DELETION_PROTECTION_FIELD_NUMBER: _builtins.int
     ALLOW_COMPROMISED_DECRYPT_FIELD_NUMBER: _builtins.int
     SKIP_INITIAL_VERSION_FIELD_NUMBER: _builtins.int
+    PREFER_QKD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     key_id: _builtins.str
     algorithm: Global___KeyAlgorithm.ValueType
@@ -576,6 +593,7 @@ class CreateKeyRequest(_message.Message):
     """Makes no version: the first one is staged or imported, and activated with
     expected_primary_version 0.
     """
+    prefer_qkd: _builtins.bool
     @_builtins.property
     def max_staleness(self) -> _duration_pb2.Duration:
         """0: every use asks a quorum. Absent: the cluster's default."""
@@ -600,10 +618,11 @@ class CreateKeyRequest(_message.Message):
         deletion_protection: _builtins.bool = ...,
         allow_compromised_decrypt: _builtins.bool = ...,
         skip_initial_version: _builtins.bool = ...,
+        prefer_qkd: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["max_staleness", b"max_staleness", "rotation_period", b"rotation_period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "deletion_protection", b"deletion_protection", "exportable", b"exportable", "key_id", b"key_id", "labels", b"labels", "max_staleness", b"max_staleness", "request_id", b"request_id", "required_grade", b"required_grade", "rotation_period", b"rotation_period", "skip_initial_version", b"skip_initial_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "deletion_protection", b"deletion_protection", "exportable", b"exportable", "key_id", b"key_id", "labels", b"labels", "max_staleness", b"max_staleness", "prefer_qkd", b"prefer_qkd", "request_id", b"request_id", "required_grade", b"required_grade", "rotation_period", b"rotation_period", "skip_initial_version", b"skip_initial_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1137,7 +1156,7 @@ class UpdateKeyRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Of: labels, required_grade, max_staleness, rotation_period (absent: none),
         min_decrypt_version, min_encrypt_version, deletion_protection,
-        allow_compromised_decrypt.
+        allow_compromised_decrypt, prefer_qkd.
         """
 
     def __init__(

@@ -103,11 +103,11 @@ def test_overrides_reach_every_node_and_then_the_one_named(tmp_path: Path) -> No
     layout = written(
         tmp_path,
         {
-            "node": {"root": {"policy": "pqc_fallback", "retry_ms": 10}},
+            "node": {"root": {"policy": "prefer_qkd", "retry_ms": 10}},
             "node-2": {"root": {"policy": "pqc_only"}, "qkd": None},
         },
     )
-    assert load(layout.config("node-1")).root.policy == "pqc_fallback"
+    assert load(layout.config("node-1")).root.policy == "prefer_qkd"
     second = load(layout.config("node-2"))
     assert (second.root.policy, second.root.retry_ms, second.qkd) == ("pqc_only", 10, None)
 

@@ -121,7 +121,9 @@ async def test_an_update_sets_what_is_given_if_the_etag_matches(kms: Sdk, key: s
         min_encrypt_version=1,
         required_grade=Grade.PQC,
         deletion_protection=True,
+        prefer_qkd=True,
     )
+    assert (made.prefer_qkd, changed.prefer_qkd) == (False, True)
     assert (changed.labels, changed.rotation_period) == ({"team": "b"}, timedelta(days=90))
     assert changed.next_rotation_time - made.create_time >= timedelta(days=90)
     assert (changed.max_staleness, changed.required_grade) == (timedelta(seconds=5), Grade.PQC)

@@ -72,13 +72,18 @@ def test_a_staged_version_goes_its_way(qkms: Run, key: str) -> None:
 
 
 def test_settings_are_changed_and_read(qkms: Run, key: str) -> None:
-    made = shown(qkms("create", key, "--rotation-period", "12h", "--deletion-protection", "--json"))
+    made = shown(
+        qkms("create", key, "--rotation-period", "12h", "--deletion-protection", "--prefer-qkd", "--json")
+    )
     assert made["rotation_period"] == 12 * 3600
+    assert made["prefer_qkd"] is True
+    assert shown(qkms("update", key, "--no-prefer-qkd", "--json"))["prefer_qkd"] is False
+    made = shown(qkms("update", key, "--prefer-qkd", "--json"))
     changed = shown(
         qkms("update", key, "--label", "a=b", "--rotation-period", "90d", "--etag", made["etag"], "--json")
     )
     assert (changed["labels"], changed["rotation_period"]) == ({"a": "b"}, 90 * 86400)
-    assert changed["deletion_protection"] is True
+    assert (changed["deletion_protection"], changed["prefer_qkd"]) == (True, True)
     stale = qkms("update", key, "--clear-labels", "--etag", made["etag"])
     assert stale.exit_code == failure.REFUSED
     assert "ETAG_MISMATCH" in stale.output

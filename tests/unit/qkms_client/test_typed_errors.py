@@ -29,6 +29,7 @@ WIRE_REASONS = {
     "VERSION_DISABLED": errors.VersionDisabled,
     "VERSION_DESTROYED": errors.VersionDestroyed,
     "VERSION_IS_PRIMARY": errors.VersionIsPrimary,
+    "STORE_EXHAUSTED": errors.StoreExhausted,
     "GRADE_TOO_LOW": errors.GradeTooLow,
     "SESSION_STATE": errors.SessionStateConflict,
     "PERMISSION_DENIED": errors.PermissionDenied,

@@ -174,7 +174,7 @@ def test_a_backup_takes_the_place_of_an_empty_ledger_in_one_entry(same_cluster: 
     assert dict(state.nodes) == nodes
     assert (state.audit_length, len(state.audit)) == (chain + 1, chain + 1), "the chain goes on"
     assert state.access_revision == state.revision, "who may do what is looked up anew"
-    assert (state.active_epoch, state.staged_epoch, state.last_epoch, state.root_requested) == (2, 0, 3, True)
+    assert (state.active_epoch, state.staged_epoch, state.last_epoch, state.root_needed) == (2, 0, 3, True)
     assert state.roots[3].state is EpochState.ABORTED
     root = state.roots[2]
     assert (root.commitment, root.shares, root.confirmed) == (b"own-2", {}, ("node-2",))

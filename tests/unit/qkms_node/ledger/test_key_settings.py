@@ -295,3 +295,72 @@ def test_a_later_rotation_ends_the_collection_of_evidence(voters: tuple[str, ...
     world.activate(2, 1, later_ms=30_000)
     world.rotate(2)
     assert not world.state.unconfirmed
+
+
+def without_qkd(prefer_qkd: bool = True) -> World:
+    """A world whose root fell back, and then a key was made."""
+    world = seeded()
+    world.root(2, Grade.PQC, fallback="kme-2 is down")
+    settings = {"prefer_qkd": prefer_qkd}
+    world.do(c.CreateKey(request(), "payments", "AES_256_GCM", 0, 30_000, {}, new(1, 2), **settings))
+    return world
+
+
+def rotation_for_qkd(world: World, tag: str = "", epoch: int = 0) -> c.Outcome:
+    key = world.state.keys["payments"]
+    drawn = new(key.version_count + 1, epoch or world.state.active_epoch)
+    return world.do(c.RotateKey(request(tag), "payments", 1, drawn, for_qkd=True))
+
+
+def test_a_key_that_prefers_qkd_awaits_it_while_its_primary_version_is_without() -> None:
+    world = without_qkd()
+    assert world.state.awaiting_qkd == {"payments": 1}
+    assert rotation_for_qkd(world).code == "GRADE_TOO_LOW", "into another one without it is not rotated"
+    world.rotate(1)
+    assert world.state.awaiting_qkd == {"payments": 2}
+    world.root(3)
+    world.state = restore(list(snapshot(world.state)))
+    assert world.state.awaiting_qkd == {"payments": 2}
+    world.rotate(2)
+    assert not world.state.awaiting_qkd, "a rotation by hand does as well"
+    assert world.state.versions["payments", 3].grade is Grade.QKD_PQC
+
+
+def test_two_leaders_make_one_rotation_for_qkd() -> None:
+    world = without_qkd()
+    world.root(3)
+    assert rotation_for_qkd(world, tag="once").changed
+    assert rotation_for_qkd(world, tag="once").replayed
+    assert rotation_for_qkd(world).code == "PROPOSAL_STALE", "nor under another id"
+    key = world.state.keys["payments"]
+    assert (key.primary, key.version_count) == (2, 2)
+    assert world.state.events[-1].type is EventType.KEY_ROTATED
+
+
+def test_a_key_that_does_not_prefer_qkd_awaits_none_until_it_does() -> None:
+    world = without_qkd(prefer_qkd=False)
+    world.root(3)
+    assert not world.state.awaiting_qkd
+    assert rotation_for_qkd(world).code == "PROPOSAL_STALE"
+    assert update(world, prefer_qkd=True).changed
+    assert world.state.awaiting_qkd == {"payments": 1}
+    assert update(world, prefer_qkd=False).changed
+    assert not world.state.awaiting_qkd
+
+
+def test_a_deleted_key_awaits_nothing() -> None:
+    world = without_qkd()
+    world.do(c.DisableVersion(request(), "payments", 1))
+    world.do(c.DestroyVersion(request(), "payments", 1, 0))
+    assert world.do(c.DeleteKey(request(), "payments")).changed
+    assert not world.state.awaiting_qkd
+
+
+def test_imported_material_is_not_rotated_away_for_qkd() -> None:
+    world = without_qkd()
+    world.do(c.OpenImport(request(), "payments", "i", 2, b"public", 2, b"sealed", 1_000_000))
+    assert world.do(c.ImportVersion(request(), "payments", "i", new(2, 2), NODES)).changed
+    world.witness(2, *NODES)
+    world.validate(2)
+    assert world.activate(2, 1, later_ms=30_000).changed
+    assert not world.state.awaiting_qkd

@@ -47,6 +47,7 @@ def act(world: World, kind: int, name: str, number: int) -> None:
         lambda: world.confirm(epoch, NODES[number - 1]),
         lambda: world.do(c.ActivateRoot(epoch)),
         lambda: world.do(c.AbortRoot(epoch, "none")),
+        lambda: world.do(c.RefuseRoot(world.state.active_epoch, "no keys")),
         lambda: world.do(c.AdvanceTime(), later_ms=number * HOUR_MS),
         lambda: world.do(c.AdvanceTime(), later_ms=number * 12 * HOUR_MS),
         lambda: world.do(
@@ -214,3 +215,10 @@ def test_chunks_are_cut_to_any_size_and_restore_the_same(acts: list[Act], limit:
     largest = max(len(piece) for chunk in chunks for piece in split(chunk, 1))
     assert all(len(piece) <= max(limit, largest) for piece in pieces[1:])
     assert list(split(b"\xc1 no chunk", 4)) == [b"\xc1 no chunk"]
+
+
+def test_a_snapshot_of_before_a_scalar_was_there_is_read() -> None:
+    header, *rows = snapshot(seeded().state)
+    said = msgspec.msgpack.decode(header)
+    del said["root_needed"]
+    assert restore([encode(said), *rows]).active_epoch == 1

@@ -129,10 +129,10 @@ def test_the_last_voter_stays(world: World) -> None:
 def test_who_is_removed_is_forgotten_and_a_new_root_is_wanted(world: World) -> None:
     world.do(adding("node-4"))
     assert world.do(c.RemoveMember(request(), "node-4")).changed
-    requested = [world.state.root_requested]
+    needed = [world.state.root_needed]
     assert world.do(c.RemoveMember(request(), "node-3")).changed
-    requested.append(world.state.root_requested)
-    assert requested == [False, True], "the first never joined, so it knows no root"
+    needed.append(world.state.root_needed)
+    assert needed == [False, True], "the first never joined, so it knows no root"
     assert "node-3" not in world.state.nodes
     assert "node-3" not in world.state.roots[1].shares
     assert world.do(c.RegisterNode("node-3", b"m", b"x")).code == "NOT_A_MEMBER"
@@ -148,7 +148,7 @@ def test_an_epoch_staged_before_a_removal_does_not_count_as_the_new_one(world: W
     world.do(c.RemoveMember(request(), "node-3"))
     world.confirm(2, "node-1", "node-2")
     assert world.do(c.ActivateRoot(2)).changed
-    assert world.state.root_requested
+    assert world.state.root_needed
 
 
 def test_a_later_member_confirms_an_epoch_by_a_share_of_its_own(world: World) -> None:

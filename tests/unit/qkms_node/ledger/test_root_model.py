@@ -37,7 +37,15 @@ class RootsInAnyOrder(LedgerMachine):
     COMMANDS = frozenset(
         {
             *(c.RequestRoot, c.RegisterNode, c.StageRoot, c.ConfirmRoot, c.RejectShare, c.ReplaceShare),
-            *(c.ActivateRoot, c.AbortRoot, c.RewrapVersions, c.DestroyRoot, c.SetRecovery, c.SealToRecovery),
+            *(
+                c.ActivateRoot,
+                c.AbortRoot,
+                c.RefuseRoot,
+                c.RewrapVersions,
+                c.DestroyRoot,
+                c.SetRecovery,
+                c.SealToRecovery,
+            ),
             *(c.CreateKey, c.AdvanceTime),
         }
     )
@@ -47,9 +55,11 @@ class RootsInAnyOrder(LedgerMachine):
         self.epochs: dict[int, Epoch] = {}
         self.active = self.last = 0
         self.wanted = False
+        self.refused: int | None = None
         self.used: set[str] = set()
         self.nodes: dict[str, int] = {}
         self.versions: dict[str, int] = {}
+        self.promised: dict[str, bool] = {}
         self.recovery = ""
 
     def beginning(self) -> World:
@@ -67,7 +77,18 @@ class RootsInAnyOrder(LedgerMachine):
     def request_root(self, expected: int) -> None:
         refusal = "" if expected == self.active else "EPOCH_CONFLICT"
         self.do(c.RequestRoot(request(), expected), refusal, changes=not self.wanted)
-        self.wanted = self.wanted or not refusal
+        if not refusal and not self.wanted:
+            self.wanted, self.refused = True, None
+
+    @rule(epoch=st.sampled_from((0, 0, 0, 1, 2)))
+    def refuse_root(self, epoch: int) -> None:
+        """0 stands for the active one."""
+        epoch = epoch or self.active
+        staged = any(one.state == "STAGED" for one in self.epochs.values())
+        changes = epoch == self.active and not staged and (self.wanted or self.refused != epoch)
+        self.do(c.RefuseRoot(epoch, "no keys"), changes=changes)
+        if changes:
+            self.wanted, self.refused = False, epoch
 
     @rule(node=nodes, keys_number=st.integers(1, 2))
     def register(self, node: str, keys_number: int) -> None:
@@ -99,6 +120,7 @@ class RootsInAnyOrder(LedgerMachine):
             self.epochs[number] = Epoch(bool(seeds), self.active, shares=dict.fromkeys(NODES[1:], sealing))
             self.last = number
             self.used |= set(seeds)
+            self.refused = None
 
     @rule(number=epochs, node=nodes, wrong=st.sampled_from((False, False, False, True)))
     def confirm(self, number: int, node: str, wrong: bool) -> None:
@@ -211,6 +233,7 @@ class RootsInAnyOrder(LedgerMachine):
         self.do(c.CreateKey(request(), key_id, "AES_256_GCM", 0, 1_000, {}, new(1, self.active)), refusal)
         if not refusal:
             self.versions[key_id] = self.active
+            self.promised[key_id] = self.epochs[self.active].qkd
 
     @rule(
         key_id=st.sampled_from(("a", "b")), epoch=st.integers(1, 4), start=st.sampled_from(("seen", "seen", "old"))
@@ -218,21 +241,16 @@ class RootsInAnyOrder(LedgerMachine):
     def rewrap(self, key_id: str, epoch: int, start: str) -> None:
         under = self.versions.get(key_id, 0)
         seen = under if start == "seen" else under + 1
-        moves = under and start == "seen" and under != epoch and self.reaches(under, epoch)
+        moves = under and start == "seen" and under != epoch and self.reaches(key_id, epoch)
         refusal = "" if epoch == self.active else "EPOCH_CONFLICT"
         moved = c.RewrapVersions(epoch, (c.Rewrapped(key_id, 1, seen, b"again"),))
         self.do(moved, refusal, changes=bool(moves))
         if moves and not refusal:
             self.versions[key_id] = epoch
 
-    def reaches(self, before: int, after: int) -> bool:
-        """Whether a version of one epoch may go under the other: never to a lower grade than its own."""
-        return after in self.epochs and (self.epochs[after].qkd or not self.grade[before])
-
-    @property
-    def grade(self) -> dict[int, bool]:
-        """Whether the key made first under an epoch promises QKD; a version keeps its own grade."""
-        return {number: epoch.qkd for number, epoch in self.epochs.items()}
+    def reaches(self, key_id: str, after: int) -> bool:
+        """Whether a version may go under an epoch: never to a lower grade than it was made with, and keeps."""
+        return after in self.epochs and (self.epochs[after].qkd or not self.promised[key_id])
 
     @rule(number=epochs)
     def destroy(self, number: int) -> None:
@@ -285,6 +303,7 @@ class RootsInAnyOrder(LedgerMachine):
             self.last,
             self.wanted,
         )
+        assert list(state.root_refusals) == ([] if self.refused is None else [self.refused])
         assert {n: r.state.name for n, r in state.roots.items()} == {n: e.state for n, e in self.epochs.items()}
         for number, epoch in self.epochs.items():
             root = state.roots[number]
@@ -297,4 +316,4 @@ class RootsInAnyOrder(LedgerMachine):
 
 
 def test_roots_in_any_order() -> None:
-    run(RootsInAnyOrder, only_ever=frozenset({c.RegisterNode, c.SealToRecovery, c.AdvanceTime}))
+    run(RootsInAnyOrder, only_ever=frozenset({c.RegisterNode, c.RefuseRoot, c.SealToRecovery, c.AdvanceTime}))

@@ -6,7 +6,7 @@ from ledger_world import NODES, World, request, seeded, share
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.records import EpochState, EventType
-from qkms_node.ledger.snapshot import digest
+from qkms_node.ledger.snapshot import digest, restore, snapshot
 
 
 def test_an_epoch_is_activated_by_a_quorum_of_confirmations() -> None:
@@ -149,3 +149,55 @@ def test_a_share_below_the_grade_of_its_epoch_is_refused() -> None:
     world.root(1)
     world.do(c.RejectShare(1, "node-3", b"sealed", "lost"))
     assert world.do(c.ReplaceShare(1, share("node-3", b"fresh"))).code == "SHARE_BELOW_GRADE"
+
+
+def refused(world: World) -> list[str]:
+    return [event.name for event in world.state.events if event.type is EventType.ROOT_REFUSED]
+
+
+def test_a_refusal_answers_a_request_once_and_is_told_and_audited() -> None:
+    world = seeded()
+    world.do(c.RequestRoot(request("asked"), 1))
+    assert world.do(c.RefuseRoot(1, "kme-2 has no key")).changed
+    assert not world.state.root_requested
+    assert world.state.root_refusals[1].reason == "kme-2 has no key"
+    before = digest(world.state)
+    assert world.do(c.RefuseRoot(1, "kme-2 has no key yet")).note == "already refused"
+    assert world.do(c.RequestRoot(request("asked"), 1)).replayed
+    assert digest(world.state) == before
+    assert refused(world) == ["rootEpochs/1"]
+    assert sum(b"refuse_root" in line and b"rootEpochs/1" in line for line in world.state.audit) == 1
+    assert restore(list(snapshot(world.state))).root_refusals == world.state.root_refusals
+
+
+def test_whoever_asks_anew_is_answered_anew() -> None:
+    world = seeded()
+    world.do(c.RequestRoot(request(), 1))
+    world.do(c.RefuseRoot(1, "no keys"))
+    assert world.do(c.RequestRoot(request(), 1)).changed
+    assert not world.state.root_refusals
+    assert world.do(c.RefuseRoot(1, "no keys")).changed
+    assert refused(world) == ["rootEpochs/1"] * 2
+
+
+def test_an_epoch_that_comes_ends_a_refusal_and_a_late_refusal_says_nothing() -> None:
+    world = seeded()
+    world.do(c.RefuseRoot(1, "no keys"))
+    assert world.do(c.RefuseRoot(7, "of another epoch")).note
+    world.stage(2)
+    assert not world.state.root_refusals
+    assert world.do(c.RefuseRoot(1, "late")).note
+    world.confirm(2, *NODES)
+    world.do(c.ActivateRoot(2))
+    assert world.do(c.RefuseRoot(1, "later")).note
+    assert refused(world) == ["rootEpochs/1"]
+
+
+def test_what_the_cluster_needs_is_refused_and_stays_needed() -> None:
+    world = seeded()
+    world.state.root_needed = True
+    world.do(c.RequestRoot(request(), 1))
+    assert world.do(c.RefuseRoot(1, "no keys")).changed
+    assert (world.state.root_requested, world.state.root_needed) == (False, True)
+    world.root(2)
+    assert not world.state.root_needed

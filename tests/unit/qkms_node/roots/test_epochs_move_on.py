@@ -104,7 +104,7 @@ async def test_an_epoch_that_a_session_needs_stays_until_the_session_has_ended(t
 
 
 async def test_a_version_never_moves_under_a_lower_grade(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "pqc_fallback")
+    cluster = Cluster(tmp_path, "prefer_qkd")
     await turns(cluster, 4)
     create(cluster, "payments")
     cluster.fibre.down = {"node-1"}

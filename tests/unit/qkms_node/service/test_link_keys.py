@@ -253,3 +253,16 @@ def test_losing_and_regaining_qkd_are_events_of_their_own() -> None:
     told = [(e.type, e.name) for e in world.state.events if e.type in changes]
     assert told == [(changes[0], "rootEpochs/2"), (changes[1], "rootEpochs/4")]
     assert sum(b"qkd_fell_back" in line for line in world.state.audit) == 1
+
+
+def test_a_first_epoch_that_falls_back_says_so_and_why_and_one_that_never_wanted_qkd_does_not() -> None:
+    changes = (EventType.QKD_FELL_BACK, EventType.QKD_RESUMED)
+    for why, told in (("kme-1 is down", [(changes[0], "rootEpochs/1"), (changes[1], "rootEpochs/3")]), ("", [])):
+        world = World()
+        for epoch in (1, 2):
+            world.root(epoch, Grade.PQC, fallback=why)
+            assert world.state.roots[epoch].fallback == why
+        if why:
+            world.root(3)
+        assert [(e.type, e.name) for e in world.state.events if e.type in changes] == told
+        assert sum(b"qkd_fell_back" in line for line in world.state.audit) == len(told) // 2

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ledger_world import request
 from qkms_node.access.guard import Guard
 from qkms_node.config import (
     AccessSection,
@@ -24,7 +25,8 @@ from qkms_node.config import (
 )
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.keys.grade import Grade
-from qkms_node.ledger.records import EpochState, RootRecord
+from qkms_node.ledger.commands import RequestRoot
+from qkms_node.ledger.records import EpochState, EventType, RootRecord
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.recovery import Recovery
@@ -51,6 +53,7 @@ class Fibre:
         self.down: set[str] = set()
         self.wrong: set[str] = set()
         self.empty = False
+        self.tells_count = True
         self.repeat: str = ""
 
     def link(self, local: str, peer: str) -> "FibreLink":
@@ -72,13 +75,15 @@ class FibreLink:
 
     async def status(self) -> LinkStatus:
         self._alive()
-        stored = 0 if self._fibre.empty else 5
+        stored = None if not self._fibre.tells_count else 0 if self._fibre.empty else 5
         return LinkStatus(
             self.peer_sae, self._kme, f"kme-of-{self.peer_sae}", 256, stored, 10, 1, qber=0.033, up=True
         )
 
     async def draw(self, number: int = 1, size_bits: int = 256) -> list[QkdKey]:
         self._alive()
+        if self._fibre.empty:
+            raise LinkError(self._kme, "STORE_EXHAUSTED", "has no key")
         key_id = self._fibre.repeat or f"q{len(self._fibre.keys)}"
         key = self._fibre.keys.setdefault(key_id, bytes([len(self._fibre.keys) + 1]) * 32)
         return [QkdKey(key_id, key)]
@@ -128,12 +133,14 @@ class Cluster:
         self.rotation_period_ms = rotation_period_ms
         self.fibre = Fibre()
         self.now_ms = 1_000_000
+        self.proposals = 0
         self.store = LedgerStore(asyncio.get_running_loop())
         self.replica = LocalReplica("node-1", self)
         self.sites = {n: Site(self, n) for n in NODES}
         self.index = 0
 
     def apply(self, index: int, time_ms: int, command: bytes) -> bytes:
+        self.proposals += 1
         return self.store.apply(index, self.now_ms, command)
 
     def snapshot(self) -> list[bytes]:
@@ -197,6 +204,10 @@ class Cluster:
             await self.sites[leader].seeder.step()
             await self.sites[leader].rewrapping.step()
 
+    async def ask(self, epoch: int) -> None:
+        """An operator's request for an epoch in place of this one."""
+        await Proposer(self.replica, 1.0).effect(RequestRoot(request(), epoch))
+
     def restart(self, *nodes: str) -> None:
         """What was in memory is gone."""
         for name in nodes:
@@ -235,8 +246,8 @@ async def test_require_qkd_waits_and_names_the_kme(tmp_path: Path) -> None:
     assert cluster.root(cluster.active).grade is Grade.QKD_PQC
 
 
-async def test_pqc_fallback_goes_on_and_reseeds_when_qkd_returns(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "pqc_fallback")
+async def test_prefer_qkd_goes_on_and_reseeds_when_qkd_returns(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, "prefer_qkd")
     cluster.fibre.down = {"node-1"}
     for _ in range(10):
         await cluster.turn()
@@ -256,7 +267,7 @@ async def test_pqc_fallback_goes_on_and_reseeds_when_qkd_returns(tmp_path: Path)
 async def test_an_empty_store_alone_may_be_waited_for(tmp_path: Path) -> None:
     for action, grade in (("wait", Grade.QKD_PQC), ("fall_back", Grade.PQC)):
         (tmp_path / action).mkdir()
-        cluster = Cluster(tmp_path / action, "pqc_fallback")
+        cluster = Cluster(tmp_path / action, "prefer_qkd")
         cluster.set_root(on_exhaustion=action)
         cluster.fibre.empty = True
         for _ in range(15):
@@ -268,10 +279,100 @@ async def test_an_empty_store_alone_may_be_waited_for(tmp_path: Path) -> None:
             for _ in range(15):
                 await cluster.turn()
         assert cluster.root(cluster.active).grade is grade
+        assert ("STORE_EXHAUSTED" in cluster.root(cluster.active).fallback) == (grade is Grade.PQC)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the status says so", "the KME does not tell"])
+@pytest.mark.parametrize("policy", ["require_qkd", "prefer_qkd"])
+async def test_want_of_keys_is_refused_once_and_nothing_waits_or_falls_back(
+    tmp_path: Path, policy: str, told: bool
+) -> None:
+    cluster = Cluster(tmp_path, policy)
+    cluster.set_root(on_exhaustion="refuse", fallback_after_ms=0)
+    for _ in range(4):
+        await cluster.turn()
+    assert cluster.active == 1
+    cluster.fibre.empty, cluster.fibre.tells_count = True, told
+    for asked in (1, 2):
+        await cluster.ask(1)
+        for _ in range(10):
+            await cluster.turn()
+        with cluster.store.view() as state:
+            refused = [e.name for e in state.events if e.type is EventType.ROOT_REFUSED]
+            assert refused == ["rootEpochs/1"] * asked, "each request is answered once"
+            assert not state.root_requested, "it is not kept"
+            assert "STORE_EXHAUSTED" in state.root_refusals[1].reason
+        assert (cluster.active, cluster.sites["node-1"].seeder.waiting) == (1, "")
+    cluster.fibre.empty = False
+    for _ in range(10):
+        await cluster.turn()
+    assert cluster.active == 1, "what was refused does not come by itself"
+    await cluster.ask(1)
+    for _ in range(6):
+        await cluster.turn()
+    assert (cluster.active, cluster.root(2).grade) == (2, Grade.QKD_PQC)
+
+
+async def test_a_refused_rotation_by_age_is_told_once_and_comes_when_there_are_keys(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, rotation_period_ms=60_000)
+    cluster.set_root(on_exhaustion="refuse")
+    for _ in range(4):
+        await cluster.turn()
+    cluster.fibre.empty = True
+    cluster.now_ms += 60_000
+    await cluster.turn()
+    told = cluster.proposals
+    with cluster.store.view() as state:
+        assert 1 in state.root_refusals
+    for leader in ("node-1", "node-2", "node-1"):
+        for _ in range(5):
+            await cluster.turn(leader)
+        assert cluster.sites[leader].seeder.waiting.startswith("refused: ")
+    assert cluster.proposals == told, "no leader tells it twice"
+    cluster.fibre.empty = False
+    for _ in range(4):
+        await cluster.turn()
+    assert cluster.active == 2
+
+
+@pytest.mark.parametrize("tells_count", [True, False])
+async def test_a_root_that_the_cluster_needs_is_refused_and_still_made_when_there_are_keys(
+    tmp_path: Path, tells_count: bool
+) -> None:
+    cluster = Cluster(tmp_path, "prefer_qkd")
+    cluster.set_root(on_exhaustion="refuse", fallback_after_ms=0)
+    for _ in range(4):
+        await cluster.turn()
+    cluster.fibre.empty, cluster.fibre.tells_count = True, tells_count
+    with cluster.store.view() as state:
+        state.root_needed = True
+    for _ in range(10):
+        await cluster.turn()
+    with cluster.store.view() as state:
+        assert 1 in state.root_refusals
+    assert cluster.active == 1, "it is not made without QKD"
+    cluster.fibre.empty = False
+    for _ in range(20):
+        await cluster.turn()
+    assert (cluster.active, cluster.root(2).grade) == (2, Grade.QKD_PQC)
+
+
+async def test_links_that_are_down_are_waited_for_though_want_of_keys_is_refused(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.set_root(on_exhaustion="refuse")
+    cluster.fibre.down = {"node-1"}
+    for _ in range(6):
+        await cluster.turn()
+    with cluster.store.view() as state:
+        assert not state.root_refusals
+    cluster.fibre.down = set()
+    for _ in range(20):
+        await cluster.turn()
+    assert cluster.active == 1
 
 
 async def test_a_link_that_comes_and_goes_does_not_bring_qkd_back(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, "pqc_fallback")
+    cluster = Cluster(tmp_path, "prefer_qkd")
     cluster.set_root(resume_after_ms=5_000)
     cluster.fibre.down = {"node-1"}
     for _ in range(10):

@@ -1,10 +1,11 @@
-"""What nodes do unasked about keys: evidence on staged versions, rotation by period."""
+"""What nodes do unasked about keys: evidence on staged versions, rotation by period and for QKD."""
 
 import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ledger_world import NODES, request
 from qkms_node.config import SealSection
@@ -13,7 +14,7 @@ from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import commitment
 from qkms_node.keys.secret import RootSecret
 from qkms_node.ledger import commands as c
-from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
+from qkms_node.ledger.records import EventType, KeyRecord, VersionRecord, VersionState
 from qkms_node.service.drawing import Drawing
 from qkms_node.service.evidence import Witness
 from qkms_node.service.freshness import Freshness
@@ -75,18 +76,21 @@ class Cluster:
     async def do(self, command: c.AnyCommand) -> c.Outcome:
         return await self.proposer.effect(command)
 
-    async def seed(self, *holders: str) -> None:
-        check = commitment(ROOT, "test", 1)
-        await self.do(c.StageRoot(1, 0, Grade.PQC, "node-1", check, (), NODES, {}))
+    async def seed(self, *holders: str, epoch: int = 1, grade: Grade = Grade.PQC) -> None:
+        check = commitment(ROOT, "test", epoch)
+        await self.do(c.StageRoot(epoch, epoch - 1, grade, "node-1", check, (), NODES, {}))
         for node in NODES[:2]:
-            await self.do(c.ConfirmRoot(1, node, check))
-        await self.do(c.ActivateRoot(1))
+            await self.do(c.ConfirmRoot(epoch, node, check))
+        await self.do(c.ActivateRoot(epoch))
         for node in holders:
-            self.sites[node].roots.keep(1, check, RootSecret(ROOT.reveal()))
+            self.sites[node].roots.keep(epoch, check, RootSecret(ROOT.reveal()))
 
-    async def create(self, rotation_period_ms: int = 0) -> None:
-        new = await self.sites["node-1"].materials.draw("payments", 1, "AES_256_GCM")
-        await self.do(c.CreateKey(request(), "payments", "AES_256_GCM", 0, 0, {}, new, rotation_period_ms))
+    async def create(
+        self, rotation_period_ms: int = 0, *, key_id: str = "payments", prefer_qkd: bool = False
+    ) -> None:
+        new = await self.sites["node-1"].materials.draw(key_id, 1, "AES_256_GCM")
+        made = c.CreateKey(request(), key_id, "AES_256_GCM", 0, 0, {}, new, rotation_period_ms)
+        await self.do(replace(made, prefer_qkd=prefer_qkd))
 
     async def stage(self, wrapped: bytes = b"", check_value: bytes = b"") -> None:
         new = await self.sites["node-1"].materials.draw("payments", 2, "AES_256_GCM")
@@ -208,3 +212,53 @@ async def test_a_refused_rotation_is_tried_again_later(cluster: Cluster) -> None
     cluster.now_ms += RETRY_MS
     await rotator.step()
     assert cluster.key().primary == 2
+
+
+async def test_keys_that_prefer_qkd_are_rotated_once_when_the_root_has_it_and_no_others(cluster: Cluster) -> None:
+    await cluster.create(prefer_qkd=True)
+    await cluster.create(key_id="indifferent")
+    first, second = cluster.sites["node-1"].rotator, cluster.sites["node-2"].rotator
+    before = cluster.proposals
+    await first.step()
+    assert cluster.proposals == before, "while the root is without QKD nothing is tried"
+    await cluster.seed("node-1", "node-2", epoch=2, grade=Grade.QKD_PQC)
+    await asyncio.gather(first.step(), second.step())
+    await second.step()
+    assert (cluster.key().primary, cluster.key().version_count) == (2, 2)
+    assert cluster.version(2).grade is Grade.QKD_PQC
+    assert cluster.version(1).state is VersionState.DEACTIVATED
+    with cluster.store.view() as state:
+        assert state.key("indifferent").version_count == 1
+        audited = [line for line in state.audit if b"qkms:qkd-resumed" in line]
+        assert len(audited) == 1, "one record, by a name that says why"
+        assert b"rotate_key" in audited[0]
+        assert state.events[-1].type is EventType.KEY_ROTATED
+
+
+async def test_a_key_that_cannot_be_rotated_for_qkd_waits_and_a_fall_back_meanwhile_stops_it(
+    cluster: Cluster,
+) -> None:
+    await cluster.create(prefer_qkd=True)
+    await cluster.do(c.DisableKey(request(), "payments"))
+    await cluster.seed("node-1", epoch=2, grade=Grade.QKD_PQC)
+    rotator = cluster.sites["node-1"].rotator
+    await rotator.step()
+    assert cluster.key().primary == 1
+    await cluster.seed("node-1", epoch=3)
+    await cluster.do(c.EnableKey(request(), "payments"))
+    await rotator.step()
+    assert cluster.key().primary == 1, "the root is without QKD again"
+    await cluster.seed("node-1", epoch=4, grade=Grade.QKD_PQC)
+    await rotator.step()
+    assert cluster.key().primary == 2
+
+
+async def test_a_key_that_is_due_and_awaits_qkd_is_rotated_once(cluster: Cluster) -> None:
+    await cluster.create(rotation_period_ms=PERIOD_MS, prefer_qkd=True)
+    await cluster.seed("node-1", epoch=2, grade=Grade.QKD_PQC)
+    cluster.now_ms += PERIOD_MS
+    await cluster.do(c.AdvanceTime())
+    before = cluster.proposals
+    await cluster.sites["node-1"].rotator.step()
+    assert (cluster.key().primary, cluster.key().version_count) == (2, 2)
+    assert cluster.proposals == before + 1
