@@ -139,6 +139,7 @@ def test_the_second_kme_serves_while_the_first_is_down_and_the_first_again_when_
         second.stop()
 
 
+@pytest.mark.soak
 def test_keys_that_were_drawn_ahead_outlive_a_kill_and_seed_the_root_with_no_kme_at_the_leader(
     make_world: MakeWorld,
 ) -> None:
