@@ -1,9 +1,10 @@
 """How pairs of SAEs share the keys of one link: quotas, and equal parts while several want them. Pure.
 
 What a pair has had counts for a minute. While only one pair asks, it may have all there is, within its quota.
-While several do, each may have had as much as an equal part of what was and is there: who comes late finds its
-part as soon as keys come in, and who asks for little is served however much others ask. Both ends of a link
-count what is drawn at either. Times in seconds of one monotonic clock. Left out: weights; memory over restarts.
+While several do, each may have had as much as an equal part of what they have had and what is there: who comes
+late finds its part as soon as keys come in, and who asks for little is served however much others ask. A pair
+that has not asked for five seconds takes no part from the others. Both ends of a link count what is drawn at
+either. Times in seconds of one monotonic clock. Left out: weights; memory over restarts.
 """
 
 from collections import defaultdict, deque
@@ -14,6 +15,7 @@ from qkms_qkd.kme.pool import TooFewKeysError
 from qkms_qkd.kme.quotas import Pair, QuotaSection
 
 WINDOW_S = 60.0
+ASKS_S = 5.0
 
 
 class OverShareError(TooFewKeysError):
@@ -54,11 +56,10 @@ class Sharing:
         quota = self._quotas.get(pair)
         if quota is not None and had + need > quota:
             raise OverShareError(f"these SAEs have had {had} of the {quota} keys a minute that are their quota")
-        part = (free + sum(each.total for each in pairs.values())) / len(pairs)
-        if len(pairs) > 1 and need <= free and had + need > part:
-            raise OverShareError(
-                f"{len(pairs)} pairs of SAEs share it, and these have had {had} keys within a minute"
-            )
+        asking = [each for each in pairs.values() if each.times[-1][0] > now_s - ASKS_S]
+        part = (free + sum(each.total for each in asking)) / len(asking)
+        if len(asking) > 1 and need <= free and had + need > part:
+            raise OverShareError(f"{len(asking)} pairs share it, and these have had {had} keys within a minute")
         self.count(link, pair, need, now_s)
 
     def count(self, link: str, pair: Pair, number: int, now_s: float) -> None:

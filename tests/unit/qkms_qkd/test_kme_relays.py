@@ -9,10 +9,12 @@ import pytest
 
 from qkms_qkd.errors import LinkError
 from qkms_qkd.etsi014.client import Etsi014Link
+from qkms_qkd.kme.sharing import ASKS_S
 from qkms_qkd.link import QkdKey
 
 from .kme_network import KmeNetwork, eventually
 
+PACE_S = 0.05  # a steady load, not all that the machine can do: the sites' restarts need it
 RING = [("kme-1", "kme-2"), ("kme-2", "kme-3"), ("kme-1", "kme-4"), ("kme-3", "kme-4")]
 
 
@@ -199,6 +201,7 @@ async def drawn_until(network: KmeNetwork, relay: str) -> QkdKey:
 
 
 async def test_keys_go_round_a_cut_link_and_a_dead_site(ring: KmeNetwork) -> None:
+    await asyncio.sleep(ASKS_S)  # other pairs have asked before, and would be left their parts
     ring.set_faults("kme-1", "kme-2", cut=True)
     await drawn_until(ring, "kme-4")
     ring.set_faults("kme-1", "kme-2")
@@ -216,6 +219,7 @@ async def test_keys_go_round_a_cut_link_and_a_dead_site(ring: KmeNetwork) -> Non
 
 
 async def test_a_link_without_keys_gives_way_to_relays_and_takes_over_again(ring: KmeNetwork) -> None:
+    await asyncio.sleep(ASKS_S)
     ring.set_faults("kme-1", "kme-2", cut=True)
     async with ring.both_ends("kme-1", "kme-2") as (master, slave):
         drawn = [(await master.draw())[0] for _ in range(220)]
@@ -250,6 +254,7 @@ async def test_no_key_differs_while_relays_are_killed_and_links_are_drawn_from_b
                     continue
                 assert [key.key for key in got] == [key.key for key in drawn]
                 served[pair] += len(got)
+                await asyncio.sleep(PACE_S)
 
     running = [asyncio.create_task(exchange(pair)) for pair in pairs]
     for victim in ("kme-4", "kme-2"):

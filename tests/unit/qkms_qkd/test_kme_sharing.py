@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qkms_qkd.kme.quotas import QuotaSection
-from qkms_qkd.kme.sharing import WINDOW_S, OverShareError, Sharing
+from qkms_qkd.kme.sharing import ASKS_S, WINDOW_S, OverShareError, Sharing
 
 from .kme_network import KmeNetwork, eventually
 
@@ -40,9 +40,17 @@ def test_who_comes_late_gets_what_comes_in_until_both_have_had_the_same() -> Non
 def test_what_was_had_a_minute_ago_does_not_count() -> None:
     sharing = Sharing([])
     assert drawn(sharing, A, 90, 100)
+    for now_s, gets in ((0.0, False), (WINDOW_S - 1, False), (WINDOW_S + 1, True)):
+        assert drawn(sharing, B, 1, 10, now_s)
+        assert drawn(sharing, A, 5, 9, now_s) is gets
+
+
+def test_a_pair_that_does_not_ask_any_more_takes_no_part() -> None:
+    sharing = Sharing([])
+    assert drawn(sharing, A, 90, 100)
     assert drawn(sharing, B, 1, 10)
-    assert not drawn(sharing, A, 5, 9, WINDOW_S - 1)
-    assert drawn(sharing, A, 5, 9, WINDOW_S + 1)
+    assert not drawn(sharing, A, 9, 9, ASKS_S - 1)
+    assert drawn(sharing, A, 9, 9, ASKS_S)
 
 
 def test_what_is_drawn_at_the_other_end_counts() -> None:
