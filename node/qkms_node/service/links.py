@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from qkms_node.keys.secret import QkdSecret
+from qkms_node.service.admitted_key import AdmittedKey
 from qkms_node.service.monitoring.look import Look, look_at
 from qkms_node.service.monitoring.monitor import LinkMonitor
 from qkms_node.service.monitoring.refusal import refusal
@@ -157,8 +158,8 @@ class Links:
         status = seen.status if seen is not None else None
         return f"KMEs {status.source_kme} and {status.target_kme}" if status is not None else f"KME {self.kme_id}"
 
-    async def draw(self, peer: str, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
-        """A fresh key shared with `peer`, as master: its key_ID and the key. Raises LinkError.
+    async def draw(self, peer: str, used: Callable[[str], bool]) -> AdmittedKey:
+        """A fresh key shared with `peer`, as master. Raises LinkError.
 
         Keys that are too old, or in doubt by the time they were distilled at, are thrown away, with those drawn
         beside them.
@@ -188,13 +189,13 @@ class Links:
             "have been thrown away, and there are more; the next attempt goes on",
         )
 
-    async def collect(self, peer: str, key_id: str) -> QkdSecret:
+    async def collect(self, peer: str, key_id: str) -> AdmittedKey:
         """The key that `peer` drew as master, by its key_ID. Raises LinkError."""
         link = self._link(peer)
         asked_s = time.time()
         [key] = await link.collect([key_id], KEY_BITS)
         self.monitor.view(peer).use(time.time(), KEY_BITS, drawn=False)
-        return self._admitted(peer, key, asked_s, lambda _: False)[1]
+        return self._admitted(peer, key, asked_s, lambda _: False)
 
     def _is_suspect(self, peer: str, key: QkdKey, asked_s: float) -> bool:
         """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while
@@ -227,9 +228,7 @@ class Links:
             raise LinkError("-", "LINK_DOWN", f"this node has no QKD link to {peer}")
         return link
 
-    def _admitted(
-        self, peer: str, key: QkdKey, asked_s: float, used: Callable[[str], bool]
-    ) -> tuple[str, QkdSecret]:
+    def _admitted(self, peer: str, key: QkdKey, asked_s: float, used: Callable[[str], bool]) -> AdmittedKey:
         seen = {key.key_id} if used(key.key_id) else set()
         try:
             if self._is_suspect(peer, key, asked_s):
@@ -239,7 +238,7 @@ class Links:
         except LinkError as error:
             self.monitor.view(peer).discarded[error.code] += 1
             raise
-        return key.key_id, QkdSecret(key.key)
+        return AdmittedKey(key.key_id, QkdSecret(key.key), key.relays)
 
     async def _observe(self, peer: str, link: Link) -> None:
         try:
