@@ -10,7 +10,8 @@ from tests.integration.conftest import MakeWorld
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
-from qkms_client.errors import RootNotReady
+from qkms_client.access_types import AuditChain
+from qkms_client.errors import RelaysRefused, RootNotReady
 from qkms_client.types import Grade
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
@@ -61,4 +62,14 @@ def test_relayed_keys_seed_a_root_only_where_the_operator_allows_it(make_world: 
         world.cluster.start_members(nodes)
         seen = world.observer.wait_root(1, Grade.QKD_PQC)
         assert {status.root.grade for status in seen.values() if status.root} == {Grade.QKD_PQC}
+        named = {status.root.relays for status in seen.values() if status.root}
+        assert len(named) == 1, "every node says the same"
+        assert set().union(*named) < set(RING)
+        assert set().union(*named)
+        with pytest.raises(RelaysRefused, match="root epoch 1 have passed kme-"):
+            world.payments.create_key("direct", refuse_relays=True)
         assert world.payments.create_key("later").primary_version == 1
+        [version] = world.payments.list_versions("later")
+        assert version.relayed
+        audited = {(r.method, r.resource) for r in world.operator.query_audit(AuditChain.MUTATIONS)}
+        assert ("root_relayed", "rootEpochs/1") in audited
