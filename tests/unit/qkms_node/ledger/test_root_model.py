@@ -252,6 +252,11 @@ class RootsInAnyOrder(LedgerMachine):
         if epoch is not None and changes:
             epoch.state, epoch.shares = "ABORTED", {}
 
+    @rule()
+    def stage_and_give_up(self) -> None:
+        self.stage(1, False, "", False, ())
+        self.abort(self.last)
+
     @rule(key_id=st.sampled_from(("a", "b")), refuses=yes_or_no)
     def create_key(self, key_id: str, refuses: bool) -> None:
         refusal = "KEY_EXISTS" if key_id in self.versions else "" if self.active else "PROPOSAL_STALE"
@@ -366,4 +371,5 @@ class RootsInAnyOrder(LedgerMachine):
 
 
 def test_roots_in_any_order() -> None:
-    run(RootsInAnyOrder, only_ever=frozenset({c.RegisterNode, c.RefuseRoot, c.SealToRecovery, c.AdvanceTime}))
+    never_refused = frozenset({c.RegisterNode, c.RefuseRoot, c.SealToRecovery, c.AdvanceTime})
+    run(RootsInAnyOrder, only_ever=never_refused, examples=80)
