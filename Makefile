@@ -46,10 +46,12 @@ coverage: .venv/.synced ## require every branch of keys, ledger and policy to be
 chaos: .venv/.synced toxiproxy ## run every scenario once, on every network that this machine can have
 	@$(RUN) qkms-chaos run-all
 
-soak: .venv/.synced ## simulate 20,000 runs of three nodes and 5,000 of five; scenarios at full length
+soak: .venv/.synced toxiproxy ## simulate 20,000 runs of three nodes and 5,000 of five; scenarios at full length
 	$(RUN) qkms-chaos simulate --profile all --nodes 3 --seeds 0:1540
 	$(RUN) qkms-chaos simulate --profile all --nodes 5 --seeds 0:385
 	$(RUN) pytest -m soak
+	$(RUN) qkms-chaos run backlog-catch-up --seconds 300 --dir var/soak/backlog-$$(date +%s)
+	$(RUN) qkms-chaos run mixed --minutes 30 --dir var/soak/mixed-$$(date +%s)
 
 fuzz: .venv/.synced ## fuzz every decoder with atheris for FUZZ_S seconds, guided by the code that inputs reach
 	$(UV) run --locked --group fuzz python scripts/fuzz_decoders.py --seconds $(FUZZ_S)

@@ -14,6 +14,7 @@ from qkms_chaos.checking.command import check_command
 from qkms_chaos.cluster.failures import FAILURES, end_with
 from qkms_chaos.cluster.layout import MAX_NODES
 from qkms_chaos.planted.command import planted_command
+from qkms_chaos.scenarios.cap_command import cap_table_command
 from qkms_chaos.scenarios.command import list_command, run_all_command, run_command
 from qkms_chaos.simulation.command import simulate
 from qkms_chaos.tour.demo import demo as run_demo
@@ -35,6 +36,7 @@ main.add_command(list_command)
 main.add_command(check_command)
 main.add_command(run_all_command)
 main.add_command(planted_command)
+main.add_command(cap_table_command)
 main.add_command(bench_consensus_command)
 main.add_command(bench_api_command)
 main.add_command(bench_keys_command)

@@ -224,6 +224,22 @@ def link(message: qkd_pb2.Link, node_id: str) -> t.Link:
         qber_baseline=message.qber_baseline if message.HasField("qber_baseline") else None,
         discarded_key_count=message.discarded_key_count,
         alarms=tuple(link_alarm(alarm, node_id) for alarm in message.alarms),
+        kmes=tuple(link_kme(kme) for kme in message.kmes),
+        prefetched_key_count=message.prefetched_key_count,
+    )
+
+
+def link_kme(message: qkd_pb2.LinkKme) -> t.LinkKme:
+    """One of the KMEs of a link."""
+    return t.LinkKme(
+        kme_id=message.kme_id,
+        priority=message.priority,
+        state=t.LinkState(message.state),
+        serves=message.serves,
+        error=message.error,
+        qber=message.qber if message.HasField("qber") else None,
+        stored_key_count=message.stored_key_count if message.HasField("stored_key_count") else None,
+        prefetched_key_count=message.prefetched_key_count,
     )
 
 
@@ -237,6 +253,7 @@ def link_alarm(message: qkd_pb2.LinkAlarm, node_id: str) -> t.LinkAlarm:
         change_time=time(message.change_time),
         cause=message.cause,
         node_id=node_id,
+        kme_id=message.kme_id,
     )
 
 

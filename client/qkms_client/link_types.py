@@ -17,6 +17,7 @@ class LinkAlarm:
     change_time: datetime | None
     cause: str
     node_id: str = ""
+    kme_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,30 @@ class LinkSample:
 
 
 @dataclass(frozen=True)
+class LinkKme:
+    """One of several KMEs by which a node reaches a peer; the lowest `priority` is preferred. None: not known.
+
+    `serves`: keys are drawn by this one; `error`: why they would not be.
+    """
+
+    kme_id: str
+    priority: int
+    state: LinkState
+    serves: bool
+    error: str
+    qber: float | None
+    stored_key_count: int | None
+    prefetched_key_count: int
+
+
+@dataclass(frozen=True)
 class Link:
     """A quantum link as its node sees it, in the words of ETSI GS QKD 015; None: not known.
 
     `qber` and `qber_baseline` (what is usual on the link) are 0 to 1; `skr`, `eskr` (what came into the store,
     not known while it is full) and `expected_consumption` (what the node takes) in bit/s; `key_size` in bits.
+    `kmes`: each KME of the node's site, where it has several; the figures are those of the one that serves.
+    `prefetched_key_count`: keys that the node has drawn ahead.
     """
 
     peer_node_id: str
@@ -60,6 +80,8 @@ class Link:
     qber_baseline: float | None = None
     discarded_key_count: int = 0
     alarms: tuple[LinkAlarm, ...] = ()
+    kmes: tuple[LinkKme, ...] = ()
+    prefetched_key_count: int = 0
 
     @property
     def fill(self) -> float | None:

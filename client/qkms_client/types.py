@@ -26,7 +26,7 @@ from qkms_client.enums import (
     VersionState,
 )
 from qkms_client.header import Header
-from qkms_client.link_types import Link, LinkAlarm, LinkSample
+from qkms_client.link_types import Link, LinkAlarm, LinkKme, LinkSample
 
 
 @dataclass(frozen=True)
@@ -323,6 +323,7 @@ __all__ = [
     "Link",
     "LinkAlarm",
     "LinkAlarmKind",
+    "LinkKme",
     "LinkSample",
     "LinkState",
     "Mac",

@@ -164,21 +164,58 @@ class AlarmsSection(_Section, frozen=True):
     clear_after: Looks = 3
 
 
+KmeUrl = Annotated[str, msgspec.Meta(pattern=r"^https://")]
+
+
+class KmeSection(_Section, frozen=True):
+    """[[qkd.kmes]] one of several KMEs of this site, each as [qkd] has a single one. The lowest `priority` serves
+    while it can; of equal ones, the first."""
+
+    kme_id: Annotated[str, msgspec.Meta(min_length=1)]
+    priority: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    protocol: LinkProtocol = "etsi014"
+    kme_url: KmeUrl | None = None
+    folder: Path | None = None
+
+
+class PrefetchSection(_Section, frozen=True):
+    """[qkd.prefetch] keys drawn ahead, sealed on this node's disk: below `low` for a peer and KME, up to `high`.
+    One that has waited for `max_age_ms` is not used. It must be shorter than KMEs keep a key for the peer to
+    collect, and every node's must be."""
+
+    low: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
+    high: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 16
+    max_age_ms: Annotated[int, msgspec.Meta(ge=1_000, le=24 * 3600 * 1000)] = 600_000
+
+
 class QkdSection(_Section, frozen=True):
     """[qkd] where this site's QKD keys come from: the KME at `kme_url` by its `protocol`, or the key
-    files under `folder`. `max_qber`: keys over it are refused, at most 0.11. `allow_relays`: whether keys
+    files under `folder`; or several of them, `kmes`. One that failed is asked again after `retry_ms` while others
+    serve. `max_qber`: keys over it are refused, at most 0.11. `allow_relays`: whether keys
     that trusted relays have seen may be used. `min_store`: keys of a store that are left for others."""
 
-    kme_id: str
+    kme_id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     protocol: LinkProtocol = "etsi014"
-    kme_url: Annotated[str, msgspec.Meta(pattern=r"^https://")] | None = None
+    kme_url: KmeUrl | None = None
     folder: Path | None = None
+    kmes: tuple[KmeSection, ...] = ()
+    retry_ms: Milliseconds = 5_000
     max_qber: Annotated[float, msgspec.Meta(gt=0, le=0.11)] = 0.11
     allow_relays: bool = False
     min_store: Annotated[int, msgspec.Meta(ge=0)] = 0
     timeout_ms: Milliseconds = 3_000
     poll_ms: Milliseconds = 2_000
     alarms: AlarmsSection = AlarmsSection()
+    prefetch: PrefetchSection | None = None
+
+    @property
+    def sources(self) -> tuple[KmeSection, ...]:
+        """Every KME, the preferred first."""
+        if self.kmes:
+            return tuple(sorted(self.kmes, key=lambda kme: kme.priority))
+        assert self.kme_id is not None
+        only = KmeSection(kme_id=self.kme_id, protocol=self.protocol, kme_url=self.kme_url, folder=self.folder)
+        return (only,)
 
 
 class FaceSection(_Section, frozen=True):
@@ -351,6 +388,10 @@ def _check(path: Path, config: Config) -> None:
             raise ConfigError(f"{path}: raft.link_keys: require_qkd and root.policy pqc_only exclude each other")
     if config.qkd is not None:
         _check_qkd(path, config.qkd)
+        if config.qkd.prefetch is not None and config.seal.mode == "peers":
+            raise ConfigError(
+                f"{path}: qkd.prefetch: seal.mode peers keeps no secret on this node's disk; choose one"
+            )
     if config.northbound is not None:
         _check_northbound(path, config.northbound)
     if config.root.policy == "require_qkd" and config.qkd is None and len(ids) > 1:
@@ -377,11 +418,12 @@ def _check(path: Path, config: Config) -> None:
 
 
 def _check_qkd(path: Path, qkd: QkdSection) -> None:
-    needed, other = ("folder", "kme_url") if qkd.protocol == "files" else ("kme_url", "folder")
-    if getattr(qkd, needed) is None:
-        raise ConfigError(f"{path}: qkd.{needed}: protocol {qkd.protocol} needs it")
-    if getattr(qkd, other) is not None:
-        raise ConfigError(f"{path}: qkd.{other}: protocol {qkd.protocol} does not use it")
+    _check_kmes(path, qkd)
+    if qkd.prefetch is not None:
+        if qkd.prefetch.low > qkd.prefetch.high:
+            raise ConfigError(f"{path}: qkd.prefetch.low: must not be over high")
+        if all(kme.protocol == "files" for kme in qkd.sources):
+            raise ConfigError(f"{path}: qkd.prefetch: key files are at hand as they are; leave it out")
     alarms = qkd.alarms
     for less, more in (("qber_rise_warning", "qber_rise_major"), ("store_minor", "store_warning")):
         if getattr(alarms, less) > getattr(alarms, more):
@@ -389,6 +431,30 @@ def _check_qkd(path: Path, qkd: QkdSection) -> None:
     for slack, least in (("qber_slack", "qber_major"), ("qber_rise_slack", "qber_rise_warning")):
         if getattr(alarms, slack) >= getattr(alarms, least):
             raise ConfigError(f"{path}: qkd.alarms.{slack}: must be under {least}, or no alarm is ever cleared")
+
+
+def _check_kmes(path: Path, qkd: QkdSection) -> None:
+    if not qkd.kmes:
+        if qkd.kme_id is None:
+            raise ConfigError(f"{path}: qkd.kme_id: is needed, or [[qkd.kmes]] where this site has several KMEs")
+        _check_source(f"{path}: qkd", qkd)
+        return
+    for field in ("kme_id", "kme_url", "folder", "protocol"):
+        if getattr(qkd, field) not in (None, "etsi014"):
+            raise ConfigError(f"{path}: qkd.{field}: is of a single KME; with [[qkd.kmes]] each has its own")
+    ids = [kme.kme_id for kme in qkd.kmes]
+    for i, kme in enumerate(qkd.kmes):
+        if kme.kme_id in ids[:i]:
+            raise ConfigError(f"{path}: qkd.kmes[{i}].kme_id: {kme.kme_id} is there twice")
+        _check_source(f"{path}: qkd.kmes[{i}]", kme)
+
+
+def _check_source(where: str, source: QkdSection | KmeSection) -> None:
+    needed, other = ("folder", "kme_url") if source.protocol == "files" else ("kme_url", "folder")
+    if getattr(source, needed) is None:
+        raise ConfigError(f"{where}.{needed}: protocol {source.protocol} needs it")
+    if getattr(source, other) is not None:
+        raise ConfigError(f"{where}.{other}: protocol {source.protocol} does not use it")
 
 
 def _check_northbound(path: Path, northbound: NorthboundSection) -> None:

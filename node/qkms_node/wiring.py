@@ -1,19 +1,21 @@
 """From the configuration to the two outer parts of a node: its replica and its links."""
 
 from collections.abc import Callable
-from functools import partial
 
-from qkms_node.config import Config
+from qkms_node.config import Config, QkdSection
 from qkms_node.consensus.engine import Limits, LinkSealing, SyncObjReplica, Timing, Tls
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.consensus.settings import MIB
 from qkms_node.service.link_keys import LinkKeySource
-from qkms_node.service.links import Links
+from qkms_node.service.links import KEY_BITS, Links
 from qkms_node.service.monitoring.findings import Thresholds
 from qkms_node.service.monitoring.monitor import LinkMonitor
+from qkms_node.service.prefetching import FOLDER as PREFETCH_FOLDER
 from qkms_node.tls_files import stamp
 from qkms_qkd.admission import AdmissionRules
-from qkms_qkd.opening import LinkSource, open_link
+from qkms_qkd.opening import LinkOpener, LinkSource, Prefetching
+from qkms_qkd.prefetch.link import Marks
+from qkms_qkd.prefetch.store import PrefetchStore
 from qkms_qkd.tls import TlsFiles
 
 
@@ -51,29 +53,44 @@ def replica_maker(config: Config, links: Links) -> Callable[[StateMachine], Repl
 
 
 def make_links(config: Config) -> Links:
-    """Links to the peers through this site's KME or its key files; none without [qkd]."""
+    """Links to the peers through this site's KMEs or its key files; none without [qkd]."""
     qkd = config.qkd
     if qkd is None or not _uses_qkd(config):
         return Links.none()
-    source = LinkSource(
-        protocol=qkd.protocol,
-        kme_id=qkd.kme_id,
-        place=qkd.kme_url or str(qkd.folder),
-        tls=TlsFiles(config.tls.ca, config.tls.certificate, config.tls.private_key),
-        timeout_s=qkd.timeout_ms / 1000,
-        kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{qkd.kme_id}",
-    )
+    sources = [
+        LinkSource(
+            protocol=kme.protocol,
+            kme_id=kme.kme_id,
+            place=kme.kme_url or str(kme.folder),
+            tls=TlsFiles(config.tls.ca, config.tls.certificate, config.tls.private_key),
+            timeout_s=qkd.timeout_ms / 1000,
+            kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{kme.kme_id}",
+            priority=kme.priority,
+        )
+        for kme in qkd.sources
+    ]
+    preferred = sources[0].kme_id
+    prefetching = _prefetching(config, qkd)
     rules = AdmissionRules(max_qber=qkd.max_qber, allow_relays=qkd.allow_relays)
-    monitor = LinkMonitor(Thresholds(qkd.alarms, qkd.max_qber, qkd.min_store), config.node.data_dir)
+    monitor = LinkMonitor(Thresholds(qkd.alarms, qkd.max_qber, qkd.min_store), config.node.data_dir, preferred)
     return Links(
-        qkd.kme_id,
+        preferred,
         {},
         rules,
         qkd.poll_ms / 1000,
-        partial(open_link, source),
+        LinkOpener(sources, qkd.retry_ms / 1000, prefetching).open,
         lambda: stamp(config.tls),
         monitor,
+        prefetching.store if prefetching is not None else None,
     )
+
+
+def _prefetching(config: Config, qkd: QkdSection) -> Prefetching | None:
+    section = qkd.prefetch
+    if section is None:
+        return None
+    marks = Marks(section.low, section.high, section.max_age_ms / 1000, qkd.min_store, KEY_BITS)
+    return Prefetching(PrefetchStore(config.node.data_dir / PREFETCH_FOLDER), marks)
 
 
 def _uses_qkd(config: Config) -> bool:

@@ -37,7 +37,8 @@ def test_northbound_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.cluster
-@pytest.mark.parametrize("seconds", [10.0, pytest.param(FULL_S, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("seconds", [10.0, FULL_S])
 def test_kme_lies(tmp_path: Path, seconds: float) -> None:
     """The short one has time for wrong keys and an empty store, the long one for every lie."""
     figures = run(tmp_path, "kme-lies", seconds).figures

@@ -11,13 +11,14 @@ def open_beside(world: World, node: str, peer: str) -> Link:
     """A link of its own from `node` to `peer`, over the KME of `node`."""
     config = load(world.cluster.layout.config(node))
     assert config.qkd is not None
-    assert config.qkd.kme_url is not None
+    [kme] = config.qkd.sources
+    assert kme.kme_url is not None
     source = LinkSource(
         protocol="etsi014",
-        kme_id=config.qkd.kme_id,
-        place=config.qkd.kme_url,
+        kme_id=kme.kme_id,
+        place=kme.kme_url,
         tls=TlsFiles(config.tls.ca, config.tls.certificate, config.tls.private_key),
         timeout_s=5.0,
-        kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{config.qkd.kme_id}",
+        kme_identity=f"spiffe://{config.tls.trust_domain}/kme/{kme.kme_id}",
     )
     return open_link(source, node, peer)

@@ -42,7 +42,7 @@ ELSEWHERE = {
         *("qkms_node.ledger.relay_rules", "qkms_node.service.rewrapping", "qkms_node.pki"),
     },
     "opened under the node's own seal before it is decoded": {
-        *("qkms_node.service.audit_key", "qkms_node.service.roots"),
+        *("qkms_node.service.audit_key", "qkms_node.service.roots", "qkms_qkd.prefetch.rows"),
     },
     "rows of the ledger, as checked by its snapshot": {"qkms_node.ledger.restore_rules"},
     "the database of this KME alone": {

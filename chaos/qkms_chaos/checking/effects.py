@@ -7,7 +7,7 @@ from qkms_chaos.checking.history import Op, Outcome
 from qkms_chaos.checking.key_model import number
 
 MAKING = frozenset({"create", "rotate", "stage"})
-_OF_A_VERSION = frozenset({"disable", "enable", "destroy", "abort", "activate"})
+_OF_A_VERSION = frozenset({"disable", "enable", "destroy", "abort", "activate", "validate"})
 
 
 class Changes:

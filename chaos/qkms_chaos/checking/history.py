@@ -12,11 +12,20 @@ perhaps one now, later or never. What a call's args and answer hold, by name (No
     create    request_id                    -> version, revision, replayed
     rotate    request_id, expected          -> version, revision, replayed
     stage     request_id                    -> version, revision, replayed
-    activate  request_id, version           -> primary, revision, replayed
-    abort, disable, enable, destroy         request_id, version -> revision, replayed
+    activate  request_id, version           -> primary, revision, replayed, already_active
+    validate, abort, disable, enable, destroy   request_id, version -> revision, replayed
     get       level, bound_ms               -> primary, revision, level, staleness_ms
     encrypt   fingerprint, level, bound_ms  -> version, revision, level, staleness_ms
     decrypt   version, fingerprint          -> fingerprint, revision, level, staleness_ms
+
+What is no call on a key, but was seen of the cluster or done to it:
+
+    watch     resumed             -> after          a watch began: after which revision
+    event                         -> revision, type, version, state: what a watch told, of key `key`
+    watched                                         whether a watch came to the last event of the run
+    add, promote, remove                            of the member `key`
+    audited                       -> line           a record of the audit, as `node` has it at the end
+    members                       -> by member its role, and the one that it acts, as `node` has it at the end
 
 A client (`process`) does one operation after another. Ordering: a line is in the file when its operation has
 ended; lines are in the order of their ends.
@@ -33,6 +42,10 @@ from typing import BinaryIO
 import msgspec
 
 from qkms_qkd.unreadable import UNREADABLE
+
+CHANGES = frozenset({"create", "rotate", "stage", "validate", "activate", "abort", "disable", "enable", "destroy"})
+READS = frozenset({"get", "encrypt", "decrypt"})
+"""Calls on a key, of the first kind and of the second."""
 
 Value = str | int | float | bool | None | dict[str, str]
 

@@ -16,10 +16,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from qkms_chaos.checking.history import Op, Outcome
+from qkms_chaos.checking.history import READS, Op, Outcome
 
 LINEARIZABLE = "linearizable"
-READS = frozenset({"get", "encrypt", "decrypt"})
 NO_KEY = "KEY_NOT_FOUND"
 NO_VERSION = "VERSION_NOT_FOUND"
 ILLEGAL = "ILLEGAL_TRANSITION"

@@ -8,8 +8,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from qkms_chaos.checking.effects import acknowledged, told
-from qkms_chaos.checking.history import Op, Outcome
-from qkms_chaos.checking.key_model import LINEARIZABLE, READS
+from qkms_chaos.checking.history import READS, Op, Outcome
+from qkms_chaos.checking.key_model import LINEARIZABLE
 
 _ENOUGH = {LINEARIZABLE: {LINEARIZABLE}, "bounded": {LINEARIZABLE, "bounded"}}
 

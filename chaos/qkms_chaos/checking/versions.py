@@ -1,8 +1,8 @@
-"""Versions of a key are numbered without a gap, each is made once, and each request has one answer. Pure."""
+"""Versions are numbered without a gap, made once, validated before activation; a request has one answer. Pure."""
 
 from collections.abc import Sequence
 
-from qkms_chaos.checking.effects import MAKING, Changes, told
+from qkms_chaos.checking.effects import MAKING, Changes, latest, told
 from qkms_chaos.checking.history import Op, Outcome, by_key
 from qkms_chaos.checking.key_model import number
 
@@ -64,6 +64,22 @@ def used_once_made(ops: Sequence[Op]) -> list[str]:
                 found.append(f"version {version} of {key} was used, and no request can have made it: {op}")
             elif op.end < since:
                 found.append(f"version {version} of {key} was used {since - op.end:.3f} s too early: {op}")
+    return found
+
+
+def validated(ops: Sequence[Op]) -> list[str]:
+    """No activation makes a version primary before a validation of it was asked for that may have succeeded."""
+    changes = Changes(ops)
+    activations = [
+        op
+        for op in ops
+        if op.call == "activate" and op.outcome is Outcome.OK and not op.answer.get("already_active")
+    ]
+    found = []
+    for op in activations:
+        version = number(op.args.get("version"))
+        if not any(one.start < latest(op) for one in changes.of("validate", op.key, version)):
+            found.append(f"version {version} of {op.key} was activated, and nobody had validated it: {op}")
     return found
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.observe import Observer
-from qkms_client import Client
+from qkms_client import Client, load_profile
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,19 @@ class World:
 
 @contextmanager
 def world_of(cluster: Cluster, told: Callable[[str], None] = lambda _: None) -> Iterator[World]:
-    """The world of a prepared cluster; its clients are closed at the end.
+    """The world of a prepared cluster; its clients know the present members, and are closed at the end.
 
     `told` hears what the observer's waits see.
     """
     layout = cluster.layout
+    endpoints = {node: cluster.network.rpc(node) for node in cluster.nodes}
+
+    def client(profile: Path) -> Client:
+        return Client(replace(load_profile(profile), endpoints=endpoints))
+
     with (
-        Client.from_profile(layout.service_profile("payments")) as payments,
-        Client.from_profile(layout.service_profile("ledger")) as ledger,
-        Client.from_profile(layout.profile) as operator,
+        client(layout.service_profile("payments")) as payments,
+        client(layout.service_profile("ledger")) as ledger,
+        client(layout.profile) as operator,
     ):
-        yield World(cluster, payments, ledger, operator, Observer(operator, layout.nodes, told))
+        yield World(cluster, payments, ledger, operator, Observer(operator, endpoints, told))

@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
+from qkms_chaos.checking.history import Op, Outcome, Recorder
 from qkms_chaos.cluster.waits import NotYet, WaitExpired, wait_for
 from qkms_chaos.cluster.world import World
 from qkms_chaos.faults import schedule as s
@@ -35,7 +37,7 @@ class Happened:
 
 
 class Nemesis:
-    """`disks` and `clocks`: of the nodes that were started with them, by id."""
+    """`disks` and `clocks`: of the nodes that were started with them, by id. `recorder`: of changes of members."""
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Nemesis:
         disks: dict[str, FaultyDisk] | None = None,
         clocks: Mapping[str, Callable[[float], None]] | None = None,
         seed: int = 0,
+        recorder: Recorder | None = None,
     ) -> None:
         self._world = world
         self._network = network
@@ -52,6 +55,7 @@ class Nemesis:
         self._disks = disks or {}
         self._clocks = clocks or {}
         self._rng = random.Random(seed)  # noqa: S311
+        self._recorder = recorder
         self._quantum: set[tuple[str, str]] = set()
         self._lying: set[str] = set()
         self._stop = threading.Event()
@@ -145,10 +149,11 @@ class Nemesis:
                 down = self._revive()
                 return f"{fault}, started again: {', '.join(down)}" if down else str(fault)
             case s.Add(node):
-                cluster.add_node(node)
-                wait_for(f"{node} to be promoted", lambda: self._promote(node), PROMOTED_S)
+                self._change("add", node, lambda: cluster.add_node(node))
+                promoted = partial(wait_for, f"{node} to be promoted", lambda: self._promote(node), PROMOTED_S)
+                self._change("promote", node, promoted)
             case s.Remove(node):
-                cluster.remove_node(node)
+                self._change("remove", node, lambda: cluster.remove_node(node))
             case s.KillKme(node):
                 cluster.kmes[self._kme(node)].kill()
             case s.QuantumFault(one, other, switches):
@@ -174,6 +179,16 @@ class Nemesis:
             case _:
                 raise Unsupported(f"nobody knows how to carry out {fault!r}")
         return str(fault)
+
+    def _change(self, call: str, member: str, do: Callable[[], object]) -> None:
+        """A change of who takes part, written down in the history."""
+        begin, outcome = time.monotonic(), Outcome.UNKNOWN
+        try:
+            do()
+            outcome = Outcome.OK
+        finally:
+            if self._recorder is not None:
+                self._recorder.add(Op("nemesis", call, member, begin, time.monotonic(), outcome))
 
     def _promote(self, node: str) -> None:
         try:

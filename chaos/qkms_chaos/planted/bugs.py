@@ -19,6 +19,8 @@ class Planted:
     new: str
     scenario: str
     seed: int = 1
+    seconds: float | None = None
+    """Length of the run; None: the scenario's own."""
 
 
 BUGS = {
@@ -65,6 +67,58 @@ BUGS = {
         "        os.fdatasync(descriptor)\n",
         "",
         "fsync-error",
+    ),
+    "activates-before-validation": Planted(
+        "a staged version is activated although no quorum has opened it",
+        f"{NODE}/ledger/staging_rules.py",
+        "    if not staging.validate_ms:\n        raise",
+        "    if False:\n        raise",
+        "staging-under-partition",
+    ),
+    "stale-cache-past-its-lease": Planted(
+        "a version in the cache is used without a look at how old the state is that allows it",
+        f"{NODE}/service/versions.py",
+        "        own = Wanted(Level.BOUNDED, 0, known.max_staleness_ms)\n",
+        "        own = Wanted(Level.BOUNDED, 0, known.max_staleness_ms)\n"
+        "        if any(cached[0] == key_id for cached in self._opened):\n"
+        "            return own\n",
+        "revocation-under-partition",
+    ),
+    "qkd-key-delivered-again": Planted(
+        "a key that an encryptor has collected is given to it again as new",
+        f"{NODE}/ledger/sae_rules.py",
+        "        given = replace(record, collected=record.collected | {command.slave: request_id})\n",
+        "        given = record\n",
+        "northbound-once",
+        seconds=8.0,
+    ),
+    "key-in-the-log": Planted(
+        "a key version that is opened is printed, into the log of its node",
+        f"{NODE}/service/versions.py",
+        "            check_version(material, key_id, version.version, version.public_key, version.check_value)\n",
+        "            check_version(material, key_id, version.version, version.public_key, version.check_value)\n"
+        "            print(bytes(material.reveal()).hex(), flush=True)\n",
+        "rotate-lost-reply",
+        seconds=8.0,
+    ),
+    "watch-skips-an-event": Planted(
+        "a watch that is resumed begins one revision too late",
+        f"{NODE}/service/watching.py",
+        "            after = revision_of(resume_token)\n",
+        "            after = revision_of(resume_token) + 1\n",
+        "mixed",
+        seconds=12.0,
+    ),
+    "effect-without-audit": Planted(
+        "what disables a version is not written into the audit",
+        f"{NODE}/ledger/audit_rules.py",
+        "    request = command.request if isinstance(command, Asked) else None\n    _add(",
+        "    request = command.request if isinstance(command, Asked) else None\n"
+        "    if command.__struct_config__.tag == 'disable_version':\n"
+        "        return\n"
+        "    _add(",
+        "rotate-lost-reply",
+        seconds=12.0,
     ),
     "unproven-link-key": Planted(
         "two nodes seal their traffic under QKD keys that differ",

@@ -19,7 +19,7 @@ from qkms_chaos.planted.bugs import BUGS, Planted
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("proto/qkms", "node/qkms_node", "qkd_adapter/qkms_qkd", "client/qkms_client", "chaos/qkms_chaos")
 BROKEN = 1
-TIMEOUT_S = 300.0
+TIMEOUT_S = 600.0
 
 
 class PlantFailed(Exception):
@@ -28,15 +28,19 @@ class PlantFailed(Exception):
     code = "PLANT_FAILED"
 
 
+def planted_text(bug: Planted) -> str:
+    """The file of the product with the bug in it. Raises PlantFailed."""
+    text = (ROOT / bug.file).read_text()
+    if text.count(bug.old) != 1:
+        raise PlantFailed(f"{bug.file} has the text to replace {text.count(bug.old)} times, not once")
+    return text.replace(bug.old, bug.new)
+
+
 def plant(bug: Planted, folder: Path) -> list[Path]:
     """Copies the packages to `folder` and plants the bug; what PYTHONPATH is to begin with. Raises PlantFailed."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    file = folder / bug.file
-    text = file.read_text()
-    if text.count(bug.old) != 1:
-        raise PlantFailed(f"{bug.file} has the text to replace {text.count(bug.old)} times, not once")
-    file.write_text(text.replace(bug.old, bug.new))
+    (folder / bug.file).write_text(planted_text(bug))
     return [folder / package.partition("/")[0] for package in PACKAGES]
 
 
@@ -48,9 +52,13 @@ def found(bug: Planted, folder: Path) -> tuple[bool, str]:
         "QKMS_TOXIPROXY": os.environ.get("QKMS_TOXIPROXY", str(ROOT / ".tools" / "bin" / "toxiproxy-server")),
     }
     command = [sys.executable, "-m", "qkms_chaos", "run", bug.scenario, "--seed", str(bug.seed)]
-    done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-    )
+    command += ["--seconds", str(bug.seconds)] if bug.seconds else []
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"it had not ended after {TIMEOUT_S:g} s"
     said = [line.strip() for line in done.stdout.splitlines() if "breach:" in line]
     return done.returncode == BROKEN and bool(said), said[0] if said else done.stderr.strip()[-200:]
 

@@ -14,11 +14,22 @@ from qkms_chaos.workload.faulted import FaultedRun
 SETTLES_S = 1.0
 WHOLE, MAJORITY, ALONE = "no partition", "majority side", "minority side"
 PROMISES = {
-    "writes": ("acknowledged", "acknowledged within 2 s of the cut", "refused, or unknown: never acknowledged"),
-    "linearizable": ("answered", "answered", "refused in bounded time (NO_QUORUM)"),
-    "bounded": ("answered", "answered", "answered until its state is older than the bound, then TOO_STALE"),
-    "stale_ok": ("answered", "answered", "answered, with its age"),
-}
+    "writes": (
+        "writes (create, rotate, destroy…)",
+        ("yes; a repeated request has one effect and one answer", "the same, within 2 s of the cut",
+         "refused with `NO_QUORUM`; an unknown outcome is called `OUTCOME_UNKNOWN`"),
+    ),
+    "linearizable": (
+        "`LINEARIZABLE` reads and uses", ("yes", "yes", "refused with `NO_QUORUM` in bounded time"),
+    ),
+    "bounded": (
+        "`BOUNDED(max_staleness)` reads and uses", ("yes", "yes", "until the bound has passed, then `TOO_STALE`"),
+    ),
+    "stale_ok": (
+        "`STALE_OK` reads", ("yes", "yes", "yes, labelled with their age where it is known"),
+    ),
+}  # fmt: skip
+"""By kind: how it is called, and what is promised without a partition, and on either side of one."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ def cells(runs: Sequence[FaultedRun]) -> list[Cell]:
                 place = WHOLE if alone_in(phase) is None else MAJORITY if side == "the others" else ALONE
                 margin = 0.0 if place == WHOLE else SETTLES_S
                 found[place] += [
-                    op for op in ops if op.start >= phase.begin + margin and op.end and op.end <= phase.end
+                    op for op in ops if op.start >= phase.begin + margin and op.end and op.end <= phase.until
                 ]
     return [
         Cell(one, side, served(op for op in ops if kind(op) == one))
@@ -65,10 +76,10 @@ def table(runs: Sequence[FaultedRun]) -> str:
     """The table, and a line on how soon writes were accepted."""
     by_place = {(cell.kind, cell.side): cell.served for cell in cells(runs)}
     lines = [f"| | {WHOLE} | {MAJORITY} | {ALONE} |", "|---|---|---|---|"]
-    for one, promises in PROMISES.items():
+    for one, (name, promises) in PROMISES.items():
         measured = [_measured(by_place[one, side]) for side in (WHOLE, MAJORITY, ALONE)]
-        row = " | ".join(f"{promise}: {figures}" for promise, figures in zip(promises, measured, strict=True))
-        lines.append(f"| {one.replace('_', '-')} | {row} |")
+        row = " | ".join(f"{promise}<br>{figures}" for promise, figures in zip(promises, measured, strict=True))
+        lines.append(f"| {name} | {row} |")
     waits = first_writes_s(runs)
     if waits:
         middle, late = waits[len(waits) // 2], waits[min(len(waits) - 1, int(0.95 * len(waits)))]
@@ -82,8 +93,8 @@ def table(runs: Sequence[FaultedRun]) -> str:
 
 def _measured(found: Served) -> str:
     if found.share is None:
-        return "nobody asked"
+        return "*nobody asked*"
     # Rounded so that a hundred means all, and nothing means none.
     share = "100%" if found.served == found.asked else f"{min(99.9, 100 * found.share):.1f}%"
-    took = "" if found.p50_s is None else f", {found.p50_s * 1000:.0f} ms"
-    return f"{share} of {found.asked:,}{took}"
+    took = "" if found.p50_s is None else f", p50 {found.p50_s * 1000:.0f} ms"
+    return f"*served: {share} of {found.asked:,}{took}*"

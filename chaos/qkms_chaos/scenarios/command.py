@@ -1,6 +1,7 @@
 """`qkms-chaos run`, `qkms-chaos list`: a named scenario on a fresh cluster of real processes, and its verdict."""
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -11,17 +12,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.failures import FAILURES, end_with
-from qkms_chaos.cluster.layout import open_layout
-from qkms_chaos.cluster.world import world_of
+from qkms_chaos.cluster.layout import LayoutError
 from qkms_chaos.faults.network import Unsupported
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.faults.schedule import Step, decode
 from qkms_chaos.scenarios import lies, measured, network, processes, quantum
 from qkms_chaos.scenarios.cap import table
-from qkms_chaos.scenarios.measured import Measured
-from qkms_chaos.scenarios.running import HISTORY, REPORT, Order, Told, plan_of, replay_command, run_scenario
+from qkms_chaos.scenarios.measured import Measured, run_measured
+from qkms_chaos.scenarios.running import REPORT, Order, Told, plan_of, replay_command, run_scenario
+from qkms_chaos.scenarios.saved import HISTORY
 from qkms_chaos.scenarios.scenario import Scenario
 from qkms_chaos.scenarios.verdict import Verdict
 from qkms_chaos.workload.faulted import FaultedRun
@@ -48,7 +48,7 @@ EXIT_BROKEN, EXIT_SKIPPED, EXIT_UNDECIDED = 1, 3, 4
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("var/chaos"),
     show_default=True,
-    help="For what the runs leave.",
+    help="For what the runs leave, in place of what earlier ones left.",
 )
 def run_all_command(kinds: tuple[str, ...], seeds: int, names: tuple[str, ...], folder: Path) -> None:
     """Run every scenario on every network that this machine can have, and tell what each promises and measured.
@@ -63,6 +63,8 @@ def run_all_command(kinds: tuple[str, ...], seeds: int, names: tuple[str, ...], 
             for seed in range(1, seeds + 1):
                 place = folder / f"{name}-{kind}-{seed}"
                 console.print(f"{name} on {kind}, seed {seed}: ", end="", highlight=False)
+                # What an earlier run of this command left there: a run begins on a fresh cluster.
+                shutil.rmtree(place, ignore_errors=True)
                 try:
                     run, verdict = run_named(place, name, seed, SCENARIOS[name].seconds, kind, lambda _: None)
                 except Unsupported as error:
@@ -168,16 +170,13 @@ def run_named(
 ) -> tuple[FaultedRun | None, Verdict]:
     """Runs the scenario of this name; what happened, where the general load was used.
 
-    Raises Unsupported and what the run raises.
+    Raises Unsupported, LayoutError when `folder` holds a run already, and what the run raises.
     """
     scenario = SCENARIOS[name]
+    if (folder / "cluster").exists():
+        raise LayoutError(f"{folder} holds a run already; remove it, or name another folder with --dir")
     if isinstance(scenario, Measured):
-        layout = open_layout(folder / "cluster")
-        with NETWORKS[kind](layout) as net, Cluster(layout, net) as cluster:
-            cluster.start(told)
-            with world_of(cluster) as world:
-                world.observer.wait_root(1)
-                return None, scenario.run(world, net, seconds, seed, told)
+        return None, run_measured(folder, scenario, seed, seconds, kind, told)
     order = Order(name, scenario, seed, seconds, kind, steps)
     told(f"replay with: {replay_command(order)}")
     for step in plan_of(order).steps:

@@ -8,9 +8,8 @@ replaced every second.
 import random
 from collections import Counter
 
-from qkms_chaos.checking.history import Outcome
+from qkms_chaos.checking.history import CHANGES, Outcome
 from qkms_chaos.faults.schedule import FOLLOWER, LEADER, LIES, AskRoot, HonestKmes, KmeLies, Step
-from qkms_chaos.scenarios.phases import WRITES
 from qkms_chaos.scenarios.scenario import NODES, Finding, Plan, Scenario
 from qkms_chaos.workload.faulted import FaultedRun
 from qkms_chaos.workload.root_steps import ABORTED, ACTIVATED, FELL_BACK, REJECTED, REPLACED, RESUMED, RootStep
@@ -95,7 +94,7 @@ def _not_come(run: FaultedRun) -> list[str]:
 
 def _without_writes(run: FaultedRun) -> list[str]:
     """The lies, if they lasted for long enough, during which no write was acknowledged."""
-    written = [op for op in run.ops if op.call in WRITES and op.outcome is Outcome.OK and op.end is not None]
+    written = [op for op in run.ops if op.call in CHANGES and op.outcome is Outcome.OK and op.end is not None]
     ends = [one.begin for one in run.happened if one.text == str(HonestKmes())]
     found = []
     for lie in (one for one in run.happened if " lies: " in one.text):

@@ -1,14 +1,23 @@
 """Scenarios with a load of their own, which measure what the general load cannot: see `workload`."""
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
+from pathlib import Path
 
 from qkms_chaos.checking.judgement import Judgement
-from qkms_chaos.cluster.world import World
+from qkms_chaos.cluster.driver import Cluster
+from qkms_chaos.cluster.layout import open_layout
+from qkms_chaos.cluster.world import World, world_of
 from qkms_chaos.faults.network import FaultyNetwork
+from qkms_chaos.faults.opening import NETWORKS
+from qkms_chaos.scenarios.secrecy import nothing_leaked
 from qkms_chaos.scenarios.verdict import Verdict
+from qkms_chaos.workload.backlog import backlog_trials
+from qkms_chaos.workload.canaries import CANARY_KEY, make_canaries
 from qkms_chaos.workload.history import Use
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition
@@ -17,6 +26,8 @@ from qkms_chaos.workload.rotation import CLIENTS, rotation_under_load
 MAX_STALENESS_S = 3.0
 KEYS_PER_S = 10_000 / 60
 """For the default length, so that a run of it has 10,000 keys however slow the machine."""
+TRIAL_S = 10.0
+"""So many seconds of a run's length are one trial with a backlog, however long that takes."""
 Told = Callable[[str], None]
 
 
@@ -27,6 +38,18 @@ class Measured:
     promise: str
     run: Callable[[World, FaultyNetwork, float, int, Told], Verdict]
     seconds: float = 60.0
+
+
+def run_measured(folder: Path, scenario: Measured, seed: int, seconds: float, network: str, told: Told) -> Verdict:
+    """Runs it on a fresh cluster in `folder`. Raises Unsupported and what the run raises."""
+    layout, since_s = open_layout(folder / "cluster"), time.time()
+    with NETWORKS[network](layout) as net, Cluster(layout, net) as cluster:
+        cluster.start(told)
+        with world_of(cluster) as world:
+            world.observer.wait_root(1)
+            canaries = make_canaries(world, CANARY_KEY)
+            verdict = scenario.run(world, net, seconds, seed, told)
+    return verdict.also(nothing_leaked(folder, canaries, layout.nodes, since_s))
 
 
 def _rotation(world: World, _: FaultyNetwork, seconds: float, seed: int, told: Told) -> Verdict:
@@ -67,6 +90,32 @@ def _northbound(world: World, _: FaultyNetwork, seconds: float, seed: int, told:
     return Verdict([Judgement("the scenario's promise", run.breaches())], figures | dict(sorted(counts.items())))
 
 
+def _backlog(world: World, network: FaultyNetwork, seconds: float, _: int, told: Told) -> Verdict:
+    trials = backlog_trials(world, network, max(2, round(seconds / TRIAL_S)), told)
+    waits = {
+        part: [one.first_write_s for one in trials if one.part == part] for part in ("the leader", "a follower")
+    }
+    figures: dict[str, object] = {
+        "trials": len(trials),
+        "backlog, bytes at least": min(one.backlog_bytes for one in trials),
+        **{f"first write after the cut of {part}, s": spread(times) for part, times in waits.items()},
+        "first write after the cut, s": spread([one.first_write_s for one in trials]),
+        "one state after healing, s": spread([one.caught_up_s for one in trials]),
+    }
+    return Verdict(
+        [Judgement("the scenario's promise", [breach for one in trials for breach in one.breaches()])], figures
+    )
+
+
+def spread(times: Sequence[float | None]) -> str:
+    """Median, 95th percentile and greatest, in seconds; None counts as endless."""
+    found = sorted(inf if one is None else one for one in times)
+    if not found:
+        return "none"
+    middle, late = found[len(found) // 2], found[min(len(found) - 1, int(0.95 * len(found)))]
+    return f"p50 {middle:.2f}, p95 {late:.2f}, max {found[-1]:.2f}"
+
+
 def _counts(uses: list[Use]) -> dict[str, object]:
     found = Counter(f"{use.kind} {use.outcome}{' ' + use.reason if use.reason else ''}" for use in uses)
     return dict(sorted(found.items()))
@@ -82,6 +131,12 @@ SCENARIOS = {
         "Once its key's max_staleness has passed, a revoked version is used nowhere, "
         "also at a node that is cut off.",
         _revocation,
+    ),
+    "backlog-catch-up": Measured(
+        "Whichever node is cut off, writes are accepted within 2 s, and with a backlog of 10 MB every node has "
+        "caught up within 5 s of healing.",
+        _backlog,
+        2 * TRIAL_S,
     ),
     "northbound-once": Measured(
         "While the leader is killed, no encryptor is given a key_ID twice, both ends have equal keys, "

@@ -122,6 +122,25 @@ def _backlog(rng: random.Random, seconds: float) -> Plan:
     return Plan(steps, Load(rotate=40), overrides=few)
 
 
+def _staging(rng: random.Random, seconds: float) -> Plan:
+    keys = Load().keys
+    steps = turns(rng, seconds, (2.0, 4.0), *(Isolate(node) for node in (LEADER, *rng.sample(NODES, 3))))
+    return Plan(
+        steps, Load(keys=(*keys, "chaos-staged-1", "chaos-staged-2"), staged=("chaos-staged-1", "chaos-staged-2"))
+    )
+
+
+def _staged_and_activated(run: FaultedRun) -> Finding:
+    """Nothing beyond what holds of every run; how much was tried."""
+    activations = [op for op in run.ops if op.call == "activate"]
+    counts = {
+        "versions staged": sum(op.call == "stage" and op.outcome is Outcome.OK for op in run.ops),
+        "activated": sum(op.outcome is Outcome.OK for op in activations),
+        "refused for want of validation": sum(op.reason == "VERSION_NOT_VALIDATED" for op in activations),
+    }
+    return Finding([], counts)
+
+
 def _deposed(rng: random.Random, seconds: float) -> Plan:
     few = {"node": {"raft": {"snapshot_after_entries": 60, "keep_entries": 5, **LONG_REIGN}}}
     return Plan(turns(rng, seconds, (4.0, 7.0), Isolate(LEADER)), Load(rotate=40), overrides=few)
@@ -157,6 +176,13 @@ SCENARIOS = {
     "slow-follower-backlog": Scenario(
         "A follower behind a slow line does not hold the others up, and catches up once the line is good.",
         _backlog,
+    ),
+    "staging-under-partition": Scenario(
+        "A staged version is used nowhere before a quorum has opened it, somebody has validated it, and it is "
+        "activated; whichever node is cut off.",
+        _staging,
+        _staged_and_activated,
+        30.0,
     ),
     "deposed-leader-snapshot": Scenario(
         "A leader that was cut off while the others compacted their log takes over their state, and what it "

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from qkms_chaos.checking.history import Op, Outcome
+from qkms_chaos.checking.history import CHANGES, READS, Op, Outcome
 from qkms_chaos.workload.faulted import FaultedRun
 
-WRITES = frozenset({"create", "rotate", "stage", "activate", "abort", "disable", "enable", "destroy"})
 UNSERVED = frozenset(
     {
         *("UNAVAILABLE", "NO_QUORUM", "NOT_COMMITTED", "DEADLINE_EXCEEDED", "TOO_STALE", "REVISION_NOT_REACHED"),
@@ -27,11 +26,12 @@ KINDS = ("writes", "linearizable", "bounded", "stale_ok")
 
 @dataclass(frozen=True)
 class Phase:
-    """From `begin` to `end` (time.monotonic); `what` began it."""
+    """From `begin` to `end` (time.monotonic); `what` began it. From `until` on it was being ended."""
 
     begin: float
     end: float
     what: str
+    until: float
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,12 @@ class Served:
 
 def phases(run: FaultedRun) -> list[Phase]:
     """The phases in order, from the beginning of the load to the agreement of all nodes."""
-    marks = [(run.begun, "no fault yet"), *((fault.end, fault.text) for fault in run.happened)]
-    return [Phase(at, end, what) for (at, what), (end, _) in pairwise([*marks, (run.agreed, "")]) if end > at]
+    marks = [(run.begun, run.begun, "no fault yet"), *((f.begin, f.end, f.text) for f in run.happened)]
+    return [
+        Phase(at, end, what, until)
+        for (_, at, what), (until, end, _) in pairwise([*marks, (run.agreed, run.agreed, "")])
+        if end > at
+    ]
 
 
 def alone_in(phase: Phase) -> str | None:
@@ -63,7 +67,7 @@ def alone_in(phase: Phase) -> str | None:
 
 def sides(run: FaultedRun, phase: Phase) -> dict[str, list[Op]]:
     """The operations that began in a phase: at the node that is alone, by its own clients, and elsewhere."""
-    inside = [op for op in run.ops if phase.begin <= op.start < phase.end]
+    inside = [op for op in run.ops if phase.begin <= op.start < phase.end and op.call in CHANGES | READS]
     alone = alone_in(phase)
     if alone is None:
         return {"everywhere": inside}
@@ -74,7 +78,7 @@ def sides(run: FaultedRun, phase: Phase) -> dict[str, list[Op]]:
 
 def kind(op: Op) -> str:
     """One of KINDS."""
-    return "writes" if op.call in WRITES else str(op.args.get("level") or "bounded")
+    return "writes" if op.call in CHANGES else str(op.args.get("level") or "bounded")
 
 
 def is_served(op: Op) -> bool:
@@ -91,7 +95,7 @@ def served(ops: Iterable[Op]) -> Served:
 
 def first_write_s(ops: Iterable[Op], phase: Phase) -> float | None:
     """From the fault to the first acknowledgement of a write that began after it; None: there was none."""
-    ends = [op.end for op in ops if op.call in WRITES and op.outcome is Outcome.OK and op.end is not None]
+    ends = [op.end for op in ops if op.call in CHANGES and op.outcome is Outcome.OK and op.end is not None]
     return min(ends) - phase.begin if ends else None
 
 

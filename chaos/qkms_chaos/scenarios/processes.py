@@ -92,7 +92,7 @@ def _members(rng: random.Random, seconds: float) -> Plan:
 
 def _mixed(rng: random.Random, seconds: float) -> Plan:
     steps = random_schedule(rng.randrange(1 << 32), NODES, seconds, list(MAKERS))
-    return Plan(steps, Load(keys=tuple(f"chaos-{n}" for n in range(1, 6))))
+    return Plan(steps, Load(keys=tuple(f"chaos-{n}" for n in range(1, 6)), staged=("chaos-5",), watchers=3))
 
 
 SCENARIOS = {

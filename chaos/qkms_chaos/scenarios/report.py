@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from math import log10
 
-from qkms_chaos.checking.history import Op, Outcome
+from qkms_chaos.checking.history import CHANGES, READS, Op, Outcome
 from qkms_chaos.scenarios.phases import KINDS, Phase, first_write_s, is_served, kind, phases, served, sides
 from qkms_chaos.scenarios.verdict import Verdict
 from qkms_chaos.workload.faulted import FaultedRun
@@ -68,13 +68,14 @@ def _legend() -> str:
 
 
 def _timeline(run: FaultedRun) -> str:
-    rows = sorted({_row(op) for op in run.ops if op.process != "setup"}, key=lambda row: (row != "cluster", row))
+    calls = [op for op in run.ops if op.call in CHANGES | READS and op.process != "setup"]
+    rows = sorted({_row(op) for op in calls}, key=lambda row: (row != "cluster", row))
     height = TOP + ROW * len(rows) + 40
     spans = phases(run)
     parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="timeline">']
     parts += [_band(run, span, height) for span in spans if _is_fault(span)]
     parts += [_axis(run, rows, height)]
-    marked = _thinned([op for op in run.ops if op.end is not None and op.start >= run.begun])
+    marked = _thinned([op for op in calls if op.end is not None and op.start >= run.begun])
     parts += [_mark(run, rows, op) for op in marked]
     parts.append("</svg>")
     return "".join(parts)

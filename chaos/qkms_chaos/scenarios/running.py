@@ -1,9 +1,10 @@
 """Runs a scenario on a fresh cluster: network, processes with their shims, load and faults, and the verdict.
 
-What a run leaves is in its folder: schedule.json, history.jsonl, report.html, and the logs of every process.
+What a run leaves is in its folder: schedule.json, history.jsonl, report.html, run.json, the logs of every process.
 """
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ from qkms_chaos.faults.network import Unsupported
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.faults.schedule import Step, encode
 from qkms_chaos.scenarios.report import report
+from qkms_chaos.scenarios.saved import HISTORY, record_of, save
 from qkms_chaos.scenarios.scenario import NODES, Plan, Scenario
+from qkms_chaos.scenarios.secrecy import nothing_leaked
 from qkms_chaos.scenarios.verdict import Verdict, judged
+from qkms_chaos.workload.canaries import CANARY_KEY, exported, make_canaries
 from qkms_chaos.workload.faulted import FaultedRun, run_faulted
 from qkms_node.pki import Identity
 
-SCHEDULE, HISTORY, REPORT = "schedule.json", "history.jsonl", "report.html"
+SCHEDULE, REPORT = "schedule.json", "report.html"
 CERTIFICATE_S = 16.0
 Told = Callable[[str], None]
 
@@ -51,7 +55,7 @@ def plan_of(order: Order) -> Plan:
 
 def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Verdict]:
     """Runs it in a new `folder`. Raises Unsupported, what starting a cluster raises, WaitExpired, QkmsError."""
-    plan = plan_of(order)
+    plan, since_s = plan_of(order), time.time()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SCHEDULE).write_bytes(encode(plan.steps))
     layout = open_layout(folder / "cluster", len(NODES), spares=plan.spares)
@@ -68,13 +72,23 @@ def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Ve
         recorder = stack.enter_context(Recorder(folder / HISTORY))
         world = stack.enter_context(world_of(cluster))
         world.observer.wait_root(1)
+        canaries = make_canaries(world, CANARY_KEY)
         setters = {node: clock.set for node, clock in clocks.items()}
-        nemesis = Nemesis(world, network, told, disks, setters, order.seed)
+        nemesis = Nemesis(world, network, told, disks, setters, order.seed, recorder)
         run = run_faulted(world, nemesis, plan.steps, order.seconds, plan.load, recorder, told, plan.follow_root)
-        verdict = judged(order.scenario, run, world)
+        now = stack.enter_context(world_of(cluster))
+        canaries.secrets |= exported(now, plan.load.keys)
+        verdict = judged(order.scenario, run, now)
+    _report(folder, order, run, verdict)
+    verdict = verdict.also(nothing_leaked(folder, canaries, layout.nodes, since_s))
+    _report(folder, order, run, verdict)
+    save(folder, record_of(order.name, order.seed, order.seconds, order.network, run, verdict))
+    return run, verdict
+
+
+def _report(folder: Path, order: Order, run: FaultedRun, verdict: Verdict) -> None:
     page = report(order.name, order.scenario.promise, replay_command(order), run, verdict)
     (folder / REPORT).write_text(page)
-    return run, verdict
 
 
 def _disks(folder: Path, layout: Layout, plan: Plan) -> dict[str, FaultyDisk]:

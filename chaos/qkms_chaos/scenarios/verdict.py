@@ -28,6 +28,10 @@ class Verdict:
         """All of them."""
         return [f"{one.name}: {breach}" for one in self.judgements for breach in one.breaches]
 
+    def also(self, more: Judgement) -> "Verdict":
+        """The same, and what was found of one more invariant."""
+        return Verdict([*self.judgements, more], self.figures)
+
 
 def judged(scenario: Scenario, run: FaultedRun, world: World) -> Verdict:
     """The verdict on a run whose cluster is still there, healed."""

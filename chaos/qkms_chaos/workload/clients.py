@@ -9,17 +9,17 @@ names each.
 import asyncio
 import random
 import secrets
-import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from qkms_chaos.checking.history import Op, Outcome, Recorder, Value, fingerprint
+from qkms_chaos.checking.history import Outcome, Recorder, Value, fingerprint
+from qkms_chaos.workload.caller import Answer, Caller
+from qkms_chaos.workload.staging import Stager
+from qkms_chaos.workload.watching import Watcher
 from qkms_client import AsyncClient, Consistency, Profile, QkmsError, bounded, linearizable
 from qkms_client.consistency import STALE_OK
-from qkms_client.errors import OutcomeUnknown
-from qkms_client.types import Header
 
 MAX_STALENESS = timedelta(seconds=2)
 TIMEOUT_S = 2.5
@@ -27,9 +27,6 @@ BOUND_TIMEOUT_S = 1.0
 """Of a client of one node, which has nowhere else to go."""
 PAUSE_S = 0.02
 KEPT = 40
-REPEATS = 3
-
-Answer = tuple[dict[str, Value], Header | None]
 
 Named = tuple[dict[str, Value], Consistency]
 LINEARIZABLE: Named = ({"level": "linearizable"}, linearizable())
@@ -47,6 +44,9 @@ class Load:
     """For each node."""
     rotate: int = 12
     """The share of rotations; of the other operations together there are 81."""
+    staged: tuple[str, ...] = ()
+    """Of the keys, those of which a client of its own stages versions."""
+    watchers: int = 1
     seed: int = 1
 
 
@@ -75,7 +75,18 @@ async def last_looks(profile: Profile, node: str, load: Load, recorder: Recorder
                 await one.get(key, named, consistency)
 
 
-async def run_clients(profile: Profile, load: Load, recorder: Recorder, seconds: float) -> None:
+def watchers_of(profile: Profile, load: Load, recorder: Recorder) -> list[Watcher]:
+    """Those of the load, who go on after it."""
+    roams = replace(profile, timeout_s=TIMEOUT_S, attempt_timeout_s=TIMEOUT_S / 2)
+    return [
+        Watcher(f"watcher-{number}", roams, random.Random(f"{load.seed} {number}"), recorder)  # noqa: S311
+        for number in range(1, load.watchers + 1)
+    ]
+
+
+async def run_clients(
+    profile: Profile, load: Load, watchers: Sequence[Watcher], recorder: Recorder, seconds: float
+) -> None:
     """Runs every client for so long. Raises nothing of what the cluster answers."""
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(seconds, stop.set)
@@ -89,6 +100,12 @@ async def run_clients(profile: Profile, load: Load, recorder: Recorder, seconds:
             time_s = BOUND_TIMEOUT_S if node else TIMEOUT_S
             own = replace(profile, endpoints=endpoints, timeout_s=time_s, attempt_timeout_s=time_s / 2)
             group.create_task(_run(own, name, random.Random(rng.random()), recorder, load, node, stop))  # noqa: S311
+        roams = replace(profile, timeout_s=TIMEOUT_S, attempt_timeout_s=TIMEOUT_S / 2)
+        for watcher in watchers:
+            group.create_task(watcher.run(stop))
+        for key in load.staged:
+            chooses = random.Random(rng.random())  # noqa: S311
+            group.create_task(_stage(roams, key, chooses, Caller(f"stager of {key}", recorder), stop))
 
 
 def _rotated(profile: Profile, rng: random.Random) -> dict[str, str]:
@@ -113,6 +130,13 @@ async def _run(
             await asyncio.sleep(PAUSE_S * rng.uniform(0.5, 1.5))
 
 
+async def _stage(profile: Profile, key: str, rng: random.Random, caller: Caller, stop: asyncio.Event) -> None:
+    async with AsyncClient(profile) as client:
+        stager = Stager(caller, client, rng)
+        while not stop.is_set():
+            await stager.step(key, stop)
+
+
 class _Client:
     """One client; `node` is the one it is bound to."""
 
@@ -125,12 +149,10 @@ class _Client:
         load: Load,
         node: str,
     ) -> None:
-        self._name = name
+        self._caller = Caller(name, recorder, node)
         self._client = client
         self._rng = rng
-        self._recorder = recorder
         self._load = load
-        self._node = node
         self._state = _State()
         self._steps: list[tuple[int, Callable[[str], Awaitable[None]]]] = [
             (30, self._encrypt),
@@ -152,10 +174,12 @@ class _Client:
         identifier = str(uuid.uuid4())
 
         async def call() -> Answer:
-            made = await self._client.create_key(key, max_staleness=MAX_STALENESS, request_id=identifier)
+            made = await self._client.create_key(
+                key, max_staleness=MAX_STALENESS, exportable=True, request_id=identifier
+            )
             return {"version": made.primary_version, "replayed": made.replayed}, made.header
 
-        if await self._done("create", key, {"request_id": identifier}, call) is not Outcome.OK:
+        if await self._caller.done("create", key, {"request_id": identifier}, call) is not Outcome.OK:
             raise QkmsError(f"keys/{key} could not be made")
 
     async def _rotate(self, key: str) -> None:
@@ -171,7 +195,7 @@ class _Client:
             self._state.primary[key] = done.version.version
             return {"version": done.version.version, "replayed": done.replayed}, done.header
 
-        await self._until_known("rotate", key, {"request_id": identifier, "expected": expected}, call)
+        await self._caller.until_known("rotate", key, {"request_id": identifier, "expected": expected}, call)
 
     async def _disable(self, key: str) -> None:
         await self._change(key, "disable", self._client.disable_version)
@@ -190,7 +214,7 @@ class _Client:
             done = await method(key, version, request_id=identifier)
             return {}, getattr(done, "header", None)
 
-        await self._until_known(call_name, key, {"request_id": identifier, "version": version}, call)
+        await self._caller.until_known(call_name, key, {"request_id": identifier, "version": version}, call)
 
     async def _primary(self, key: str) -> int | None:
         await self._get(key)
@@ -207,7 +231,7 @@ class _Client:
             self._state.primary[key] = found.primary_version
             return {"primary": found.primary_version}, found.header
 
-        await self._done("get", key, level, call)
+        await self._caller.done("get", key, level, call)
 
     async def _encrypt(self, key: str) -> None:
         plaintext = secrets.token_bytes(16)
@@ -220,7 +244,7 @@ class _Client:
             self._state.sealed = [*self._state.sealed[-KEPT:], (key, done.version, done.ciphertext, named)]
             return {"version": done.version}, done.header
 
-        await self._done("encrypt", key, {"fingerprint": named, **level}, call)
+        await self._caller.done("encrypt", key, {"fingerprint": named, **level}, call)
 
     async def _decrypt(self, _: str) -> None:
         if not self._state.sealed:
@@ -231,38 +255,7 @@ class _Client:
             done = await self._client.decrypt(key, ciphertext)
             return {"fingerprint": fingerprint(done.plaintext)}, done.header
 
-        await self._done("decrypt", key, {"version": version, "fingerprint": named}, call)
+        await self._caller.done("decrypt", key, {"version": version, "fingerprint": named}, call)
 
     def _level(self) -> Named:
         return self._rng.choices((LINEARIZABLE, BOUNDED, STALE), (5, 3, 2))[0]
-
-    async def _until_known(
-        self, name: str, key: str, args: dict[str, Value], call: Callable[[], Awaitable[Answer]]
-    ) -> None:
-        """Repeats what ended unknown, under the same request_id."""
-        for _ in range(REPEATS):
-            if await self._done(name, key, args, call) is not Outcome.UNKNOWN:
-                return
-
-    async def _done(
-        self, name: str, key: str, args: dict[str, Value], call: Callable[[], Awaitable[Answer]]
-    ) -> Outcome:
-        start = time.monotonic()
-        answer: dict[str, Value] = {}
-        outcome, reason, node = Outcome.OK, "", self._node
-        try:
-            answer, header = await call()
-        except QkmsError as error:
-            outcome = Outcome.UNKNOWN if isinstance(error, OutcomeUnknown) else Outcome.REFUSED
-            reason, node = error.reason, self._node or error.endpoint or ""
-        else:
-            if header is not None:
-                answer = answer | _told(header)
-                node = header.node_id or node
-        self._recorder.add(Op(self._name, name, key, start, time.monotonic(), outcome, args, answer, reason, node))
-        return outcome
-
-
-def _told(header: Header) -> dict[str, Value]:
-    staleness = header.staleness.total_seconds() * 1000 if header.staleness is not None else None
-    return {"revision": header.revision, "level": header.consistency.name.lower(), "staleness_ms": staleness}

@@ -7,21 +7,25 @@ of the history like all others, so that what the cluster says at the end is chec
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qkms_chaos.checking.history import Op, Recorder
 from qkms_chaos.cluster.waits import WaitExpired
-from qkms_chaos.cluster.world import World
+from qkms_chaos.cluster.world import World, world_of
 from qkms_chaos.faults.nemesis import Happened, Nemesis
 from qkms_chaos.faults.schedule import Step
-from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients
+from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients, watchers_of
+from qkms_chaos.workload.records import read_audit, read_members
 from qkms_chaos.workload.root_steps import RootStep, root_steps
+from qkms_chaos.workload.watching import Watcher, begin_all, finish_all
 from qkms_client import load_profile
 from qkms_client.types import Grade, NodeStatus
 
 Told = Callable[[str], None]
 HEAL_TIMEOUT_S = 60.0
+LAST_KEY = "last"
+"""Made after the load, so that watches have something to come to."""
 LOST = '"event": "consensus.disconnected"'
 
 
@@ -64,6 +68,7 @@ def run_faulted(
     run = FaultedRun()
     profile = load_profile(world.cluster.layout.service_profile("payments"))
     asyncio.run(create_keys(profile, load, recorder))
+    watchers = watchers_of(profile, load, recorder)
     lost_before = _routes_lost(world) if follow_root else 0
     run.begun = time.monotonic()
     told(f"{load.roaming} clients of the cluster and {load.bound} of each node, for {seconds:g} s")
@@ -78,7 +83,7 @@ def run_faulted(
     faults = threading.Thread(target=disturb, name="nemesis", daemon=True)
     faults.start()
     try:
-        asyncio.run(run_clients(profile, load, recorder, seconds))
+        asyncio.run(run_clients(profile, load, watchers, recorder, seconds))
     finally:
         nemesis.stop()
         faults.join()
@@ -86,26 +91,50 @@ def run_faulted(
         raise failure[0]
     nemesis.heal()
     run.healed = time.monotonic()
-    nodes = list(world.cluster.nodes)
-    try:
-        world.observer.wait_agreement(nodes, HEAL_TIMEOUT_S)
-    except WaitExpired as error:
-        run.disagreement = str(error)
-    run.agreed = time.monotonic()
-    if follow_root:
-        try:
-            world.observer.wait_root(1, Grade.QKD_PQC, nodes, HEAL_TIMEOUT_S)
-        except WaitExpired as error:
-            run.without_qkd = str(error)
-        run.root_steps = root_steps(world)
-        run.routes_lost = _routes_lost(world) - lost_before
-    for node in nodes:
-        here = replace(profile, endpoints={node: world.cluster.network.rpc(node)})
-        asyncio.run(last_looks(here, node, load, recorder))
-    run.statuses = world.observer.statuses(nodes)
+    # Who joined meanwhile is asked as well, and who was taken out is not.
+    with world_of(world.cluster) as now:
+        _come_to_one_state(now, run)
+        if follow_root:
+            _follow_the_root(now, run)
+            run.routes_lost = _routes_lost(world) - lost_before
+        at = {node: world.cluster.network.rpc(node) for node in now.observer.nodes}
+        for node in at:
+            asyncio.run(last_looks(replace(profile, endpoints={node: at[node]}), node, load, recorder))
+        if not run.disagreement:
+            _read_the_records(now, at, watchers, recorder)
+        run.statuses = now.observer.statuses()
     run.ended = time.monotonic()
     run.ops, run.happened = recorder.ops, nemesis.happened
     return run
+
+
+def _come_to_one_state(world: World, run: FaultedRun) -> None:
+    try:
+        world.observer.wait_agreement(timeout_s=HEAL_TIMEOUT_S)
+    except WaitExpired as error:
+        run.disagreement = str(error)
+    run.agreed = time.monotonic()
+
+
+def _follow_the_root(world: World, run: FaultedRun) -> None:
+    try:
+        world.observer.wait_root(1, Grade.QKD_PQC, timeout_s=HEAL_TIMEOUT_S)
+    except WaitExpired as error:
+        run.without_qkd = str(error)
+    run.root_steps = root_steps(world)
+
+
+def _read_the_records(
+    world: World, at: Mapping[str, str], watchers: Sequence[Watcher], recorder: Recorder
+) -> None:
+    """What watches tell to the end, the audit of each node, and who each says takes part."""
+    asyncio.run(begin_all(watchers, at))
+    world.payments.create_key(LAST_KEY)
+    asyncio.run(finish_all(watchers, LAST_KEY))
+    world.observer.wait_agreement()
+    for node in at:
+        read_audit(world.operator, node, recorder)
+    read_members(world.operator, list(at), recorder)
 
 
 def _routes_lost(world: World) -> int:

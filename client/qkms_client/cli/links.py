@@ -17,7 +17,7 @@ from qkms_client.types import Link, LinkAlarm
 Found = TypeVar("Found")
 
 FIGURES = ("qber", "usual", "bit/s", "eskr", "drawn", "stored", "fill", "empty at")
-COLUMNS = ("node", "peer", "state", *FIGURES, "alarms")
+COLUMNS = ("node", "peer", "kme", "state", *FIGURES, "alarms")
 
 node_option = click.option("--node", help="Only the links of this node. Default: of every node.")
 
@@ -42,6 +42,9 @@ def links(settings: Settings, node: str | None) -> None:
         for link in found:
             if link.error:
                 click.echo(f"{link.node_id} to {link.peer_node_id}: {link.error}")
+            for kme in link.kmes:
+                if kme.error and not link.error:
+                    click.echo(f"{link.node_id} to {link.peer_node_id}, not by {kme.kme_id}: {kme.error}")
     _end(answered)
 
 
@@ -65,7 +68,7 @@ def show_alarms(settings: Settings, node: str | None, history: bool) -> None:
     if settings.json:
         print_json(found)
     elif found or history:
-        columns = ("since" if not history else "time", "node", "peer", "alarm", "severity", "cause")
+        columns = ("since" if not history else "time", "node", "peer", "kme", "alarm", "severity", "cause")
         click.echo(table(columns, [_alarm_row(alarm, history) for alarm in found]))
     elif answered:
         click.echo("no alarm is raised")
@@ -126,6 +129,7 @@ def _row(link: Link) -> tuple[object, ...]:
     return (
         link.node_id,
         link.peer_node_id,
+        _kme(link),
         link.state.name,
         percent(link.qber),
         percent(link.qber_baseline),
@@ -135,13 +139,27 @@ def _row(link: Link) -> tuple[object, ...]:
         link.stored_key_count,
         f"{link.fill:.0%}" if link.fill is not None else None,
         link.expected_exhaustion_time,
-        ", ".join(f"{alarm.kind.name} {alarm.severity.name.lower()}" for alarm in link.alarms),
+        ", ".join(_alarm(alarm, named=bool(link.kmes)) for alarm in link.alarms),
     )
+
+
+def _kme(link: Link) -> str:
+    """Which KME serves; in brackets one that would if it could, of several none of which does."""
+    if not link.kmes:
+        return link.source_kme_id
+    serving = next((kme.kme_id for kme in link.kmes if kme.serves), "")
+    return serving or f"({link.kmes[0].kme_id})"
+
+
+def _alarm(alarm: LinkAlarm, *, named: bool) -> str:
+    text = f"{alarm.kind.name} {alarm.severity.name.lower()}"
+    return f"{alarm.kme_id}: {text}" if named else text
 
 
 def _alarm_row(alarm: LinkAlarm, history: bool) -> tuple[object, ...]:
     time = alarm.change_time if history else alarm.raise_time
-    return time, alarm.node_id, alarm.peer_node_id, alarm.kind.name, alarm.severity.name, alarm.cause
+    kind, severity = alarm.kind.name, alarm.severity.name
+    return time, alarm.node_id, alarm.peer_node_id, alarm.kme_id, kind, severity, alarm.cause
 
 
 def percent(fraction: float | None) -> str | None:

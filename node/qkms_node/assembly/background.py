@@ -17,6 +17,7 @@ from qkms_node.service.evidence import Witness
 from qkms_node.service.material import Materials
 from qkms_node.service.membership import Membership
 from qkms_node.service.monitoring.reporting import AlarmReporter
+from qkms_node.service.prefetching import PrefetchUnlocking
 from qkms_node.service.recovery import Recovery
 from qkms_node.service.rewrapping import Rewrapping
 from qkms_node.service.rotation import Rotator
@@ -72,19 +73,28 @@ class Background:
             Witness(config.node.id, store, roots, self.materials, proposer),
             AlarmReporter(config.node.id, links.monitor, store, proposer, time.monotonic),
         )
+        prefetched = links.prefetched
+        self._unlocking = (
+            PrefetchUnlocking(prefetched, config.node.data_dir, roots) if prefetched is not None else None
+        )
         roots.on_seal = self._wipe_keys
 
     def loops(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What to run, by name, until the node stops. One that ends has failed."""
-        return {
+        loops = {
             "links": self._base.links.watch(),
             "upkeep": self.upkeep.run(),
             "rotation": self._rotator.run(),
             "audit": self.audit.run(),
             "certificates": self.certificates.run(),
         }
+        if self._unlocking is not None:
+            loops["prefetch"] = self._unlocking.run()
+        return loops
 
     def _wipe_keys(self) -> None:
+        if self._unlocking is not None:
+            self._unlocking.lock()
         self.versions.wipe()
         self._drawing.wipe()
 

@@ -145,6 +145,7 @@ class QkdServicer(qkd_pb2_grpc.QkdServiceServicer):
     async def ListLinks(self, request: qkd_pb2.ListLinksRequest, context: Context) -> qkd_pb2.ListLinksResponse:
         found = self._cluster.links(caller.get())
         local, saes = self._cluster.sae_ids()
+        raised = self._cluster.link_alarms(caller.get(), history=False)
         links = [
             link_messages.link(
                 peer,
@@ -153,6 +154,7 @@ class QkdServicer(qkd_pb2_grpc.QkdServiceServicer):
                 seen,
                 self._cluster.link_problem(peer),
                 self._cluster.link_view(peer),
+                [alarm for alarm in raised if alarm.peer == peer],
             )
             for peer, seen in found.items()
         ]

@@ -184,8 +184,8 @@ class Cluster:
         return list(self.link_view(peer).samples())
 
     def link_view(self, peer: str) -> LinkView:
-        """What the monitor knows of the link to `peer`."""
-        return self._links.monitor.view(peer)
+        """What the monitor knows of the link to `peer`, by the KME that serves."""
+        return self._links.view(peer)
 
     def sae_ids(self) -> tuple[str, dict[str, str]]:
         """This node's name towards its KME, and those of its peers by node id."""

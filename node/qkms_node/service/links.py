@@ -3,7 +3,9 @@
 Asks the KME for the status of every link each `poll_s`, keeps the last answer
 or error, and lets the monitor make of it what it does (`monitoring`). Drawing
 and collecting keys go through the link with the admission rules applied, and
-not at all while an alarm of its QBER forbids it. Knows nothing of root epochs.
+not at all while an alarm of its QBER forbids it. A link may have several KMEs,
+each watched by itself, and may have keys that were drawn ahead. Knows nothing
+of root epochs.
 """
 
 import asyncio
@@ -14,14 +16,16 @@ from typing import Any
 
 import structlog
 
-from qkms_node.keys.secret import QkdSecret
 from qkms_node.service.admitted_key import AdmittedKey
-from qkms_node.service.monitoring.look import Look, look_at
+from qkms_node.service.monitoring.link_view import LinkView
 from qkms_node.service.monitoring.monitor import LinkMonitor
-from qkms_node.service.monitoring.refusal import refusal
-from qkms_qkd.admission import AdmissionRules, admit
+from qkms_node.service.overseeing import Overseer
+from qkms_qkd.admission import AdmissionRules
 from qkms_qkd.errors import LinkError
-from qkms_qkd.link import Link, LinkStatus, QkdKey
+from qkms_qkd.failover import FailoverLink
+from qkms_qkd.link import Link, LinkStatus
+from qkms_qkd.oversight import Oversight
+from qkms_qkd.prefetch.store import PrefetchError, PrefetchStore
 from qkms_qkd.tls import TlsFilesError
 
 log = structlog.get_logger(__name__)
@@ -54,7 +58,8 @@ class Links:
     """The links from this node, by peer node id.
 
     `make` opens a link, from this node's SAE id and the peer's; without it the links stay as they are.
-    `stamp` changes when the certificate that the links were made with has been renewed.
+    `stamp` changes when the certificate that the links were made with has been renewed. `prefetched`: where the
+    links keep keys that were drawn ahead; it is closed with them. `kme_id`: the preferred KME, or the only one.
     """
 
     def __init__(
@@ -63,11 +68,13 @@ class Links:
         links: Mapping[str, Link],
         rules: AdmissionRules,
         poll_s: float,
-        make: Callable[[str, str], Link] | None = None,
+        make: Callable[[str, str, Oversight], Link] | None = None,
         stamp: Callable[[], object] = lambda: None,
         monitor: LinkMonitor | None = None,
+        prefetched: PrefetchStore | None = None,
     ) -> None:
         self.kme_id = kme_id
+        self.prefetched = prefetched
         self._links = dict(links)
         self._rules = rules
         self._poll_s = poll_s
@@ -76,6 +83,7 @@ class Links:
         self._made_for: dict[str, tuple[object, ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.monitor = monitor if monitor is not None else LinkMonitor.plain(rules.max_qber)
+        self._overseers = {peer: Overseer(peer, rules, self.monitor, kme_id) for peer in links}
         self.observations: dict[str, Observation] = {}
 
     @classmethod
@@ -88,26 +96,29 @@ class Links:
         if self._make is None:
             return
         for peer in [p for p in self._links if p not in peer_saes]:
-            self._retire(self._links.pop(peer))
+            self._retire(peer, self._links.pop(peer))
             self._made_for.pop(peer, None)
             self.observations.pop(peer, None)
             self.monitor.forget(peer, time.time())
         for peer, sae in peer_saes.items():
             wanted = (local_sae, sae, self._stamp())
             if self._made_for.get(peer) != wanted:
+                overseer = Overseer(peer, self._rules, self.monitor, self.kme_id)
                 try:
-                    fresh = self._make(local_sae, sae)
+                    fresh = self._make(local_sae, sae, overseer)
                 except TlsFilesError as error:
                     log.warning("link.certificate_unusable", peer=peer, error=str(error))
                     continue
                 if peer in self._links:
-                    self._retire(self._links[peer])
+                    self._retire(peer, self._links[peer])
                 self._links[peer] = fresh
+                self._overseers[peer] = overseer
                 self._made_for[peer] = wanted
                 self._meanwhile(self._observe(peer, fresh))
 
-    def _retire(self, link: Link) -> None:
+    def _retire(self, peer: str, link: Link) -> None:
         """Closes a link after the requests that it may still be carrying."""
+        self._overseers.pop(peer).retire()
 
         async def close() -> None:
             await asyncio.sleep(RETIRE_S)
@@ -148,9 +159,19 @@ class Links:
         why = self._refusal(peer, seen.status)
         return str(why) if why is not None else ""
 
+    def view(self, peer: str) -> LinkView:
+        """What the monitor knows of the link to `peer`, by the KME that serves if there are several."""
+        seen = self.observations.get(peer)
+        return self.monitor.view(peer, seen.status.kme if seen is not None and seen.status is not None else "")
+
     def _refusal(self, peer: str, status: LinkStatus) -> LinkError | None:
-        view = self.monitor.view(peer)
-        return refusal(self._rules, view.refusal, self.monitor.min_store, peer, status)
+        """Why no key is drawn: of the KME that serves, or of each when none does."""
+        overseer = self._overseers.get(peer)
+        if overseer is None:
+            return LinkError("-", "LINK_DOWN", f"this node has no QKD link to {peer}")
+        why = overseer.refusal(status.kme, status)
+        others = [kme.problem for kme in status.kmes if kme.kme_id != status.kme]
+        return why and LinkError(why.kme, why.code, "; and ".join((why.message, *filter(None, others))))
 
     def ends(self, peer: str) -> str:
         """The KMEs at both ends of a link, as last seen, for messages that must not blame one of them."""
@@ -164,46 +185,50 @@ class Links:
         Keys that are too old, or in doubt by the time they were distilled at, are thrown away, with those drawn
         beside them.
         """
-        link = self._link(peer)
-        status = await self._look(peer, link)
+        link, overseer = self._link(peer)
+        status = self._at_hand(peer) or await self._look(peer, link)
         why = self._refusal(peer, status)
         if why is not None:
             raise why
-        view = self.monitor.view(peer)
         number = 1
+        discarded = 0
         for _ in range(DISCARD_ROUNDS):
             asked_s = time.time()
-            for key in await link.draw(number, KEY_BITS):
-                view.use(time.time(), KEY_BITS, drawn=True)
+            drawn = await link.draw(number, KEY_BITS)
+            for key in drawn:
+                if not key.prefetched:
+                    overseer.took(key, drawn=True)
                 try:
-                    return self._admitted(peer, key, asked_s, used)
+                    return overseer.admitted(key, asked_s, used)
                 except LinkError as error:
                     if error.code not in DISCARDED:
                         raise
                     unfit = error
-            number = max(1, min(status.max_key_per_request, DISCARD_BATCH))
+                    discarded += 1
+            # Those drawn ahead are gone through one by one: there are few.
+            batch = 1 if drawn[-1].prefetched else min(status.max_key_per_request, DISCARD_BATCH)
+            number = max(1, batch)
         raise LinkError(
-            status.source_kme,
+            unfit.kme,
             unfit.code,
-            f"{view.discarded[unfit.code]} keys for {peer} that {DISCARDED[unfit.code]} "
-            "have been thrown away, and there are more; the next attempt goes on",
+            f"{discarded} keys for {peer} that {DISCARDED[unfit.code]} have been thrown away, and there are more; "
+            "the next attempt goes on",
         )
+
+    def _at_hand(self, peer: str) -> LinkStatus | None:
+        """The last status, if it is recent and keys that were drawn ahead wait: they need no KME."""
+        seen = self.observations.get(peer)
+        if seen is None or seen.status is None or not seen.status.prefetched:
+            return None
+        return seen.status if 0 <= time.time() - seen.time_s <= 2 * self._poll_s else None
 
     async def collect(self, peer: str, key_id: str) -> AdmittedKey:
         """The key that `peer` drew as master, by its key_ID. Raises LinkError."""
-        link = self._link(peer)
+        link, overseer = self._link(peer)
         asked_s = time.time()
         [key] = await link.collect([key_id], KEY_BITS)
-        self.monitor.view(peer).use(time.time(), KEY_BITS, drawn=False)
-        return self._admitted(peer, key, asked_s, lambda _: False)
-
-    def _is_suspect(self, peer: str, key: QkdKey, asked_s: float) -> bool:
-        """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while
-        its link is."""
-        view = self.monitor.view(peer)
-        if key.age_s is None:
-            return view.refusal is not None
-        return view.is_suspect(asked_s - key.age_s, time.time() - key.age_s)
+        overseer.took(key, drawn=False)
+        return overseer.admitted(key, asked_s, lambda _: False)
 
     async def look(self) -> None:
         """Asks for the status of every link once, and keeps what is seen."""
@@ -220,25 +245,18 @@ class Links:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(link.close() for link in self._links.values()))
+        if self.prefetched is not None:
+            try:
+                await self.prefetched.close()
+            except PrefetchError as error:
+                log.warning("prefetch.not_closed", error=str(error))
         self.monitor.keep(time.time())
 
-    def _link(self, peer: str) -> Link:
+    def _link(self, peer: str) -> tuple[Link, Overseer]:
         link = self._links.get(peer)
         if link is None:
             raise LinkError("-", "LINK_DOWN", f"this node has no QKD link to {peer}")
-        return link
-
-    def _admitted(self, peer: str, key: QkdKey, asked_s: float, used: Callable[[str], bool]) -> AdmittedKey:
-        seen = {key.key_id} if used(key.key_id) else set()
-        try:
-            if self._is_suspect(peer, key, asked_s):
-                why = f"key {key.key_id} was distilled while the QBER of the link to {peer} was not in order"
-                raise LinkError(self.kme_id, "KEY_SUSPECT", f"{why}; draw another")
-            admit(self._rules, key, seen=seen, kme=self.kme_id)
-        except LinkError as error:
-            self.monitor.view(peer).discarded[error.code] += 1
-            raise
-        return AdmittedKey(key.key_id, QkdSecret(key.key), key.relays)
+        return link, self._overseers[peer]
 
     async def _observe(self, peer: str, link: Link) -> None:
         try:
@@ -247,18 +265,24 @@ class Links:
             known = self.observations.get(peer)
             if known is None or known.error != str(error):
                 log.warning("link.failed", peer=peer, code=error.code, error=str(error))
-            now_s = time.time()
-            self.observations[peer] = Observation(None, str(error), now_s)
-            if self._links.get(peer) is link:
-                self.monitor.take(peer, Look(now_s, problem=error.code))
+            self.observations[peer] = Observation(None, str(error), time.time())
+            self._note(peer, link, error)
 
     async def _look(self, peer: str, link: Link) -> LinkStatus:
         status = await link.status()
         known = self.observations.get(peer)
         if known is not None and known.status is None:
             log.info("link.recovered", peer=peer)
-        now_s = time.time()
-        self.observations[peer] = Observation(status, "", now_s)
-        if self._links.get(peer) is link:
-            self.monitor.take(peer, look_at(status, now_s))
+        self.observations[peer] = Observation(status, "", time.time())
+        self._note(peer, link, status)
         return status
+
+    def _note(self, peer: str, link: Link, seen: LinkStatus | LinkError) -> None:
+        """Hands a look on to the monitor; a link of several KMEs has handed on those of each itself."""
+        if self._links.get(peer) is not link:
+            return
+        if not isinstance(link, FailoverLink):
+            self._overseers[peer].look("", seen)
+            return
+        kmes = () if isinstance(seen, LinkError) else seen.kmes
+        self.monitor.serve(peer, next((kme.kme_id for kme in kmes if kme.serves), ""))

@@ -1,4 +1,4 @@
-"""QKD links as a scrape sees them, by peer: the figures of the last look, what was drawn, and alarms.
+"""QKD links as a scrape sees them, by peer and KME: the figures of the last look, what was drawn, and alarms.
 
 A figure that the KME does not tell has no sample. The names follow ETSI GS QKD 015.
 """
@@ -15,6 +15,7 @@ class LinkFigures:
     """One link now. `gauges`: by the name of a row of GAUGES; `used`, `discarded` and `alarms` by label."""
 
     peer: str
+    kme: str
     gauges: dict[str, float | None]
     used: dict[str, int]
     discarded: dict[str, int]
@@ -32,6 +33,8 @@ GAUGES = {
     "max_keys": "Keys that the store holds.",
     "expected_exhaustion_timestamp_seconds": "Unix time at which the store will be empty, while it falls.",
     "overloaded": "1 while more is drawn here than comes in.",
+    "prefetched_keys": "Keys that were drawn ahead and wait.",
+    "serves": "1 while keys are drawn by this KME, 0 while by another one of this site.",
 }
 
 
@@ -45,21 +48,23 @@ class LinkState(Collector):
         """The samples of one scrape."""
         links = self._look()
         for name, what in GAUGES.items():
-            family = GaugeMetricFamily(f"qkms_link_{name}", what, labels=("peer",))
+            family = GaugeMetricFamily(f"qkms_link_{name}", what, labels=("peer", "kme"))
             for link in links:
                 value = link.gauges.get(name)
                 if value is not None:
-                    family.add_metric((link.peer,), value)
+                    family.add_metric((link.peer, link.kme), value)
             yield family
-        used = CounterMetricFamily("qkms_link_keys_used", "Keys taken from the store.", labels=("peer", "role"))
-        lost = CounterMetricFamily("qkms_link_keys_discarded", "Keys not used.", labels=("peer", "reason"))
+        used = CounterMetricFamily(
+            "qkms_link_keys_used", "Keys taken from the store.", labels=("peer", "kme", "role")
+        )
+        lost = CounterMetricFamily("qkms_link_keys_discarded", "Keys not used.", labels=("peer", "kme", "reason"))
         severity = "Severity of a raised alarm, by RFC 8632: 3 warning, 4 minor, 5 major, 6 critical."
-        alarms = GaugeMetricFamily("qkms_link_alarm", severity, labels=("peer", "alarm", "severity"))
+        alarms = GaugeMetricFamily("qkms_link_alarm", severity, labels=("peer", "kme", "alarm", "severity"))
         for link in links:
             for role, count in link.used.items():
-                used.add_metric((link.peer, role), count)
+                used.add_metric((link.peer, link.kme, role), count)
             for reason, count in link.discarded.items():
-                lost.add_metric((link.peer, reason), count)
+                lost.add_metric((link.peer, link.kme, reason), count)
             for alarm, (name, number) in link.alarms.items():
-                alarms.add_metric((link.peer, alarm, name), number)
+                alarms.add_metric((link.peer, link.kme, alarm, name), number)
         yield from (used, lost, alarms)

@@ -26,37 +26,39 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from qkms.v1 import common_pb2 as qkms_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11qkms/v1/qkd.proto\x12\x07qkms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14qkms/v1/common.proto\"\xa1\x05\n\x04Link\x12\x14\n\x0cpeer_node_id\x18\x01 \x01(\t\x12\x14\n\x0clocal_sae_id\x18\x02 \x01(\t\x12\x13\n\x0bpeer_sae_id\x18\x03 \x01(\t\x12\x15\n\rsource_kme_id\x18\x04 \x01(\t\x12\x15\n\rtarget_kme_id\x18\x05 \x01(\t\x12!\n\x05state\x18\x06 \x01(\x0e\x32\x12.qkms.v1.LinkState\x12\x11\n\x04qber\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03skr\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10stored_key_count\x18\t \x01(\x04H\x02\x88\x01\x01\x12\x1a\n\rmax_key_count\x18\n \x01(\x04H\x03\x88\x01\x01\x12\x10\n\x08key_size\x18\x0b \x01(\r\x12\r\n\x05\x65rror\x18\x0c \x01(\t\x12\x30\n\x0cobserve_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04\x65skr\x18\x0e \x01(\x01H\x04\x88\x01\x01\x12!\n\x14\x65xpected_consumption\x18\x0f \x01(\x01H\x05\x88\x01\x01\x12<\n\x18\x65xpected_exhaustion_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0flink_overloaded\x18\x11 \x01(\x08\x12\x1a\n\rqber_baseline\x18\x12 \x01(\x01H\x06\x88\x01\x01\x12\x1b\n\x13\x64iscarded_key_count\x18\x13 \x01(\x04\x12\"\n\x06\x61larms\x18\x14 \x03(\x0b\x32\x12.qkms.v1.LinkAlarmB\x07\n\x05_qberB\x06\n\x04_skrB\x13\n\x11_stored_key_countB\x10\n\x0e_max_key_countB\x07\n\x05_eskrB\x17\n\x15_expected_consumptionB\x10\n\x0e_qber_baseline\"\xe1\x01\n\tLinkAlarm\x12\x14\n\x0cpeer_node_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.qkms.v1.LinkAlarmKind\x12(\n\x08severity\x18\x03 \x01(\x0e\x32\x16.qkms.v1.AlarmSeverity\x12.\n\nraise_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63hange_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63\x61use\x18\x06 \x01(\t\"\xe2\x01\n\nLinkSample\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nerror_code\x18\x02 \x01(\t\x12\x11\n\x04qber\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03skr\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10stored_key_count\x18\x05 \x01(\x04H\x02\x88\x01\x01\x12\x1a\n\rmax_key_count\x18\x06 \x01(\x04H\x03\x88\x01\x01\x42\x07\n\x05_qberB\x06\n\x04_skrB\x13\n\x11_stored_key_countB\x10\n\x0e_max_key_count\"\x12\n\x10ListLinksRequest\"Z\n\x11ListLinksResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x1c\n\x05links\x18\x02 \x03(\x0b\x32\r.qkms.v1.Link\"(\n\x15ListLinkAlarmsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\"e\n\x16ListLinkAlarmsResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\"\n\x06\x61larms\x18\x02 \x03(\x0b\x32\x12.qkms.v1.LinkAlarm\".\n\x16ListLinkSamplesRequest\x12\x14\n\x0cpeer_node_id\x18\x01 \x01(\t\"h\n\x17ListLinkSamplesResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12$\n\x07samples\x18\x02 \x03(\x0b\x32\x13.qkms.v1.LinkSample*X\n\tLinkState\x12\x1a\n\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07LINK_UP\x10\x01\x12\r\n\tLINK_DOWN\x10\x02\x12\x13\n\x0fKME_UNREACHABLE\x10\x03*\x80\x01\n\rAlarmSeverity\x12\x1e\n\x1a\x41LARM_SEVERITY_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43LEARED\x10\x01\x12\x11\n\rINDETERMINATE\x10\x02\x12\x0b\n\x07WARNING\x10\x03\x12\t\n\x05MINOR\x10\x04\x12\t\n\x05MAJOR\x10\x05\x12\x0c\n\x08\x43RITICAL\x10\x06*\xba\x01\n\rLinkAlarmKind\x12\x1f\n\x1bLINK_ALARM_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41LARM_KME_UNREACHABLE\x10\x01\x12\x13\n\x0f\x41LARM_LINK_DOWN\x10\x02\x12\x13\n\x0f\x41LARM_QBER_HIGH\x10\x03\x12\x13\n\x0f\x41LARM_QBER_RISE\x10\x04\x12\x13\n\x0f\x41LARM_STORE_LOW\x10\x05\x12\x19\n\x15\x41LARM_LINK_OVERLOADED\x10\x06\x32\xf9\x01\n\nQkdService\x12\x42\n\tListLinks\x12\x19.qkms.v1.ListLinksRequest\x1a\x1a.qkms.v1.ListLinksResponse\x12Q\n\x0eListLinkAlarms\x12\x1e.qkms.v1.ListLinkAlarmsRequest\x1a\x1f.qkms.v1.ListLinkAlarmsResponse\x12T\n\x0fListLinkSamples\x12\x1f.qkms.v1.ListLinkSamplesRequest\x1a .qkms.v1.ListLinkSamplesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11qkms/v1/qkd.proto\x12\x07qkms.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14qkms/v1/common.proto\"\xdf\x05\n\x04Link\x12\x14\n\x0cpeer_node_id\x18\x01 \x01(\t\x12\x14\n\x0clocal_sae_id\x18\x02 \x01(\t\x12\x13\n\x0bpeer_sae_id\x18\x03 \x01(\t\x12\x15\n\rsource_kme_id\x18\x04 \x01(\t\x12\x15\n\rtarget_kme_id\x18\x05 \x01(\t\x12!\n\x05state\x18\x06 \x01(\x0e\x32\x12.qkms.v1.LinkState\x12\x11\n\x04qber\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03skr\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10stored_key_count\x18\t \x01(\x04H\x02\x88\x01\x01\x12\x1a\n\rmax_key_count\x18\n \x01(\x04H\x03\x88\x01\x01\x12\x10\n\x08key_size\x18\x0b \x01(\r\x12\r\n\x05\x65rror\x18\x0c \x01(\t\x12\x30\n\x0cobserve_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\x04\x65skr\x18\x0e \x01(\x01H\x04\x88\x01\x01\x12!\n\x14\x65xpected_consumption\x18\x0f \x01(\x01H\x05\x88\x01\x01\x12<\n\x18\x65xpected_exhaustion_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0flink_overloaded\x18\x11 \x01(\x08\x12\x1a\n\rqber_baseline\x18\x12 \x01(\x01H\x06\x88\x01\x01\x12\x1b\n\x13\x64iscarded_key_count\x18\x13 \x01(\x04\x12\"\n\x06\x61larms\x18\x14 \x03(\x0b\x32\x12.qkms.v1.LinkAlarm\x12\x1e\n\x04kmes\x18\x15 \x03(\x0b\x32\x10.qkms.v1.LinkKme\x12\x1c\n\x14prefetched_key_count\x18\x16 \x01(\x04\x42\x07\n\x05_qberB\x06\n\x04_skrB\x13\n\x11_stored_key_countB\x10\n\x0e_max_key_countB\x07\n\x05_eskrB\x17\n\x15_expected_consumptionB\x10\n\x0e_qber_baseline\"\xdb\x01\n\x07LinkKme\x12\x0e\n\x06kme_id\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\r\x12!\n\x05state\x18\x03 \x01(\x0e\x32\x12.qkms.v1.LinkState\x12\x0e\n\x06serves\x18\x04 \x01(\x08\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12\x11\n\x04qber\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10stored_key_count\x18\x07 \x01(\x04H\x01\x88\x01\x01\x12\x1c\n\x14prefetched_key_count\x18\x08 \x01(\x04\x42\x07\n\x05_qberB\x13\n\x11_stored_key_count\"\xf1\x01\n\tLinkAlarm\x12\x14\n\x0cpeer_node_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.qkms.v1.LinkAlarmKind\x12(\n\x08severity\x18\x03 \x01(\x0e\x32\x16.qkms.v1.AlarmSeverity\x12.\n\nraise_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63hange_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63\x61use\x18\x06 \x01(\t\x12\x0e\n\x06kme_id\x18\x07 \x01(\t\"\xe2\x01\n\nLinkSample\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nerror_code\x18\x02 \x01(\t\x12\x11\n\x04qber\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03skr\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10stored_key_count\x18\x05 \x01(\x04H\x02\x88\x01\x01\x12\x1a\n\rmax_key_count\x18\x06 \x01(\x04H\x03\x88\x01\x01\x42\x07\n\x05_qberB\x06\n\x04_skrB\x13\n\x11_stored_key_countB\x10\n\x0e_max_key_count\"\x12\n\x10ListLinksRequest\"Z\n\x11ListLinksResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\x1c\n\x05links\x18\x02 \x03(\x0b\x32\r.qkms.v1.Link\"(\n\x15ListLinkAlarmsRequest\x12\x0f\n\x07history\x18\x01 \x01(\x08\"e\n\x16ListLinkAlarmsResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12\"\n\x06\x61larms\x18\x02 \x03(\x0b\x32\x12.qkms.v1.LinkAlarm\".\n\x16ListLinkSamplesRequest\x12\x14\n\x0cpeer_node_id\x18\x01 \x01(\t\"h\n\x17ListLinkSamplesResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.qkms.v1.ResponseHeader\x12$\n\x07samples\x18\x02 \x03(\x0b\x32\x13.qkms.v1.LinkSample*X\n\tLinkState\x12\x1a\n\x16LINK_STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07LINK_UP\x10\x01\x12\r\n\tLINK_DOWN\x10\x02\x12\x13\n\x0fKME_UNREACHABLE\x10\x03*\x80\x01\n\rAlarmSeverity\x12\x1e\n\x1a\x41LARM_SEVERITY_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43LEARED\x10\x01\x12\x11\n\rINDETERMINATE\x10\x02\x12\x0b\n\x07WARNING\x10\x03\x12\t\n\x05MINOR\x10\x04\x12\t\n\x05MAJOR\x10\x05\x12\x0c\n\x08\x43RITICAL\x10\x06*\xba\x01\n\rLinkAlarmKind\x12\x1f\n\x1bLINK_ALARM_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41LARM_KME_UNREACHABLE\x10\x01\x12\x13\n\x0f\x41LARM_LINK_DOWN\x10\x02\x12\x13\n\x0f\x41LARM_QBER_HIGH\x10\x03\x12\x13\n\x0f\x41LARM_QBER_RISE\x10\x04\x12\x13\n\x0f\x41LARM_STORE_LOW\x10\x05\x12\x19\n\x15\x41LARM_LINK_OVERLOADED\x10\x06\x32\xf9\x01\n\nQkdService\x12\x42\n\tListLinks\x12\x19.qkms.v1.ListLinksRequest\x1a\x1a.qkms.v1.ListLinksResponse\x12Q\n\x0eListLinkAlarms\x12\x1e.qkms.v1.ListLinkAlarmsRequest\x1a\x1f.qkms.v1.ListLinkAlarmsResponse\x12T\n\x0fListLinkSamples\x12\x1f.qkms.v1.ListLinkSamplesRequest\x1a .qkms.v1.ListLinkSamplesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qkms.v1.qkd_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LINKSTATE']._serialized_start=1629
-  _globals['_LINKSTATE']._serialized_end=1717
-  _globals['_ALARMSEVERITY']._serialized_start=1720
-  _globals['_ALARMSEVERITY']._serialized_end=1848
-  _globals['_LINKALARMKIND']._serialized_start=1851
-  _globals['_LINKALARMKIND']._serialized_end=2037
+  _globals['_LINKSTATE']._serialized_start=1929
+  _globals['_LINKSTATE']._serialized_end=2017
+  _globals['_ALARMSEVERITY']._serialized_start=2020
+  _globals['_ALARMSEVERITY']._serialized_end=2148
+  _globals['_LINKALARMKIND']._serialized_start=2151
+  _globals['_LINKALARMKIND']._serialized_end=2337
   _globals['_LINK']._serialized_start=86
-  _globals['_LINK']._serialized_end=759
-  _globals['_LINKALARM']._serialized_start=762
-  _globals['_LINKALARM']._serialized_end=987
-  _globals['_LINKSAMPLE']._serialized_start=990
-  _globals['_LINKSAMPLE']._serialized_end=1216
-  _globals['_LISTLINKSREQUEST']._serialized_start=1218
-  _globals['_LISTLINKSREQUEST']._serialized_end=1236
-  _globals['_LISTLINKSRESPONSE']._serialized_start=1238
-  _globals['_LISTLINKSRESPONSE']._serialized_end=1328
-  _globals['_LISTLINKALARMSREQUEST']._serialized_start=1330
-  _globals['_LISTLINKALARMSREQUEST']._serialized_end=1370
-  _globals['_LISTLINKALARMSRESPONSE']._serialized_start=1372
-  _globals['_LISTLINKALARMSRESPONSE']._serialized_end=1473
-  _globals['_LISTLINKSAMPLESREQUEST']._serialized_start=1475
-  _globals['_LISTLINKSAMPLESREQUEST']._serialized_end=1521
-  _globals['_LISTLINKSAMPLESRESPONSE']._serialized_start=1523
-  _globals['_LISTLINKSAMPLESRESPONSE']._serialized_end=1627
-  _globals['_QKDSERVICE']._serialized_start=2040
-  _globals['_QKDSERVICE']._serialized_end=2289
+  _globals['_LINK']._serialized_end=821
+  _globals['_LINKKME']._serialized_start=824
+  _globals['_LINKKME']._serialized_end=1043
+  _globals['_LINKALARM']._serialized_start=1046
+  _globals['_LINKALARM']._serialized_end=1287
+  _globals['_LINKSAMPLE']._serialized_start=1290
+  _globals['_LINKSAMPLE']._serialized_end=1516
+  _globals['_LISTLINKSREQUEST']._serialized_start=1518
+  _globals['_LISTLINKSREQUEST']._serialized_end=1536
+  _globals['_LISTLINKSRESPONSE']._serialized_start=1538
+  _globals['_LISTLINKSRESPONSE']._serialized_end=1628
+  _globals['_LISTLINKALARMSREQUEST']._serialized_start=1630
+  _globals['_LISTLINKALARMSREQUEST']._serialized_end=1670
+  _globals['_LISTLINKALARMSRESPONSE']._serialized_start=1672
+  _globals['_LISTLINKALARMSRESPONSE']._serialized_end=1773
+  _globals['_LISTLINKSAMPLESREQUEST']._serialized_start=1775
+  _globals['_LISTLINKSAMPLESREQUEST']._serialized_end=1821
+  _globals['_LISTLINKSAMPLESRESPONSE']._serialized_start=1823
+  _globals['_LISTLINKSAMPLESRESPONSE']._serialized_end=1927
+  _globals['_QKDSERVICE']._serialized_start=2340
+  _globals['_QKDSERVICE']._serialized_end=2589
 # @@protoc_insertion_point(module_scope)

@@ -125,6 +125,8 @@ class Link(_message.Message):
     QBER_BASELINE_FIELD_NUMBER: _builtins.int
     DISCARDED_KEY_COUNT_FIELD_NUMBER: _builtins.int
     ALARMS_FIELD_NUMBER: _builtins.int
+    KMES_FIELD_NUMBER: _builtins.int
+    PREFETCHED_KEY_COUNT_FIELD_NUMBER: _builtins.int
     peer_node_id: _builtins.str
     """The peer node and the two ETSI GS QKD 014 ids of the link."""
     local_sae_id: _builtins.str
@@ -151,6 +153,8 @@ class Link(_message.Message):
     """The QBER that is usual on this link; absent until it is known."""
     discarded_key_count: _builtins.int
     """Keys that were thrown away unused since the node started."""
+    prefetched_key_count: _builtins.int
+    """Keys that the node has drawn ahead."""
     @_builtins.property
     def observe_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -159,7 +163,13 @@ class Link(_message.Message):
 
     @_builtins.property
     def alarms(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkAlarm]:
-        """Raised, most severe first."""
+        """Raised, most severe first, of each KME."""
+
+    @_builtins.property
+    def kmes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkKme]:
+        """Each KME of the node's site, the preferred first; empty where it has one. The figures above are those of the
+        one that serves.
+        """
 
     def __init__(
         self,
@@ -184,10 +194,12 @@ class Link(_message.Message):
         qber_baseline: _builtins.float | None = ...,
         discarded_key_count: _builtins.int = ...,
         alarms: _abc.Iterable[Global___LinkAlarm] | None = ...,
+        kmes: _abc.Iterable[Global___LinkKme] | None = ...,
+        prefetched_key_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_eskr", b"_eskr", "_expected_consumption", b"_expected_consumption", "_max_key_count", b"_max_key_count", "_qber", b"_qber", "_qber_baseline", b"_qber_baseline", "_skr", b"_skr", "_stored_key_count", b"_stored_key_count", "eskr", b"eskr", "expected_consumption", b"expected_consumption", "expected_exhaustion_time", b"expected_exhaustion_time", "max_key_count", b"max_key_count", "observe_time", b"observe_time", "qber", b"qber", "qber_baseline", b"qber_baseline", "skr", b"skr", "stored_key_count", b"stored_key_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_eskr", b"_eskr", "_expected_consumption", b"_expected_consumption", "_max_key_count", b"_max_key_count", "_qber", b"_qber", "_qber_baseline", b"_qber_baseline", "_skr", b"_skr", "_stored_key_count", b"_stored_key_count", "alarms", b"alarms", "discarded_key_count", b"discarded_key_count", "error", b"error", "eskr", b"eskr", "expected_consumption", b"expected_consumption", "expected_exhaustion_time", b"expected_exhaustion_time", "key_size", b"key_size", "link_overloaded", b"link_overloaded", "local_sae_id", b"local_sae_id", "max_key_count", b"max_key_count", "observe_time", b"observe_time", "peer_node_id", b"peer_node_id", "peer_sae_id", b"peer_sae_id", "qber", b"qber", "qber_baseline", b"qber_baseline", "skr", b"skr", "source_kme_id", b"source_kme_id", "state", b"state", "stored_key_count", b"stored_key_count", "target_kme_id", b"target_kme_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_eskr", b"_eskr", "_expected_consumption", b"_expected_consumption", "_max_key_count", b"_max_key_count", "_qber", b"_qber", "_qber_baseline", b"_qber_baseline", "_skr", b"_skr", "_stored_key_count", b"_stored_key_count", "alarms", b"alarms", "discarded_key_count", b"discarded_key_count", "error", b"error", "eskr", b"eskr", "expected_consumption", b"expected_consumption", "expected_exhaustion_time", b"expected_exhaustion_time", "key_size", b"key_size", "kmes", b"kmes", "link_overloaded", b"link_overloaded", "local_sae_id", b"local_sae_id", "max_key_count", b"max_key_count", "observe_time", b"observe_time", "peer_node_id", b"peer_node_id", "peer_sae_id", b"peer_sae_id", "prefetched_key_count", b"prefetched_key_count", "qber", b"qber", "qber_baseline", b"qber_baseline", "skr", b"skr", "source_kme_id", b"source_kme_id", "state", b"state", "stored_key_count", b"stored_key_count", "target_kme_id", b"target_kme_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__eskr: _TypeAlias = _typing.Literal["eskr"]  # noqa: Y015
     _WhichOneofArgType__eskr: _TypeAlias = _typing.Literal["_eskr", b"_eskr"]  # noqa: Y015
@@ -221,6 +233,58 @@ class Link(_message.Message):
 Global___Link: _TypeAlias = Link  # noqa: Y015
 
 @_typing.final
+class LinkKme(_message.Message):
+    """One of several KMEs by which a node reaches a peer. Absent figures are not known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KME_ID_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SERVES_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    QBER_FIELD_NUMBER: _builtins.int
+    STORED_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    PREFETCHED_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    kme_id: _builtins.str
+    priority: _builtins.int
+    """The lowest is preferred."""
+    state: Global___LinkState.ValueType
+    serves: _builtins.bool
+    """Keys are drawn by this one."""
+    error: _builtins.str
+    """Why keys would not be drawn by it now."""
+    qber: _builtins.float
+    stored_key_count: _builtins.int
+    prefetched_key_count: _builtins.int
+    def __init__(
+        self,
+        *,
+        kme_id: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        state: Global___LinkState.ValueType = ...,
+        serves: _builtins.bool = ...,
+        error: _builtins.str = ...,
+        qber: _builtins.float | None = ...,
+        stored_key_count: _builtins.int | None = ...,
+        prefetched_key_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_qber", b"_qber", "_stored_key_count", b"_stored_key_count", "qber", b"qber", "stored_key_count", b"stored_key_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_qber", b"_qber", "_stored_key_count", b"_stored_key_count", "error", b"error", "kme_id", b"kme_id", "prefetched_key_count", b"prefetched_key_count", "priority", b"priority", "qber", b"qber", "serves", b"serves", "state", b"state", "stored_key_count", b"stored_key_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__qber: _TypeAlias = _typing.Literal["qber"]  # noqa: Y015
+    _WhichOneofArgType__qber: _TypeAlias = _typing.Literal["_qber", b"_qber"]  # noqa: Y015
+    _WhichOneofReturnType__stored_key_count: _TypeAlias = _typing.Literal["stored_key_count"]  # noqa: Y015
+    _WhichOneofArgType__stored_key_count: _TypeAlias = _typing.Literal["_stored_key_count", b"_stored_key_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__qber) -> _WhichOneofReturnType__qber | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stored_key_count) -> _WhichOneofReturnType__stored_key_count | None: ...
+
+Global___LinkKme: _TypeAlias = LinkKme  # noqa: Y015
+
+@_typing.final
 class LinkAlarm(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -230,11 +294,14 @@ class LinkAlarm(_message.Message):
     RAISE_TIME_FIELD_NUMBER: _builtins.int
     CHANGE_TIME_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    KME_ID_FIELD_NUMBER: _builtins.int
     peer_node_id: _builtins.str
     kind: Global___LinkAlarmKind.ValueType
     severity: Global___AlarmSeverity.ValueType
     """CLEARED in a step that ended the alarm."""
     cause: _builtins.str
+    kme_id: _builtins.str
+    """By which KME of the node's site."""
     @_builtins.property
     def raise_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -248,10 +315,11 @@ class LinkAlarm(_message.Message):
         raise_time: _timestamp_pb2.Timestamp | None = ...,
         change_time: _timestamp_pb2.Timestamp | None = ...,
         cause: _builtins.str = ...,
+        kme_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change_time", b"change_time", "raise_time", b"raise_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "change_time", b"change_time", "kind", b"kind", "peer_node_id", b"peer_node_id", "raise_time", b"raise_time", "severity", b"severity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "change_time", b"change_time", "kind", b"kind", "kme_id", b"kme_id", "peer_node_id", b"peer_node_id", "raise_time", b"raise_time", "severity", b"severity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,9 +5,10 @@ import json
 import msgspec
 
 from decoders.table import NO_TOML, Decoder, file, folder, text
-from qkms_chaos.checking import history
+from qkms_chaos.checking import audit, history
 from qkms_chaos.cluster import layout
 from qkms_chaos.faults import schedule
+from qkms_chaos.scenarios import saved
 from qkms_chaos.wiretap import negotiated_group
 from qkms_qkd import identity
 from qkms_qkd.answers import HttpAnswer
@@ -114,6 +115,15 @@ def _hello() -> bytes:
 
 HOME = folder("layout")
 HISTORY = folder("history") / "history.jsonl"
+RUN = {
+    "scenario": "mixed", "seed": 1, "seconds": 5.0, "network": "netns",
+    **dict.fromkeys(("begun", "healed", "agreed", "ended"), 1.0),
+    "happened": [{"begin": 1.0, "end": 2.0, "text": "the network is whole"}], "breaches": [], "undecided": [],
+}  # fmt: skip
+RECORD = {
+    **dict.fromkeys(("n", "revision"), 1),
+    **dict.fromkeys(("principal", "method", "resource", "request_id"), "a"),
+}
 OPERATION = {"process": "p", "call": "get", "key": "k", "start": 0.5, "end": 0.75, "outcome": "ok"}
 SITE = layout.Site("node-1", "kme-1", 1, 2, 3, 4, 5)
 KEY_FILE = folder("kme") / "seal.key"
@@ -251,6 +261,21 @@ DECODERS = (
         json.dumps(OPERATION).encode() + b"\n",
         (history.HistoryInvalid,),
         regressions=(DEEP + b"\n",),
+    ),
+    Decoder(
+        "record of a run",
+        ("qkms_chaos.scenarios.saved",),
+        file(HOME / "run.json", lambda: saved.read_record(HOME / "run.json")),
+        json.dumps(RUN).encode(),
+        (saved.RunInvalid,),
+        regressions=(DEEP,),
+    ),
+    Decoder(
+        "record of the audit, in a history",
+        ("qkms_chaos.checking.audit",),
+        audit.read_entry,
+        json.dumps(RECORD).encode(),
+        regressions=(DEEP,),
     ),
     Decoder(
         "record of a cluster",

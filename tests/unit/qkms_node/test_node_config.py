@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from qkms_node.config import ConfigError, load
+from qkms_node.config import ConfigError, PrefetchSection, load
 from sample_files import NODE_TOML as GOOD
 
 
@@ -40,6 +40,9 @@ def test_a_good_file_is_read_with_paths_relative_to_itself(tmp_path: Path) -> No
         ('kme_id = "kme-1"', 'kme_id = "kme-1"\nprotocol = "files"', "qkd.folder: protocol files needs it"),
         ('kme_id = "kme-1"', 'kme_id = "kme-1"\nprotocol = "skip"\nfolder = "keys"', "qkd.folder: protocol skip"),
         ('kme_id = "kme-1"', 'kme_id = "kme-1"\nprotocol = "carrier pigeon"', "qkd.protocol"),
+        ('kme_id = "kme-1"', "", "qkd.kme_id: is needed"),
+        ('kme_id = "kme-1"', 'kme_id = ""', "qkd.kme_id"),
+        ("[northbound]", "[qkd.prefetch]\nlow = 17\n[northbound]", "qkd.prefetch.low: must not be over high"),
         ('kme_id = "kme-1"', 'kme_id = "kme-1"\nmax_qber = 0.12', "qkd.max_qber"),
         ('id = "node-2"', 'id = "node-1"', "cluster.members"),
         ("[raft]\n", "[raft]\nheartbeat_ms = 100\n", "raft.heartbeat_ms"),
@@ -92,3 +95,65 @@ def test_the_documented_file_is_valid_and_documents_every_field_with_its_default
                 assert re.search(rf"^(# )?(\[+[a-z.]*)?{field.name}\b", text, re.M), f"{section.name}.{field.name}"
                 if field.default not in (msgspec.NODEFAULT, None) and field.name != "rules":
                     assert getattr(part, field.name) == field.default, f"{section.name}.{field.name}"
+
+
+KME = '[[qkd.kmes]]\nkme_id = "{}"\nkme_url = "https://127.0.0.1:9301"\n'
+SINGLE = 'kme_id = "kme-1"\nkme_url = "https://127.0.0.1:9301"\n'
+
+
+def with_kmes(kmes: str, beside: str = "") -> str:
+    assert SINGLE in GOOD
+    return GOOD.replace(SINGLE, beside + kmes)
+
+
+def test_several_kmes_are_in_the_order_of_their_priorities(tmp_path: Path) -> None:
+    kmes = [KME.format(f"kme-{name}") + f"priority = {i}\n" for name, i in (("c", 3), ("a", 1), ("b", 3))]
+    section = load(written(tmp_path, with_kmes("".join(kmes)))).qkd
+    assert section is not None
+    assert [kme.kme_id for kme in section.sources] == ["kme-a", "kme-c", "kme-b"]
+    single = load(written(tmp_path, GOOD)).qkd
+    assert single is not None
+    assert [(kme.kme_id, kme.kme_url) for kme in single.sources] == [("kme-1", "https://127.0.0.1:9301")]
+
+
+@pytest.mark.parametrize(
+    ("kmes", "beside", "complaint"),
+    [
+        (KME.format("a"), 'kme_id = "a"\n', "qkd.kme_id: is of a single KME; with [[qkd.kmes]] each has its own"),
+        (KME.format("a"), 'protocol = "skip"\n', "qkd.protocol: is of a single KME"),
+        (KME.format("a") * 2, "", "qkd.kmes[1].kme_id: a is there twice"),
+        (KME.format("a") + 'folder = "keys"\n', "", "qkd.kmes[0].folder: protocol etsi014 does not use it"),
+        (KME.format("a") + '[[qkd.kmes]]\nkme_id = "b"\n', "", "qkd.kmes[1].kme_url: protocol etsi014 needs it"),
+        (KME.format("a") + "priority = -1\n", "", "qkd.kmes[0].priority"),
+        (
+            '[[qkd.kmes]]\nkme_id = "a"\nprotocol = "files"\nfolder = "f"\n[qkd.prefetch]\n',
+            "",
+            "qkd.prefetch: key files are at hand",
+        ),
+    ],
+)
+def test_bad_kmes_are_refused_by_field(tmp_path: Path, kmes: str, beside: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, with_kmes(kmes, beside)))
+    assert complaint in str(caught.value)
+
+
+def test_a_node_that_keeps_no_secret_on_its_disk_draws_no_key_ahead(tmp_path: Path) -> None:
+    text = GOOD.replace('mode = "keyfile"\nkey_file = "seal.key"', 'mode = "peers"')
+    load(written(tmp_path, text))
+    with pytest.raises(ConfigError, match=r"qkd\.prefetch: seal\.mode peers"):
+        load(written(tmp_path, text.replace(SINGLE, SINGLE + "[qkd.prefetch]\n")))
+
+
+def test_what_the_documented_file_has_commented_out_is_valid(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "node.toml").read_text()
+    for name in ("ca.pem", "node-1.pem", "node-1.key"):
+        (tmp_path / name).touch()
+    start, end = text.index("# [[qkd.kmes]]"), text.index("[qkd.alarms]")
+    several = re.sub(r"^(kme_id|protocol|kme_url) .*\n", "", text[:start], flags=re.M)
+    several += re.sub("^# ?", "", text[start:end], flags=re.M) + text[end:]
+    (tmp_path / "node.toml").write_text(several)
+    section = load(tmp_path / "node.toml").qkd
+    assert section is not None
+    assert [kme.priority for kme in section.sources] == [10, 20]
+    assert section.prefetch == PrefetchSection(), "the defaults"

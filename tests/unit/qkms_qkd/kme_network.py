@@ -83,6 +83,10 @@ class KmeNetwork:
         process.send_signal(number)
         return process.wait(DEADLINE_S)
 
+    def runs(self, name: str) -> bool:
+        """Whether it was started and not stopped."""
+        return name in self._processes
+
     def signal(self, name: str, number: int) -> None:
         """Sends a signal to a KME that goes on."""
         self._processes[name].send_signal(number)

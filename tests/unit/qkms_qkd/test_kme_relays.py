@@ -3,7 +3,6 @@
 import asyncio
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,31 +16,22 @@ from .kme_network import KmeNetwork, eventually
 RING = [("kme-1", "kme-2"), ("kme-2", "kme-3"), ("kme-1", "kme-4"), ("kme-3", "kme-4")]
 
 
-def started(folder: Path, **settings: Any) -> KmeNetwork:
-    network = KmeNetwork(folder, 4, joined=RING, relaying="", **settings)
-    try:
-        network.start()
-        for one, other in RING:
-            network.wait_stored(one, other, 20)
-    except BaseException:
-        network.stop_all()
-        raise
-    return network
-
-
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KmeNetwork]:
-    """For tests that leave it as it was."""
-    network = started(tmp_path_factory.mktemp("ring"), skip=True)
-    yield network
-    network.stop_all()
+    """For tests that leave it as it was: all sites running, no fault, keys of every link."""
+    network = KmeNetwork(tmp_path_factory.mktemp("ring"), 4, joined=RING, relaying="", skip=True)
+    try:
+        network.start()
+        whole(network)
+        yield network
+    finally:
+        network.stop_all()
 
 
-@pytest.fixture
-def own_ring(tmp_path: Path) -> Iterator[KmeNetwork]:
-    network = started(tmp_path)
-    yield network
-    network.stop_all()
+def whole(network: KmeNetwork) -> None:
+    for one, other in RING:
+        network.set_faults(one, other)
+        network.wait_stored(one, other, 20)
 
 
 def ask(network: KmeNetwork, kme: str, method: str, **body: Any) -> tuple[int, dict[str, Any]]:
@@ -208,27 +198,26 @@ async def drawn_until(network: KmeNetwork, relay: str) -> QkdKey:
     raise AssertionError(f"nothing went over {relay}")
 
 
-async def test_keys_go_round_a_cut_link_and_a_dead_site(own_ring: KmeNetwork) -> None:
-    own_ring.set_faults("kme-1", "kme-2", cut=True)
-    await drawn_until(own_ring, "kme-4")
-    own_ring.set_faults("kme-1", "kme-2")
-    own_ring.wait_stored("kme-1", "kme-2", 20)
-    own_ring.stop("kme-4", signal.SIGKILL)
-    await drawn_until(own_ring, "kme-2")
-    own_ring.stop("kme-2", signal.SIGKILL)
-    async with own_ring.both_ends("kme-1", "kme-3") as (master, _):
+async def test_keys_go_round_a_cut_link_and_a_dead_site(ring: KmeNetwork) -> None:
+    ring.set_faults("kme-1", "kme-2", cut=True)
+    await drawn_until(ring, "kme-4")
+    ring.set_faults("kme-1", "kme-2")
+    ring.wait_stored("kme-1", "kme-2", 20)
+    ring.stop("kme-4", signal.SIGKILL)
+    await drawn_until(ring, "kme-2")
+    ring.stop("kme-2", signal.SIGKILL)
+    async with ring.both_ends("kme-1", "kme-3") as (master, _):
         with pytest.raises(LinkError) as caught:
             await master.draw()
         assert caught.value.code == "LINK_DOWN"
-        own_ring.start("kme-2")
-        own_ring.wait_stored("kme-1", "kme-2", 1)
-        own_ring.wait_stored("kme-2", "kme-3", 1)
+        ring.start("kme-2", "kme-4")
+        whole(ring)
         await usable(master)
 
 
-async def test_a_link_without_keys_gives_way_to_relays_and_takes_over_again(own_ring: KmeNetwork) -> None:
-    own_ring.set_faults("kme-1", "kme-2", cut=True)
-    async with own_ring.both_ends("kme-1", "kme-2") as (master, slave):
+async def test_a_link_without_keys_gives_way_to_relays_and_takes_over_again(ring: KmeNetwork) -> None:
+    ring.set_faults("kme-1", "kme-2", cut=True)
+    async with ring.both_ends("kme-1", "kme-2") as (master, slave):
         drawn = [(await master.draw())[0] for _ in range(220)]
         got = await slave.collect([key.key_id for key in drawn[-60:]])
         assert [key.key for key in got] == [key.key for key in drawn[-60:]]
@@ -236,21 +225,22 @@ async def test_a_link_without_keys_gives_way_to_relays_and_takes_over_again(own_
         assert drawn[-1].relays == ("kme-3", "kme-4")
         status = await master.status()
         assert status.up is True
-        own_ring.set_faults("kme-1", "kme-2")
-        own_ring.wait_stored("kme-1", "kme-2", 1)
+        ring.set_faults("kme-1", "kme-2")
+        ring.wait_stored("kme-1", "kme-2", 1)
         [drawn_again] = await master.draw()
     assert drawn_again.relays == ()
+    whole(ring)
 
 
 async def test_no_key_differs_while_relays_are_killed_and_links_are_drawn_from_both_ends(
-    own_ring: KmeNetwork,
+    ring: KmeNetwork,
 ) -> None:
     pairs = [("kme-1", "kme-3"), ("kme-3", "kme-1"), ("kme-2", "kme-4"), ("kme-1", "kme-2")]
     served: dict[tuple[str, str], int] = dict.fromkeys(pairs, 0)
     stopping = asyncio.Event()
 
     async def exchange(pair: tuple[str, str]) -> None:
-        async with own_ring.both_ends(*pair) as (master, slave):
+        async with ring.both_ends(*pair) as (master, slave):
             while not stopping.is_set():
                 try:
                     drawn = await master.draw(2)
@@ -264,9 +254,9 @@ async def test_no_key_differs_while_relays_are_killed_and_links_are_drawn_from_b
     running = [asyncio.create_task(exchange(pair)) for pair in pairs]
     for victim in ("kme-4", "kme-2"):
         await asyncio.sleep(0.5)
-        own_ring.stop(victim, signal.SIGKILL)
+        ring.stop(victim, signal.SIGKILL)
         await asyncio.sleep(0.5)
-        await asyncio.to_thread(own_ring.start, victim)
+        await asyncio.to_thread(ring.start, victim)
     before = dict(served)
     await asyncio.to_thread(
         eventually, "every pair is served again", lambda: all(served[p] > before[p] for p in pairs)

@@ -18,7 +18,7 @@ AT_ONCE = frozenset({AlarmKind.QBER_HIGH, AlarmKind.QBER_RISE})
 
 
 class Alarm(msgspec.Struct, frozen=True):
-    """An alarm that is raised, or in the history one of its steps. Times in Unix seconds."""
+    """An alarm that is raised, or in the history one of its steps. Times in Unix seconds. `kme`: of which link."""
 
     peer: str
     kind: AlarmKind
@@ -26,6 +26,7 @@ class Alarm(msgspec.Struct, frozen=True):
     raise_s: float
     change_s: float
     cause: str
+    kme: str = ""
 
 
 @dataclass(slots=True)
@@ -37,10 +38,13 @@ class _Count:
 
 
 class Alarms:
-    """Which alarms of the link to `peer` are raised; `raised` is replaced and never changed in place."""
+    """Which alarms of the link to `peer` by `kme` are raised; `raised` is replaced and never changed in place."""
 
-    def __init__(self, peer: str, raise_after: int, clear_after: int, raised: Iterable[Alarm] = ()) -> None:
+    def __init__(
+        self, peer: str, raise_after: int, clear_after: int, raised: Iterable[Alarm] = (), kme: str = ""
+    ) -> None:
         self._peer = peer
+        self._kme = kme
         self._raise_after = raise_after
         self._clear_after = clear_after
         self._counts: dict[AlarmKind, _Count] = {}
@@ -81,7 +85,7 @@ class Alarms:
 
     def _step(self, now: Alarm | None, finding: Finding, severity: AlarmSeverity, time_s: float) -> Alarm:
         raise_s = now.raise_s if now is not None else time_s
-        step = Alarm(self._peer, finding.kind, severity, raise_s, time_s, finding.cause)
+        step = Alarm(self._peer, finding.kind, severity, raise_s, time_s, finding.cause, self._kme)
         others = {kind: alarm for kind, alarm in self.raised.items() if kind is not finding.kind}
         self.raised = others if severity is CLEARED else {**others, finding.kind: step}
         return step

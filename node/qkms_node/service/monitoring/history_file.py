@@ -38,7 +38,7 @@ class LinkHistory(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True, tag="qkms-links-1"):
-    """What is kept of all links, by peer, and the steps of their alarms, oldest first."""
+    """What is kept of all links, by peer and KME, and the steps of their alarms, oldest first."""
 
     links: dict[str, LinkHistory] = {}
     steps: list[Alarm] = []

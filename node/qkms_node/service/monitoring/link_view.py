@@ -29,12 +29,14 @@ _QBER = (AlarmKind.QBER_HIGH, AlarmKind.QBER_RISE)
 
 
 class LinkView:
-    """One link, from look to look."""
+    """One link, by one of this site's KMEs, from look to look."""
 
-    def __init__(self, peer: str, thresholds: Thresholds, kept: LinkHistory | None) -> None:
+    def __init__(self, peer: str, thresholds: Thresholds, kept: LinkHistory | None, kme: str = "") -> None:
+        self.peer = peer
+        self.kme = kme
         self._thresholds = thresholds
         raised = kept.raised if kept is not None else ()
-        self._alarms = Alarms(peer, thresholds.alarms.raise_after, thresholds.alarms.clear_after, raised)
+        self._alarms = Alarms(peer, thresholds.alarms.raise_after, thresholds.alarms.clear_after, raised, kme)
         self._baseline = kept.baseline if kept is not None else Baseline()
         self._suspicions = deque(kept.suspicions if kept is not None else (), SUSPICIONS_KEPT)
         self._samples = deque(kept.samples if kept is not None else (), SAMPLES_KEPT)

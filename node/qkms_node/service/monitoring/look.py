@@ -8,7 +8,8 @@ from qkms_qkd.link import LinkStatus
 class Look(msgspec.Struct, frozen=True, gc=False):
     """A status or a failure. Times in Unix seconds; `stored`, `capacity` in keys of `key_bits`; `qber` a fraction.
 
-    `problem` is the code of the error when the KME did not tell; then all else is None.
+    `problem` is the code of the error when the KME did not tell; then all else is None, but for `prefetched`: keys
+    that were drawn ahead and wait.
     """
 
     time_s: float
@@ -19,6 +20,7 @@ class Look(msgspec.Struct, frozen=True, gc=False):
     stored: int | None = None
     capacity: int | None = None
     key_bits: int = 0
+    prefetched: int = 0
 
     @property
     def fill(self) -> float | None:
@@ -30,6 +32,8 @@ class Look(msgspec.Struct, frozen=True, gc=False):
 
 def look_at(status: LinkStatus, time_s: float) -> Look:
     """The look that a status is."""
+    if status.failure is not None:
+        return Look(time_s, problem=status.failure.code, prefetched=status.prefetched)
     return Look(
         time_s=time_s,
         up=status.up,
@@ -38,4 +42,5 @@ def look_at(status: LinkStatus, time_s: float) -> Look:
         stored=status.stored_key_count,
         capacity=status.max_key_count,
         key_bits=status.key_size,
+        prefetched=status.prefetched,
     )

@@ -27,16 +27,22 @@ KEEP_EVERY_S = 300.0
 
 
 class LinkMonitor:
-    """The views of all links, by peer. `folder`: where the history is kept; None: in memory only."""
+    """The views of all links, each by one KME. `folder`: where the history is kept; None: in memory only.
 
-    def __init__(self, thresholds: Thresholds, folder: Path | None = None) -> None:
+    `kme_id`: the KME that is meant where none is named.
+    """
+
+    def __init__(self, thresholds: Thresholds, folder: Path | None = None, kme_id: str = "") -> None:
         self._thresholds = thresholds
+        self._kme_id = kme_id
         self._file = HistoryFile(folder)
         kept = self._file.read()
         self._kept = kept.links
         self._steps = deque(kept.steps, STEPS_KEPT)
         self._written_s = 0.0
         self.views: dict[str, LinkView] = {}
+        self.serving: dict[str, str] = {}
+        """By peer, which of several KMEs serves; empty: none does."""
 
     @classmethod
     def plain(cls, max_qber: float) -> "LinkMonitor":
@@ -59,17 +65,28 @@ class LinkMonitor:
         found = [alarm for view in self.views.values() for alarm in view.raised]
         return sorted(found, key=lambda alarm: (-alarm.severity, alarm.peer, alarm.kind))
 
-    def view(self, peer: str) -> LinkView:
-        """The view of the link to `peer`."""
-        view = self.views.get(peer)
+    @property
+    def raised_in_use(self) -> list[Alarm]:
+        """The raised alarms of the links that serve, or of all that could when none does; most severe first."""
+        return [alarm for alarm in self.raised if alarm.kme == (self.serving.get(alarm.peer) or alarm.kme)]
+
+    def view(self, peer: str, kme: str = "") -> LinkView:
+        """The view of the link to `peer` by one KME."""
+        kme = kme or self._kme_id
+        name = f"{peer} {kme}" if kme else peer
+        view = self.views.get(name)
         if view is None:
-            view = LinkView(peer, self._thresholds, self._kept.pop(peer, None))
-            self.views = {**self.views, peer: view}
+            view = LinkView(peer, self._thresholds, self._kept.pop(name, None), kme)
+            self.views = {**self.views, name: view}
         return view
 
-    def take(self, peer: str, look: Look) -> None:
-        """One more look at the link to `peer`."""
-        steps = self.view(peer).take(look)
+    def serve(self, peer: str, kme: str) -> None:
+        """Of the KMEs to `peer`, this one serves; empty: none."""
+        self.serving = {**self.serving, peer: kme}
+
+    def take(self, peer: str, look: Look, kme: str = "") -> None:
+        """One more look at the link to `peer` by one KME."""
+        steps = self.view(peer, kme).take(look)
         for step in steps:
             self._note(step)
         if steps or look.time_s - self._written_s >= KEEP_EVERY_S:
@@ -77,19 +94,20 @@ class LinkMonitor:
 
     def forget(self, peer: str, time_s: float) -> None:
         """There is no link to `peer` any more: what was raised of it is cleared."""
-        self._kept.pop(peer, None)
-        view = self.views.get(peer)
-        if view is None:
+        self._kept = {name: kept for name, kept in self._kept.items() if name.partition(" ")[0] != peer}
+        self.serving = {other: kme for other, kme in self.serving.items() if other != peer}
+        gone = [view for view in self.views.values() if view.peer == peer]
+        if not gone:
             return
-        self.views = {other: v for other, v in self.views.items() if other != peer}
-        for alarm in view.raised:
-            cause = "the peer is no member any more"
-            self._note(Alarm(peer, alarm.kind, AlarmSeverity.CLEARED, alarm.raise_s, time_s, cause))
+        self.views = {name: view for name, view in self.views.items() if view.peer != peer}
+        cause = "the peer is no member any more"
+        for alarm in (alarm for view in gone for alarm in view.raised):
+            self._note(Alarm(peer, alarm.kind, AlarmSeverity.CLEARED, alarm.raise_s, time_s, cause, alarm.kme))
         self.keep(time_s)
 
     def keep(self, time_s: float) -> None:
         """Makes the history durable."""
-        links = {peer: view.kept() for peer, view in self.views.items()}
+        links = {name: view.kept() for name, view in self.views.items()}
         self._file.write(History({**self._kept, **links}, list(self._steps)))
         self._written_s = time_s
 
@@ -100,6 +118,7 @@ class LinkMonitor:
         tell(
             "link.alarm_cleared" if cleared else "link.alarm_raised",
             peer=step.peer,
+            kme=step.kme,
             alarm=step.kind.name,
             severity=step.severity.name,
             cause=step.cause,

@@ -21,9 +21,9 @@ def refusal(
             f"the alarm {alarm.kind.name} of the link to {peer} is raised: {alarm.cause}; "
             "keys are used again when it is cleared; look for an eavesdropper, then check the fibre",
         )
-    # A KME that does not tell may have some.
+    # A KME that does not tell may have some, and what was drawn ahead is its no more.
     stored = status.stored_key_count
-    if stored is None or stored > min_store:
+    if stored is None or stored > min_store or status.prefetched:
         return None
     why = f"has {stored} keys for {peer} in store, and {min_store} are left for others"
     return LinkError(status.source_kme, "STORE_EXHAUSTED", why if stored else f"has no key for {peer} in store")

@@ -1,4 +1,4 @@
-"""Tells the cluster of this node's link alarms that change what keys get: major and critical ones.
+"""Tells the cluster of this node's link alarms that change what keys get: major and critical ones of what serves.
 
 The ledger has what was reported last, so that a node that restarts, or could not
 report, sees the difference and makes it good. What was cleared is told at once,
@@ -39,7 +39,9 @@ class AlarmReporter:
 
     async def step(self) -> None:
         """Reports each difference that may be reported by now. Raises QkmsError."""
-        raised = {(a.peer, a.kind): a.severity for a in self._monitor.raised if a.severity >= AlarmSeverity.MAJOR}
+        # Least severe first: of several KMEs, none of which serves, the worst is told.
+        found = reversed(self._monitor.raised_in_use)
+        raised = {(a.peer, a.kind): a.severity for a in found if a.severity >= AlarmSeverity.MAJOR}
         with self._store.view() as state:
             known = {
                 (a.peer_node_id, a.kind): a.severity

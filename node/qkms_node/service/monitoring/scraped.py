@@ -6,11 +6,12 @@ from qkms_node.telemetry.links import LinkFigures
 
 
 def scraped(monitor: LinkMonitor) -> list[LinkFigures]:
-    """Every link, by peer."""
-    return [_figures(peer, view) for peer, view in sorted(monitor.views.items())]
+    """Every link, by peer and KME."""
+    serving = monitor.serving
+    return [_figures(view, serving.get(view.peer)) for _, view in sorted(monitor.views.items())]
 
 
-def _figures(peer: str, view: LinkView) -> LinkFigures:
+def _figures(view: LinkView, serving: str | None) -> LinkFigures:
     look, measured = view.last, view.figures
     gauges: dict[str, float | None] = {
         "qber_baseline": view.baseline,
@@ -18,6 +19,7 @@ def _figures(peer: str, view: LinkView) -> LinkFigures:
         "expected_consumption_bits_per_second": measured.consumption_bps,
         "expected_exhaustion_timestamp_seconds": measured.exhaustion_s,
         "overloaded": view.is_overloaded,
+        "serves": serving is None or serving == view.kme,
     }
     if look is not None:
         gauges |= {
@@ -26,9 +28,11 @@ def _figures(peer: str, view: LinkView) -> LinkFigures:
             "skr_bits_per_second": look.skr_bps,
             "stored_keys": look.stored,
             "max_keys": look.capacity,
+            "prefetched_keys": look.prefetched,
         }
     return LinkFigures(
-        peer,
+        view.peer,
+        view.kme,
         gauges,
         {"master": view.drawn, "slave": view.collected},
         view.discarded.copy(),

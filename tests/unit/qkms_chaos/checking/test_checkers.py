@@ -61,6 +61,12 @@ def rotate(
     return op(process, "rotate", start, start + 0.1, args, answer, OK if version else UNKNOWN)
 
 
+def activate(start: float, version: int, **more: Value) -> Op:
+    args: Values = {"request_id": f"activate {start}", "version": version}
+    return op("admin", "activate", start, start + 0.1, args, {"primary": version, **more})
+
+
+STAGED = op("admin", "stage", 1, 1.1, {"request_id": "stage"}, {"version": 2})
 CREATED = op("admin", "create", 0, 0.1, {"request_id": "create"}, {"version": 1})
 LABELS: Checker = partial(staleness.labels, max_staleness_s=BOUND_S)
 REVOKED: Checker = partial(uses.revoked, max_staleness_s=BOUND_S)
@@ -153,6 +159,21 @@ PLANTED = [
         id="staged, never activated",
     ),
     pytest.param(
+        versions.validated, [STAGED, activate(5, 2)], "nobody had validated", id="activated, never validated"
+    ),
+    pytest.param(
+        versions.validated,
+        [STAGED, change("validate", 6, 7, 2), activate(5, 2)],
+        "nobody had validated",
+        id="validated only later",
+    ),
+    pytest.param(
+        versions.validated,
+        [STAGED, change("validate", 2, 3, 2, REFUSED), change("validate", 2, 3, 1), activate(5, 2)],
+        "nobody had validated",
+        id="validation refused, or of another version",
+    ),
+    pytest.param(
         REVOKED, [change("disable", 1, 2, 1), decrypt("a", 4.1, 1)], "2.100 s after", id="decrypted too late"
     ),
     pytest.param(
@@ -236,6 +257,11 @@ NEAR = [
         [CREATED, rotate(1, None, expected=1), encrypt("a", 2, 2)],
         id="by one never answered",
     ),
+    pytest.param(versions.validated, [STAGED, change("validate", 2, 3, 2), activate(5, 2)], id="validated"),
+    pytest.param(
+        versions.validated, [STAGED, change("validate", 2, 3, 2, UNKNOWN), activate(5, 2)], id="perhaps validated"
+    ),
+    pytest.param(versions.validated, [CREATED, activate(5, 1, already_active=True)], id="active before"),
     pytest.param(REVOKED, [change("disable", 1, 2, 1), decrypt("a", 3.9, 1)], id="decrypted within the bound"),
     pytest.param(REVOKED, [change("disable", 1, 2, 1), encrypt("a", 9, 1, "stale_ok")], id="any state will do"),
     pytest.param(REVOKED, [change("disable", 1, 2, 1, UNKNOWN), decrypt("a", 9, 1)], id="disabling unknown"),

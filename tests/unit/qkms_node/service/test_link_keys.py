@@ -66,7 +66,7 @@ class Site:
     def __init__(self, min_store: int = 0, clear_after: int = 3, *, allow_relays: bool = False) -> None:
         self.store = Store()
         alarms = AlarmsSection(qber_baseline=0.033, clear_after=clear_after)
-        self.monitor = LinkMonitor(Thresholds(alarms, 0.11, min_store))
+        self.monitor = LinkMonitor(Thresholds(alarms, 0.11, min_store), kme_id="kme-1")
         rules = AdmissionRules(allow_relays=allow_relays)
         self.links = Links("kme-1", {"peer": self.store}, rules, poll_s=60, monitor=self.monitor)
 
@@ -191,11 +191,13 @@ async def test_a_scrape_shows_a_link_and_its_alarm() -> None:
     metrics = Metrics()
     metrics.collect_from(LinkState(lambda: scraped(site.monitor)))
     value = metrics.registry.get_sample_value
-    assert value("qkms_link_qber", {"peer": "peer"}) == 0.057
-    assert value("qkms_link_qber_baseline", {"peer": "peer"}) == 0.033
-    assert value("qkms_link_stored_keys", {"peer": "peer"}) == 50
-    assert value("qkms_link_up", {"peer": "peer"}) == 1
-    assert value("qkms_link_alarm", {"peer": "peer", "alarm": "qber_rise", "severity": "major"}) == 5
+    assert value("qkms_link_qber", {"peer": "peer", "kme": "kme-1"}) == 0.057
+    assert value("qkms_link_qber_baseline", {"peer": "peer", "kme": "kme-1"}) == 0.033
+    assert value("qkms_link_stored_keys", {"peer": "peer", "kme": "kme-1"}) == 50
+    assert value("qkms_link_up", {"peer": "peer", "kme": "kme-1"}) == 1
+    assert (
+        value("qkms_link_alarm", {"peer": "peer", "kme": "kme-1", "alarm": "qber_rise", "severity": "major"}) == 5
+    )
 
 
 class Reported:

@@ -24,6 +24,7 @@ from qkms_node.service.proposing import request as make_request
 from qkms_node.service.store import LedgerStore
 from qkms_qkd.admission import AdmissionRules
 from qkms_qkd.link import LinkStatus, QkdKey
+from qkms_qkd.oversight import Oversight
 
 IDS = [f"node-{n}" for n in range(1, 6)]
 ADDRESSES = {node: f"{node}:1" for node in IDS}
@@ -213,7 +214,7 @@ async def test_links_follow_members_and_the_certificate() -> None:
     made: list[Line] = []
     stamp = ["first"]
 
-    def make(local: str, peer: str) -> Line:
+    def make(local: str, peer: str, oversight: Oversight) -> Line:
         made.append(Line((local, peer)))
         return made[-1]
 

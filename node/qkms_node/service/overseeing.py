@@ -1,0 +1,77 @@
+"""What this node's rules and looks say of one link, its KMEs and the keys they gave.
+
+Satisfies `qkms_qkd.oversight.Oversight`, for links that choose KME or moment themselves. Leaves out what is done
+about it: drawing and collecting are in `links`.
+"""
+
+import time
+from collections.abc import Callable
+
+from qkms_node.keys.secret import QkdSecret
+from qkms_node.service.admitted_key import AdmittedKey
+from qkms_node.service.monitoring.look import Look, look_at
+from qkms_node.service.monitoring.monitor import LinkMonitor
+from qkms_node.service.monitoring.refusal import refusal
+from qkms_qkd.admission import AdmissionRules, admit
+from qkms_qkd.errors import LinkError
+from qkms_qkd.link import LinkStatus, QkdKey
+
+
+class Overseer:
+    """Of the link to one peer, until `retire`. `kme_id`: the KME that is meant where none is named."""
+
+    def __init__(self, peer: str, rules: AdmissionRules, monitor: LinkMonitor, kme_id: str) -> None:
+        self._peer = peer
+        self._kme_id = kme_id
+        self._rules = rules
+        self._monitor = monitor
+        self._retired = False
+
+    def look(self, kme_id: str, seen: LinkStatus | LinkError) -> None:
+        """One more look at a KME."""
+        now_s = time.time()
+        look = Look(now_s, problem=seen.code) if isinstance(seen, LinkError) else look_at(seen, now_s)
+        # What a link still sees that was replaced, or whose peer has left, is no look any more.
+        if not self._retired:
+            self._monitor.take(self._peer, look, kme_id)
+
+    def refusal(self, kme_id: str, status: LinkStatus) -> LinkError | None:
+        """Why no key is drawn by a KME whose status this is."""
+        alarm = self._monitor.view(self._peer, kme_id).refusal
+        return refusal(self._rules, alarm, self._monitor.min_store, self._peer, status)
+
+    def drew(self, kme_id: str, number: int, size_bits: int) -> None:
+        """Keys were drawn ahead."""
+        view = self._monitor.view(self._peer, kme_id)
+        for _ in range(number):
+            view.use(time.time(), size_bits, drawn=True)
+
+    def took(self, key: QkdKey, *, drawn: bool) -> None:
+        """A key came from its KME, as master (`drawn`) or as slave."""
+        self._monitor.view(self._peer, key.kme).use(time.time(), len(key.key) * 8, drawn=drawn)
+
+    def admitted(self, key: QkdKey, asked_s: float, used: Callable[[str], bool]) -> AdmittedKey:
+        """A key that was asked for at `asked_s` and may be used. Raises LinkError."""
+        seen = {key.key_id} if used(key.key_id) else set()
+        kme = key.kme or self._kme_id
+        try:
+            if self._is_suspect(key, asked_s):
+                why = f"key {key.key_id} was distilled while the QBER of the link to {self._peer} was not in order"
+                raise LinkError(kme, "KEY_SUSPECT", f"{why}; draw another")
+            admit(self._rules, key, seen=seen, kme=kme)
+        except LinkError as error:
+            self._monitor.view(self._peer, key.kme).discarded[error.code] += 1
+            raise
+        return AdmittedKey(key.key_id, QkdSecret(key.key), key.relays)
+
+    def _is_suspect(self, key: QkdKey, asked_s: float) -> bool:
+        """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while
+        its link is."""
+        view = self._monitor.view(self._peer, key.kme)
+        if key.age_s is None:
+            return view.refusal is not None
+        return view.is_suspect(asked_s - key.age_s - key.age_slack_s, time.time() - key.age_s)
+
+    def retire(self) -> None:
+        """The link is not used any more."""
+        self._retired = True
