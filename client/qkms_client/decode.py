@@ -48,6 +48,7 @@ def key(message: key_pb2.Key, head: t.Header, replayed: bool = False) -> t.Key:
         allow_compromised_decrypt=message.allow_compromised_decrypt,
         delete_time=time(message.delete_time),
         prefer_qkd=message.prefer_qkd,
+        refuse_relays=message.refuse_relays,
         replayed=replayed,
         header=head,
     )
@@ -68,6 +69,7 @@ def version(message: key_pb2.KeyVersion, head: t.Header, replayed: bool = False)
         staging=_staging(message.staging) if message.HasField("staging") else None,
         compromise_time=time(message.compromise_time),
         reason=message.reason,
+        relayed=message.relayed,
         replayed=replayed,
         header=head,
     )
@@ -295,6 +297,7 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
                 u.session_count,
                 u.recoverable,
                 u.sae_key_count,
+                tuple(u.relays),
             )
             for u in message.epoch_uses
         ),
@@ -343,6 +346,7 @@ def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
         activate_time=time(message.activate_time),
         reason=message.reason,
         fallback=message.fallback,
+        relays=tuple(message.relays),
     )
 
 

@@ -122,6 +122,7 @@ class EventType(_Number):
     QKD_FELL_BACK = 32
     QKD_RESUMED = 33
     ROOT_REFUSED = 34
+    ROOT_RELAYED = 35
 
 
 class SessionState(_Number):

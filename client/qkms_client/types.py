@@ -54,6 +54,7 @@ class Key:
     allow_compromised_decrypt: bool = False
     delete_time: datetime | None = None
     prefer_qkd: bool = False
+    refuse_relays: bool = False
     replayed: bool = field(default=False, compare=False)
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -81,7 +82,10 @@ class Staging:
 
 @dataclass(frozen=True)
 class KeyVersion:
-    """A key version's public record, with where its secrecy comes from."""
+    """A key version's public record, with where its secrecy comes from.
+
+    `relayed`: it is, or was, under a root epoch whose QKD keys have passed relays.
+    """
 
     name: str
     version: int
@@ -95,6 +99,7 @@ class KeyVersion:
     staging: Staging | None = None
     compromise_time: datetime | None = None
     reason: str = ""
+    relayed: bool = False
     replayed: bool = field(default=False, compare=False)
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -218,7 +223,10 @@ class MemberChange:
 
 @dataclass(frozen=True)
 class RootEpoch:
-    """A root epoch's public record. `fallback`: why it does without QKD though the root's policy prefers it."""
+    """A root epoch's public record. `fallback`: why it does without QKD though the root's policy prefers it.
+
+    `relays`: KMEs that have seen a QKD key in clear which sealed a share of it, as far as KMEs tell.
+    """
 
     epoch: int
     state: EpochState
@@ -229,6 +237,7 @@ class RootEpoch:
     activate_time: datetime | None
     reason: str
     fallback: str = ""
+    relays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -253,6 +262,7 @@ class EpochUse:
     session_count: int
     recoverable: bool
     sae_key_count: int = 0
+    relays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,20 @@
 """A cluster whose KMEs stand in a ring: whoever leads has no link to the node opposite."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 import tomli_w
+from click.testing import CliRunner
 from tests.integration.conftest import MakeWorld
 
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
-from qkms_client.errors import RootNotReady
+from qkms_client.access_types import AuditChain
+from qkms_client.cli.main import main
+from qkms_client.errors import RelaysRefused, RootNotReady
 from qkms_client.types import Grade
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
@@ -48,6 +52,10 @@ def wait_seeding(world: World, word: str) -> None:
     wait_for(f"a node to wait because of {word}", probe, WAITS_S)
 
 
+def printed(world: World, *command: str) -> str:
+    return CliRunner().invoke(main, [*command, "--profile", str(world.cluster.layout.profile)]).output
+
+
 def test_relayed_keys_seed_a_root_only_where_the_operator_allows_it(make_world: MakeWorld) -> None:
     with make_world(nodes=len(RING), overrides=STRICT, prepared=in_a_ring) as world:
         wait_seeding(world, "who knows it; allow relays")
@@ -61,4 +69,16 @@ def test_relayed_keys_seed_a_root_only_where_the_operator_allows_it(make_world: 
         world.cluster.start_members(nodes)
         seen = world.observer.wait_root(1, Grade.QKD_PQC)
         assert {status.root.grade for status in seen.values() if status.root} == {Grade.QKD_PQC}
+        named = {status.root.relays for status in seen.values() if status.root}
+        assert len(named) == 1, "every node says the same"
+        assert set().union(*named) < set(RING)
+        assert set().union(*named)
+        assert "QKD keys of the root have passed kme-" in printed(world, "status")
+        assert re.search(r"QKD_PQC .* kme-\d", printed(world, "root", "show"))
+        with pytest.raises(RelaysRefused, match="root epoch 1 have passed kme-"):
+            world.payments.create_key("direct", refuse_relays=True)
         assert world.payments.create_key("later").primary_version == 1
+        [version] = world.payments.list_versions("later")
+        assert version.relayed
+        audited = {(r.method, r.resource) for r in world.operator.query_audit(AuditChain.MUTATIONS)}
+        assert ("root_relayed", "rootEpochs/1") in audited

@@ -25,8 +25,10 @@ def new(version: int, epoch: int = 1) -> c.NewVersion:
     return c.NewVersion(version, epoch, b"wrapped-%d" % version, b"check-%d" % version)
 
 
-def share(node_id: str, sealed: bytes = b"sealed", qkd_key_id: str = "") -> ShareRecord:
-    return ShareRecord(node_id, "node-1", qkd_key_id, b"ct", b"x", sealed)
+def share(
+    node_id: str, sealed: bytes = b"sealed", qkd_key_id: str = "", relays: tuple[str, ...] = ()
+) -> ShareRecord:
+    return ShareRecord(node_id, "node-1", qkd_key_id, b"ct", b"x", sealed, relays)
 
 
 @dataclass
@@ -48,18 +50,21 @@ class World:
         grade: Grade = Grade.QKD_PQC,
         ids: tuple[str, ...] = (),
         fallback: str = "",
+        relays: tuple[str, ...] = (),
     ) -> c.Outcome:
         base = self.state.active_epoch if base is None else base
         ids = ids or ((f"q{epoch}",) if grade is not Grade.PQC else ())
-        shares = {n: share(n, qkd_key_id=ids[0] if ids else "") for n in NODES[1:]}
+        shares = {n: share(n, qkd_key_id=ids[0] if ids else "", relays=relays) for n in NODES[1:]}
         commitment = b"commitment-%d" % epoch
         return self.do(c.StageRoot(epoch, base, grade, "node-1", commitment, ids, NODES, shares, fallback))
 
     def confirm(self, epoch: int, *nodes: str) -> list[c.Outcome]:
         return [self.do(c.ConfirmRoot(epoch, n, b"commitment-%d" % epoch)) for n in nodes]
 
-    def root(self, epoch: int, grade: Grade = Grade.QKD_PQC, fallback: str = "") -> None:
-        assert self.stage(epoch, grade=grade, fallback=fallback).changed
+    def root(
+        self, epoch: int, grade: Grade = Grade.QKD_PQC, fallback: str = "", relays: tuple[str, ...] = ()
+    ) -> None:
+        assert self.stage(epoch, grade=grade, fallback=fallback, relays=relays).changed
         self.confirm(epoch, *NODES[:2])
         assert self.do(c.ActivateRoot(epoch)).changed
 

@@ -36,6 +36,7 @@ class AsyncKeyCalls(AsyncRunner):
         allow_compromised_decrypt: bool = False,
         skip_initial_version: bool = False,
         prefer_qkd: bool = False,
+        refuse_relays: bool = False,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
@@ -48,6 +49,7 @@ class AsyncKeyCalls(AsyncRunner):
             allow_compromised_decrypt,
             skip_initial_version,
             prefer_qkd,
+            refuse_relays,
         )
         return await self._run(
             flows.create_key(

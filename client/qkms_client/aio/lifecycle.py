@@ -32,6 +32,7 @@ class AsyncLifecycleCalls(AsyncRunner):
         deletion_protection: bool | None = None,
         allow_compromised_decrypt: bool | None = None,
         prefer_qkd: bool | None = None,
+        refuse_relays: bool | None = None,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
@@ -48,6 +49,7 @@ class AsyncLifecycleCalls(AsyncRunner):
             deletion_protection,
             allow_compromised_decrypt,
             prefer_qkd,
+            refuse_relays,
         )
         return await self._run(flows.update_key(self._rules, request, new_request_id(request_id), timeout))
 

@@ -71,7 +71,7 @@ def show_root(settings: Settings, node: str | None) -> None:
     if settings.json:
         print_json(list(status.epoch_uses))
         return
-    columns = ("epoch", "state", "grade", "versions", "sessions", "SAE keys", "recoverable")
+    columns = ("epoch", "state", "grade", "versions", "sessions", "SAE keys", "recoverable", "relays")
     rows = [
         (
             u.epoch,
@@ -81,6 +81,7 @@ def show_root(settings: Settings, node: str | None) -> None:
             u.session_count,
             u.sae_key_count,
             "yes" if u.recoverable else "no",
+            ",".join(u.relays),
         )
         for u in status.epoch_uses
     ]
@@ -107,5 +108,7 @@ def _status_row(node: str, answer: NodeStatus | QkmsError) -> tuple[object, ...]
     grade = answer.root.grade if answer.root is not None else None
     digest = answer.state_digest.hex()[:DIGEST_SHOWN]
     role = answer.role.name.lower()
-    note = "; ".join(filter(None, (answer.audit, answer.seeding, *answer.warnings)))
+    passed = answer.root.relays if answer.root is not None else ()
+    relays = f"QKD keys of the root have passed {', '.join(passed)}" if passed else ""
+    note = "; ".join(filter(None, (answer.audit, answer.seeding, relays, *answer.warnings)))
     return node, role, answer.term, answer.revision, digest, epoch, grade, answer.key_count, note

@@ -44,6 +44,7 @@ def keys() -> None:
 )
 @options.required_grade
 @click.option("--prefer-qkd", is_flag=True, help="Rotate it once the root has QKD again, if it was made without.")
+@click.option("--refuse-relays", is_flag=True, help="Refuse a root whose QKD keys have passed trusted relays.")
 @click.option(
     "--max-staleness",
     type=click.FloatRange(0),
@@ -64,6 +65,7 @@ def create(
     algorithm: str,
     required_grade: str | None,
     prefer_qkd: bool,
+    refuse_relays: bool,
     max_staleness: float | None,
     labels: tuple[str, ...],
     rotation_period: timedelta | None,
@@ -98,6 +100,7 @@ def create(
             allow_compromised_decrypt=allow_compromised_decrypt,
             skip_initial_version=no_version,
             prefer_qkd=prefer_qkd,
+            refuse_relays=refuse_relays,
             request_id=request_id,
         )
     show_keys(settings, [key], single=True)

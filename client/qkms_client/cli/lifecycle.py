@@ -24,6 +24,7 @@ _reason = click.option("--reason", default="", help="Kept with the version; up t
 @click.option("--clear-labels", is_flag=True, help="Take all labels off.")
 @options.required_grade
 @click.option("--prefer-qkd/--no-prefer-qkd", default=None)
+@click.option("--refuse-relays/--no-refuse-relays", default=None)
 @click.option("--max-staleness", type=click.FloatRange(0), metavar="SECONDS", help="As with `create`.")
 @options.rotation_period
 @click.option("--min-decrypt-version", type=click.IntRange(0), help="Older ones no longer decrypt. 0: all do.")
@@ -40,6 +41,7 @@ def update(
     clear_labels: bool,
     required_grade: str | None,
     prefer_qkd: bool | None,
+    refuse_relays: bool | None,
     max_staleness: float | None,
     rotation_period: timedelta | None,
     min_decrypt_version: int | None,
@@ -69,6 +71,7 @@ def update(
                 deletion_protection=deletion_protection,
                 allow_compromised_decrypt=allow_compromised_decrypt,
                 prefer_qkd=prefer_qkd,
+                refuse_relays=refuse_relays,
                 request_id=request_id,
             )
         except ValueError as error:

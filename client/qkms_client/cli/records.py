@@ -23,6 +23,7 @@ def show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> N
             k.next_rotation_time,
             k.required_grade,
             "yes" if k.prefer_qkd else None,
+            "yes" if k.refuse_relays else None,
             _labels(k),
         )
         for k in keys
@@ -37,6 +38,7 @@ def show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> N
         "next rotation",
         "required grade",
         "prefers QKD",
+        "refuses relays",
         "labels",
     )
     click.echo(table(columns, rows))
@@ -52,9 +54,20 @@ def show_versions(settings: Settings, versions: list[KeyVersion], *, single: boo
         print_json(versions[0] if single else versions)
         return
     rows = [
-        (v.version, v.state.name, v.grade, v.root_epoch, v.create_time, v.destroy_time, _note(v)) for v in versions
+        (
+            v.version,
+            v.state.name,
+            v.grade,
+            v.root_epoch,
+            "yes" if v.relayed else "no",
+            v.create_time,
+            v.destroy_time,
+            _note(v),
+        )
+        for v in versions
     ]
-    click.echo(table(("version", "state", "grade", "root epoch", "created", "destroyed", "note"), rows))
+    columns = ("version", "state", "grade", "root epoch", "relayed", "created", "destroyed", "note")
+    click.echo(table(columns, rows))
 
 
 def _note(version: KeyVersion) -> str:

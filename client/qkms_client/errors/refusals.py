@@ -267,6 +267,13 @@ class GradeTooLow(QkmsError):
     advice = "wait for a root epoch seeded by quantum links, or require less"
 
 
+class RelaysRefused(QkmsError):
+    """The key refuses relays, and QKD keys of the root epoch have passed some."""
+
+    default_reason = "RELAYS_REFUSED"
+    advice = "wait for a root epoch whose QKD keys came over direct links, or let the key accept relays"
+
+
 class SessionStateConflict(QkmsError):
     """The session is not in a state that allows the step."""
 

@@ -47,6 +47,7 @@ def further_settings(
     allow_compromised_decrypt: bool,
     skip_initial_version: bool,
     prefer_qkd: bool,
+    refuse_relays: bool,
 ) -> pb.CreateKeyRequest:
     """The settings of a new key that few need."""
     return pb.CreateKeyRequest(
@@ -56,6 +57,7 @@ def further_settings(
         allow_compromised_decrypt=allow_compromised_decrypt,
         skip_initial_version=skip_initial_version,
         prefer_qkd=prefer_qkd,
+        refuse_relays=refuse_relays,
     )
 
 

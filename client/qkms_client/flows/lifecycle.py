@@ -27,6 +27,7 @@ def key_update(
     deletion_protection: bool | None,
     allow_compromised_decrypt: bool | None,
     prefer_qkd: bool | None,
+    refuse_relays: bool | None,
 ) -> pb.UpdateKeyRequest:
     """The request that sets what is given. A rotation period of 0 means none. Raises ValueError for nothing."""
     wanted = pb.Key(name=key_name(key), etag=etag)
@@ -50,6 +51,7 @@ def key_update(
         "deletion_protection": deletion_protection,
         "allow_compromised_decrypt": allow_compromised_decrypt,
         "prefer_qkd": prefer_qkd,
+        "refuse_relays": refuse_relays,
     }
     for path, value in plain.items():
         if value is not None:

@@ -36,17 +36,19 @@ class KeyCalls(Runner):
         allow_compromised_decrypt: bool = False,
         skip_initial_version: bool = False,
         prefer_qkd: bool = False,
+        refuse_relays: bool = False,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
-        """Creates a key with version 1. Raises KeyExists, GradeTooLow, InvalidField, OutcomeUnknown;
-        ValueError for an algorithm that this client does not know.
+        """Creates a key with version 1. Raises KeyExists, GradeTooLow, RelaysRefused, InvalidField,
+        OutcomeUnknown; ValueError for an algorithm that this client does not know.
 
         `algorithm` decides which calls the key has. RSA keys take seconds to draw.
         `max_staleness` bounds how long a node cut off from the quorum may go on using the key; with
         0 every use asks a quorum. `rotation_period`: the cluster rotates the key by itself.
         `prefer_qkd`: so it does when the root has QKD again and the primary version was made without;
-        `required_grade` lets none be made without. `exportable` is fixed here.
+        `required_grade` lets none be made without. `refuse_relays`: none is made or kept under a root whose QKD
+        keys have passed relays. `exportable` is fixed here.
         `skip_initial_version`: the first version is staged or imported.
         """
         identifier = new_request_id(request_id)
@@ -57,6 +59,7 @@ class KeyCalls(Runner):
             allow_compromised_decrypt,
             skip_initial_version,
             prefer_qkd,
+            refuse_relays,
         )
         return self._run(
             flows.create_key(
@@ -117,7 +120,7 @@ class KeyCalls(Runner):
 
         Without `expected_primary_version` it is read first, and after a VersionConflict again:
         there will be one more version, whoever else rotates. With it, a conflict is raised.
-        Raises KeyNotFound, VersionConflict, RotationPending, GradeTooLow, OutcomeUnknown; repeat
+        Raises KeyNotFound, VersionConflict, RotationPending, GradeTooLow, RelaysRefused, OutcomeUnknown; repeat
         after OutcomeUnknown with the request_id and the expected_primary_version of its metadata.
         """
         return self._run(

@@ -32,13 +32,14 @@ class LifecycleCalls(Runner):
         deletion_protection: bool | None = None,
         allow_compromised_decrypt: bool | None = None,
         prefer_qkd: bool | None = None,
+        refuse_relays: bool | None = None,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
         """Sets what is given; `labels` replaces all of them, a `rotation_period` of 0 ends rotation.
 
         With the `etag` of a Key, only if it has not changed since. Raises EtagMismatch, GradeTooLow,
-        MinVersionTooHigh, InvalidField; ValueError when nothing is given.
+        RelaysRefused, MinVersionTooHigh, InvalidField; ValueError when nothing is given.
         """
         request = flows.key_update(
             key,
@@ -52,6 +53,7 @@ class LifecycleCalls(Runner):
             deletion_protection,
             allow_compromised_decrypt,
             prefer_qkd,
+            refuse_relays,
         )
         return self._run(flows.update_key(self._rules, request, new_request_id(request_id), timeout))
 
@@ -170,7 +172,8 @@ class LifecycleCalls(Runner):
     ) -> KeyVersion:
         """Stages material that was wrapped under import parameters, or those of this name.
 
-        Raises ImportNotFound, WrappingRejected, MaterialRejected, RotationPending, GradeTooLow.
+        Raises ImportNotFound, WrappingRejected, MaterialRejected, RotationPending, GradeTooLow,
+        RelaysRefused.
         """
         name = parameters if isinstance(parameters, str) else parameters.name
         identifier = new_request_id(request_id)

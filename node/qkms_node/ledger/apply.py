@@ -48,7 +48,7 @@ def apply(state: State, command: c.AnyCommand, time_ms: int) -> c.Outcome:
         return c.Outcome(state.revision, code=refusal.code, message=refusal.message, metadata=refusal.metadata)
     if outcome.changed:
         audit_rules.record_effect(state, command)
-        audit_rules.record_grade_change(state)
+        audit_rules.record_root_change(state)
         state.revision += 1
     if isinstance(command, c.Mutation):
         # A repetition that found nothing to change is remembered too: arriving once more

@@ -63,12 +63,13 @@ def record_effect(state: State, command: AnyCommand) -> None:
     )
 
 
-def record_grade_change(state: State) -> None:
-    """Adds a record, at the same revision, when the command made the cluster do without QKD, or with it again."""
+def record_root_change(state: State) -> None:
+    """Adds a record, at the same revision, when the command made the cluster do without QKD, or with it again, or
+    an epoch in use name more relays."""
     for event in reversed(state.events):
         if event.revision <= state.revision:
             break
-        if event.type in (EventType.QKD_FELL_BACK, EventType.QKD_RESUMED):
+        if event.type in (EventType.QKD_FELL_BACK, EventType.QKD_RESUMED, EventType.ROOT_RELAYED):
             _add(state, principal=CLUSTER, method=event.type.name.lower(), resource=event.name, request_id="")
 
 

@@ -29,6 +29,7 @@ class CreateKey(Mutation, frozen=True, tag="create_key"):
     deletion_protection: bool = False
     allow_compromised_decrypt: bool = False
     prefer_qkd: bool = False
+    refuse_relays: bool = False
 
 
 class KeyChanges(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -43,6 +44,7 @@ class KeyChanges(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     deletion_protection: bool | None = None
     allow_compromised_decrypt: bool | None = None
     prefer_qkd: bool | None = None
+    refuse_relays: bool | None = None
 
 
 class UpdateKey(Mutation, frozen=True, tag="update_key"):

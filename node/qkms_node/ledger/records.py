@@ -61,6 +61,7 @@ class EventType(IntEnum):
     QKD_FELL_BACK = 32
     QKD_RESUMED = 33
     ROOT_REFUSED = 34
+    ROOT_RELAYED = 35
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -90,7 +91,8 @@ class VersionRecord(Record, frozen=True):
 
     `compromise_ms` is set once and stays: a compromised version never protects again, whatever
     its state. `reason` says why it was aborted or called compromised.
-    `public_key` is the public half of an algorithm that has one (keys.scheme).
+    `public_key` is the public half of an algorithm that has one (keys.scheme). `relayed`: it was under an epoch
+    that named relays when it came, or when it left.
     """
 
     version: int
@@ -106,6 +108,7 @@ class VersionRecord(Record, frozen=True):
     reason: str = ""
     staging: StagingRecord | None = None
     public_key: bytes = b""
+    relayed: bool = False
 
 
 class KeyRecord(Record, frozen=True):
@@ -137,6 +140,7 @@ class KeyRecord(Record, frozen=True):
     stale_until_ms: int = 0
     delete_ms: int = 0
     prefer_qkd: bool = False
+    refuse_relays: bool = False
 
 
 class WrappingRecord(Record, frozen=True):
@@ -157,7 +161,10 @@ class WrappingRecord(Record, frozen=True):
 
 
 class ShareRecord(Record, frozen=True):
-    """The root of an epoch sealed by `leader_id` for one node (construction: keys.share)."""
+    """The root of an epoch sealed by `leader_id` for one node (construction: keys.share).
+
+    `relays`: the KMEs that its QKD key has passed and that have seen it in clear, sorted.
+    """
 
     node_id: str
     leader_id: str
@@ -165,6 +172,7 @@ class ShareRecord(Record, frozen=True):
     mlkem_ciphertext: bytes
     x25519_public: bytes
     sealed: bytes
+    relays: tuple[str, ...] = ()
 
 
 class RootRecord(Record, frozen=True):
@@ -172,6 +180,7 @@ class RootRecord(Record, frozen=True):
 
     `recovery_sealed` is the root sealed to the recovery key of set `recovery_set`; both empty: to none.
     `fallback`: why it does without QKD though that is preferred; empty: it does not fall back.
+    `relays`: the KMEs that have seen a QKD key in clear which sealed a share of it, ever; sorted.
     """
 
     epoch: int
@@ -191,6 +200,7 @@ class RootRecord(Record, frozen=True):
     recovery_set: str = ""
     recovery_sealed: bytes = b""
     fallback: str = ""
+    relays: tuple[str, ...] = ()
 
 
 class RootRefusalRecord(Record, frozen=True):

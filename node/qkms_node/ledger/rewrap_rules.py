@@ -3,7 +3,8 @@
 The material of a version never changes, so the epoch it is under is all that
 a compare-and-swap needs: of two leaders that rewrap the same version, one wins
 and the other's entry changes nothing. A version never moves under an epoch of
-lower grade: its wrapped form would then be as weak as that epoch.
+lower grade: its wrapped form would then be as weak as that epoch. Nor does one
+of a key that refuses relays move under an epoch that names some.
 """
 
 from msgspec.structs import replace
@@ -11,11 +12,14 @@ from msgspec.structs import replace
 from qkms_node.keys.grade import Grade, satisfies
 from qkms_node.ledger.commands import DestroyRoot, Outcome, RewrapVersions
 from qkms_node.ledger.records import EpochState, RootRecord, VersionRecord
+from qkms_node.ledger.relay_rules import is_relayed
 from qkms_node.ledger.state import Refusal, State
 
 
-def movable(version: VersionRecord, active: RootRecord) -> bool:
+def movable(version: VersionRecord, active: RootRecord, key_refuses_relays: bool) -> bool:
     """Whether a version is to be moved under the active epoch."""
+    if key_refuses_relays and active.relays:
+        return False
     behind = bool(version.wrapped) and version.epoch != active.epoch
     # Of an imported version the cluster promises nothing that a weaker epoch could break.
     return behind and (version.grade is Grade.IMPORTED or satisfies(active.grade, version.grade))
@@ -49,10 +53,14 @@ def rewrap_versions(state: State, command: RewrapVersions) -> Outcome:
     active = state.active_root()
     moved = 0
     for item in command.versions:
-        version = state.versions.get((item.key_id, item.version))
-        if version is None or version.epoch != item.from_epoch or not movable(version, active):
+        key, version = state.keys.get(item.key_id), state.versions.get((item.key_id, item.version))
+        if key is None or version is None or version.epoch != item.from_epoch:
             continue
-        state.versions[item.key_id, item.version] = replace(version, epoch=active.epoch, wrapped=item.wrapped)
+        if not movable(version, active, key.refuse_relays):
+            continue
+        relayed = is_relayed(state, version) or bool(active.relays)
+        moved_version = replace(version, epoch=active.epoch, wrapped=item.wrapped, relayed=relayed)
+        state.versions[item.key_id, item.version] = moved_version
         moved += 1
     note = f"{moved} of {len(command.versions)} versions moved"
     return Outcome(state.revision + bool(moved), changed=bool(moved), note=note)

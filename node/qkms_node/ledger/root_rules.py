@@ -2,7 +2,8 @@
 
 Epoch numbers are never reused: an aborted epoch leaves a gap. At most one
 epoch is staged at a time. A QKD key id enters an epoch once, ever, in the
-whole cluster: a KME that delivers a key again cannot seed a second epoch.
+whole cluster: a KME that delivers a key again cannot seed a second epoch. The
+relays that such a key has passed stay with the epoch (`relay_rules`).
 """
 
 from msgspec.structs import replace
@@ -29,6 +30,7 @@ from qkms_node.ledger.records import (
     ShareRecord,
 )
 from qkms_node.ledger.recovery_rules import present_set
+from qkms_node.ledger.relay_rules import gathered
 from qkms_node.ledger.state import Refusal, State, voters
 
 
@@ -122,6 +124,7 @@ def stage_root(state: State, command: StageRoot) -> Outcome:
         shares=command.shares,
         stage_ms=state.time_ms,
         fallback=command.fallback,
+        relays=gathered((), command.shares.values()),
     )
     state.roots[root.epoch] = root
     state.root_refusals.clear()
@@ -174,11 +177,14 @@ def replace_share(state: State, command: ReplaceShare) -> Outcome:
     key_id = command.share.qkd_key_id
     if key_id and key_id in state.qkd_key_epochs:
         raise Refusal("KEY_REPLAYED", f"QKD key {key_id} was used already; draw another key", key_id=key_id)
+    relays = gathered(root.relays, [command.share])
     if key_id:
         state.qkd_key_epochs[key_id] = root.epoch
     rejected = {node: reason for node, reason in root.rejected.items() if node != node_id}
     shares = {**root.shares, node_id: command.share}
-    state.roots[root.epoch] = replace(root, shares=shares, rejected=rejected)
+    state.roots[root.epoch] = replace(root, shares=shares, rejected=rejected, relays=relays)
+    if relays != root.relays:
+        state.emit(EventType.ROOT_RELAYED, f"rootEpochs/{root.epoch}", 0, root.state)
     return Outcome(state.revision + 1, changed=True, root=state.roots[root.epoch])
 
 
@@ -214,6 +220,8 @@ def activate_root(state: State, command: ActivateRoot) -> Outcome:
     change = _qkd_change(previous, root)
     if change is not None:
         state.emit(change, f"rootEpochs/{root.epoch}", 0, EpochState.ACTIVE)
+    if root.relays:
+        state.emit(EventType.ROOT_RELAYED, f"rootEpochs/{root.epoch}", 0, EpochState.ACTIVE)
     return Outcome(state.revision + 1, changed=True, root=active)
 
 

@@ -35,7 +35,15 @@ from qkms_node.ledger.key_conditions import (
     usable_root,
 )
 from qkms_node.ledger.key_rules import make_primary
-from qkms_node.ledger.records import KeyRecord, StagingRecord, VersionRecord, VersionState, WrappingRecord
+from qkms_node.ledger.records import (
+    KeyRecord,
+    RootRecord,
+    StagingRecord,
+    VersionRecord,
+    VersionState,
+    WrappingRecord,
+)
+from qkms_node.ledger.relay_rules import require_direct, require_direct_root
 from qkms_node.ledger.state import Refusal, State
 from qkms_node.ledger.transitions import Step
 from qkms_node.ledger.version_rules import allowed, end_staging, erase, store
@@ -53,6 +61,7 @@ def open_import(state: State, command: OpenImport) -> Outcome:
     key = state.key(command.key_id)
     require_enabled(key)
     root = usable_root(state, command.epoch)
+    require_direct_root(f"keys/{key.key_id}", root, key.refuse_relays)
     wrapping = WrappingRecord(
         key_id=key.key_id,
         import_id=command.import_id,
@@ -71,8 +80,10 @@ def open_import(state: State, command: OpenImport) -> Outcome:
 def import_version(state: State, command: ImportVersion) -> Outcome:
     """Stages material from outside; its wrapping key is used up. Its grade is IMPORTED."""
     key = state.key(command.key_id)
-    wrapping(state, key.key_id, command.import_id)
-    outcome = _stage(state, key, command.new, command.voters, imported=True)
+    # Whoever had the root of its epoch could have read what is brought in.
+    under = state.roots[wrapping(state, key.key_id, command.import_id).epoch]
+    require_direct_root(f"keys/{key.key_id}", under, key.refuse_relays)
+    outcome = _stage(state, key, command.new, command.voters, under)
     del state.wrappings[key.key_id]
     return outcome
 
@@ -137,6 +148,7 @@ def validate_version(state: State, command: ValidateVersion) -> Outcome:
     if staging.validate_ms:
         return Outcome(state.revision, note="already validated", key=key, version=public(version))
     require_grade(f"keys/{key.key_id}", version.grade, key.required_grade)
+    require_direct(state, f"keys/{key.key_id}", version, key.refuse_relays)
     needed = quorum(staging)
     if len(staging.confirmed) < needed:
         missing = sorted(set(staging.voters) - set(staging.confirmed))
@@ -172,6 +184,7 @@ def activate_version(state: State, command: ActivateVersion) -> Outcome:
             wait_ms=wait_ms,
         )
     require_grade(f"keys/{key.key_id}", version.grade, key.required_grade)
+    require_direct(state, f"keys/{key.key_id}", version, key.refuse_relays)
     return make_primary(state, key, replace(version, state=target, activate_ms=state.time_ms))
 
 
@@ -191,14 +204,19 @@ def quorum(staging: StagingRecord) -> int:
 
 
 def _stage(
-    state: State, key: KeyRecord, new: NewVersion, voters: tuple[str, ...], imported: bool = False
+    state: State,
+    key: KeyRecord,
+    new: NewVersion,
+    voters: tuple[str, ...],
+    imported_under: RootRecord | None = None,
 ) -> Outcome:
     require_enabled(key)
     require_none_staged(key)
     name = f"keys/{key.key_id}"
-    version = new_version(state, name, new, key.version_count + 1, 0)
-    if imported:
-        version = replace(version, grade=Grade.IMPORTED)
+    version = new_version(state, name, new, key.version_count + 1, 0, key.refuse_relays)
+    if imported_under is not None:
+        relayed = version.relayed or bool(imported_under.relays)
+        version = replace(version, grade=Grade.IMPORTED, relayed=relayed)
     require_grade(name, version.grade, key.required_grade)
     after_ms = max(state.time_ms + key.max_staleness_ms, key.stale_until_ms) if key.primary else state.time_ms
     staging = StagingRecord(state.revision + 1, state.time_ms, after_ms, voters)

@@ -45,6 +45,7 @@ def settings(request: pb.CreateKeyRequest, limits: LimitsSection) -> KeySettings
         request.allow_compromised_decrypt,
         request.skip_initial_version,
         request.prefer_qkd,
+        request.refuse_relays,
     )
 
 
@@ -163,4 +164,5 @@ _CHANGES: dict[str, tuple[str, Callable[[pb.Key], object]]] = {
     "deletion_protection": ("deletion_protection", lambda key: key.deletion_protection),
     "allow_compromised_decrypt": ("allow_compromised_decrypt", lambda key: key.allow_compromised_decrypt),
     "prefer_qkd": ("prefer_qkd", lambda key: key.prefer_qkd),
+    "refuse_relays": ("refuse_relays", lambda key: key.refuse_relays),
 }

@@ -47,6 +47,7 @@ def key(record: KeyRecord) -> key_pb2.Key:
         allow_compromised_decrypt=record.allow_compromised_decrypt,
         delete_time=timestamp(record.delete_ms),
         prefer_qkd=record.prefer_qkd,
+        refuse_relays=record.refuse_relays,
     )
     message.max_staleness.FromMilliseconds(record.max_staleness_ms)
     if record.rotation_period_ms:
@@ -75,6 +76,7 @@ def version(key_id: str, record: VersionRecord, qkd_key_ids: tuple[str, ...]) ->
         staging=_staging(record.staging) if record.staging is not None else None,
         compromise_time=timestamp(record.compromise_ms),
         reason=record.reason,
+        relayed=record.relayed,
     )
 
 
@@ -153,6 +155,7 @@ def root(record: RootRecord) -> cluster_pb2.RootEpoch:
         activate_time=timestamp(record.activate_ms),
         reason=record.reason or "; ".join(f"{n}: {why}" for n, why in sorted(record.rejected.items())),
         fallback=record.fallback,
+        relays=record.relays,
     )
 
 
@@ -166,4 +169,5 @@ def epoch_use(use: EpochUse) -> cluster_pb2.EpochUse:
         session_count=use.session_count,
         sae_key_count=use.sae_key_count,
         recoverable=use.recoverable,
+        relays=use.root.relays,
     )

@@ -7,6 +7,8 @@ Staged versions are in `staging`, material that comes in or goes out in
 import asyncio
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from qkms_node.access.guard import Guard
 from qkms_node.ledger.commands import (
     CompromiseVersion,
@@ -25,6 +27,7 @@ from qkms_node.ledger.commands import (
     UpdateKey,
 )
 from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
+from qkms_node.ledger.relay_rules import is_relayed
 from qkms_node.ledger.state import State
 from qkms_node.service.freshness import Freshness, Wanted
 from qkms_node.service.listing import KeyFilter, look
@@ -58,6 +61,7 @@ class KeySettings:
     allow_compromised_decrypt: bool = False
     skip_initial_version: bool = False
     prefer_qkd: bool = False
+    refuse_relays: bool = False
 
 
 class Keys:
@@ -93,6 +97,7 @@ class Keys:
                 settings.deletion_protection,
                 settings.allow_compromised_decrypt,
                 settings.prefer_qkd,
+                settings.refuse_relays,
             )
 
         return await self._materials.submit(propose)
@@ -184,6 +189,6 @@ class Keys:
 
 
 def provenance(state: State, version: VersionRecord) -> tuple[VersionRecord, tuple[str, ...]]:
-    """A version with the QKD key ids mixed into its root epoch."""
+    """A version with the QKD key ids mixed into its root epoch; `relayed` as of now."""
     root = state.roots.get(version.epoch)
-    return version, root.qkd_key_ids if root else ()
+    return replace(version, relayed=is_relayed(state, version)), root.qkd_key_ids if root else ()

@@ -48,17 +48,17 @@ class LinkKeySource:
 
     async def _draw(self, peer: str, done: Callable[[Drawn | str], None]) -> None:
         try:
-            key_id, secret = await self._links.draw(peer, self._used.__contains__)
+            drawn = await self._links.draw(peer, self._used.__contains__)
         except LinkError as error:
             done(str(error))
             return
-        self._used.append(key_id)
-        done(Drawn(key_id, secret))
+        self._used.append(drawn.key_id)
+        done(Drawn(drawn.key_id, drawn.secret))
 
     async def _collect(self, peer: str, key_id: str, done: Callable[[QkdSecret | str], None]) -> None:
         try:
-            secret = await self._links.collect(peer, key_id)
+            collected = await self._links.collect(peer, key_id)
         except LinkError as error:
             done(str(error))
             return
-        done(secret)
+        done(collected.secret)

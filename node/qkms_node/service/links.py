@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from qkms_node.keys.secret import QkdSecret
+from qkms_node.service.admitted_key import AdmittedKey
 from qkms_node.service.monitoring.link_view import LinkView
 from qkms_node.service.monitoring.monitor import LinkMonitor
 from qkms_node.service.overseeing import Overseer
@@ -179,8 +179,8 @@ class Links:
         status = seen.status if seen is not None else None
         return f"KMEs {status.source_kme} and {status.target_kme}" if status is not None else f"KME {self.kme_id}"
 
-    async def draw(self, peer: str, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
-        """A fresh key shared with `peer`, as master: its key_ID and the key. Raises LinkError.
+    async def draw(self, peer: str, used: Callable[[str], bool]) -> AdmittedKey:
+        """A fresh key shared with `peer`, as master. Raises LinkError.
 
         Keys that are too old, or in doubt by the time they were distilled at, are thrown away, with those drawn
         beside them.
@@ -222,13 +222,13 @@ class Links:
             return None
         return seen.status if 0 <= time.time() - seen.time_s <= 2 * self._poll_s else None
 
-    async def collect(self, peer: str, key_id: str) -> QkdSecret:
+    async def collect(self, peer: str, key_id: str) -> AdmittedKey:
         """The key that `peer` drew as master, by its key_ID. Raises LinkError."""
         link, overseer = self._link(peer)
         asked_s = time.time()
         [key] = await link.collect([key_id], KEY_BITS)
         overseer.took(key, drawn=False)
-        return overseer.admitted(key, asked_s, lambda _: False)[1]
+        return overseer.admitted(key, asked_s, lambda _: False)
 
     async def look(self) -> None:
         """Asks for the status of every link once, and keeps what is seen."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from qkms_node.keys.secret import QkdSecret
+from qkms_node.service.admitted_key import AdmittedKey
 from qkms_node.service.monitoring.look import Look, look_at
 from qkms_node.service.monitoring.monitor import LinkMonitor
 from qkms_node.service.monitoring.refusal import refusal
@@ -49,8 +50,8 @@ class Overseer:
         """A key came from its KME, as master (`drawn`) or as slave."""
         self._monitor.view(self._peer, key.kme).use(time.time(), len(key.key) * 8, drawn=drawn)
 
-    def admitted(self, key: QkdKey, asked_s: float, used: Callable[[str], bool]) -> tuple[str, QkdSecret]:
-        """A key that was asked for at `asked_s` and may be used: its key_ID and the key. Raises LinkError."""
+    def admitted(self, key: QkdKey, asked_s: float, used: Callable[[str], bool]) -> AdmittedKey:
+        """A key that was asked for at `asked_s` and may be used. Raises LinkError."""
         seen = {key.key_id} if used(key.key_id) else set()
         kme = key.kme or self._kme_id
         try:
@@ -61,7 +62,7 @@ class Overseer:
         except LinkError as error:
             self._monitor.view(self._peer, key.kme).discarded[error.code] += 1
             raise
-        return key.key_id, QkdSecret(key.key)
+        return AdmittedKey(key.key_id, QkdSecret(key.key), key.relays)
 
     def _is_suspect(self, key: QkdKey, asked_s: float) -> bool:
         """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while

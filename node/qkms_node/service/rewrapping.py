@@ -4,8 +4,8 @@ One batch at a time, each one log entry: a compare-and-swap per version, so a
 new leader simply goes on, and two at once do no harm. Progress is the ledger
 itself. The wait before the first batch lets every member open the new epoch,
 or those that have not could not use what was moved under it. Versions of a
-higher grade than the active epoch's stay where they are until one comes that
-is good enough for them.
+higher grade than the active epoch's, and those of keys that refuse the relays
+that it names, stay where they are until one comes that is good enough for them.
 """
 
 import asyncio
@@ -18,7 +18,8 @@ import structlog
 from qkms_node.keys.errors import WrapRejected
 from qkms_node.keys.version import VersionBinding, unwrap_version, wrap_version
 from qkms_node.ledger.commands import DestroyRoot, Rewrapped, RewrapVersions
-from qkms_node.ledger.records import EpochState, RootRecord, VersionRecord
+from qkms_node.ledger.records import EpochState, KeyRecord, RootRecord, VersionRecord
+from qkms_node.ledger.relay_rules import names_refusing
 from qkms_node.ledger.rewrap_rules import movable
 from qkms_node.ledger.tables import Captured
 from qkms_node.service.proposing import Proposer
@@ -87,9 +88,10 @@ class Rewrapping:
         with self._store.view() as state:
             if set(state.versions.counts["epoch"]) <= {active.epoch}:
                 return []
-            captured = state.versions.capture()
+            keys = state.keys.capture() if active.relays else iter(())
+            versions = state.versions.capture()
         # On a thread: a large ledger is looked through while calls are served.
-        found = await asyncio.to_thread(_movable, captured, active)
+        found = await asyncio.to_thread(_movable, keys, versions, active)
         return [i for i in found if i not in self._damaged]
 
     async def _move_batch(self, active: RootRecord) -> None:
@@ -112,7 +114,9 @@ class Rewrapping:
         with self._store.view() as state:
             key, version = state.keys.get(key_id), state.versions.get(version_id)
             source = state.roots.get(version.epoch) if version is not None else None
-        if key is None or version is None or source is None or not movable(version, active):
+        if key is None or version is None or source is None:
+            return None
+        if not movable(version, active, key.refuse_relays):
             return None
         if not self._roots.holds(source):
             self.waiting = f"the leader has not opened root epoch {source.epoch}, under which versions are"
@@ -144,6 +148,12 @@ class Rewrapping:
             log.info("root.destroyed", epoch=root.epoch, note=outcome.note, refused=outcome.code)
 
 
-def _movable(versions: Captured[VersionRecord], active: RootRecord) -> list[VersionId]:
-    """Ids of those that are to be moved under the active epoch."""
-    return [msgspec.msgpack.decode(key, type=VersionId) for key, version in versions if movable(version, active)]
+def _movable(keys: Captured[KeyRecord], versions: Captured[VersionRecord], active: RootRecord) -> list[VersionId]:
+    """Ids of those that are to be moved under the active epoch; `keys` may be none where it names no relays."""
+    kept = names_refusing(keys)
+    behind = (
+        msgspec.msgpack.decode(stored, type=VersionId)
+        for stored, version in versions
+        if movable(version, active, key_refuses_relays=False)
+    )
+    return [version_id for version_id in behind if version_id[0] not in kept]

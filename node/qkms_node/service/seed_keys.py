@@ -12,10 +12,10 @@ from collections.abc import Callable
 import structlog
 
 from qkms_node.config import RootSection
-from qkms_node.keys.secret import QkdSecret
 from qkms_node.ledger.commands import RefuseRoot
 from qkms_node.ledger.records import NodeRecord
 from qkms_node.ledger.state import State
+from qkms_node.service.admitted_key import AdmittedKey
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.sharing import MAX_DOUBLINGS, Sharing
@@ -55,7 +55,7 @@ class SeedKeys:
         """Whether QKD is used where it can be had, and done without where not."""
         return self._policy.policy == "prefer_qkd"
 
-    async def draw(self, peers: dict[str, NodeRecord]) -> dict[str, tuple[str, QkdSecret]] | None:
+    async def draw(self, peers: dict[str, NodeRecord]) -> dict[str, AdmittedKey] | None:
         """A QKD key for each peer, or for none when the policy gives QKD up; None: not now."""
         if self._policy.policy == "pqc_only":
             return {}
@@ -69,7 +69,7 @@ class SeedKeys:
         if self._now_ms() < self._retry_ms:
             self.waiting = self.trouble
             return None
-        drawn: dict[str, tuple[str, QkdSecret]] = {}
+        drawn: dict[str, AdmittedKey] = {}
         codes = set()
         for peer in () if problems else peers:
             try:

@@ -146,7 +146,7 @@ class Seeder:
         root = mix_root(
             self._roots.root(base) if base is not None else None,
             secrets.token_bytes(32),
-            [Seed(key_id, key) for key_id, key in psks.values()],
+            [Seed(psk.key_id, psk.secret) for psk in psks.values()],
         )
         check = commitment(root, self._config.cluster.id, epoch)
         grade = Grade.QKD_PQC if psks and len(psks) == len(peers) else Grade.PQC
@@ -159,7 +159,7 @@ class Seeder:
                 grade=grade,
                 leader_id=self._node_id,
                 commitment=check,
-                qkd_key_ids=tuple(sorted(key_id for key_id, _ in psks.values())),
+                qkd_key_ids=tuple(sorted(psk.key_id for psk in psks.values())),
                 voters=voters,
                 shares=shares,
                 fallback=self._keys.trouble if self._keys.preferred and peers and not psks else "",

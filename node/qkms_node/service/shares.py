@@ -15,10 +15,11 @@ from qkms.kem import HybridCiphertext
 from qkms_node.config import Config
 from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import check_commitment
-from qkms_node.keys.secret import QkdSecret, RootSecret
+from qkms_node.keys.secret import RootSecret
 from qkms_node.keys.share import Binding, SealedShare, open_share
 from qkms_node.ledger.commands import ConfirmRoot, RegisterNode, RejectShare
 from qkms_node.ledger.records import EpochState, RootRecord, ShareRecord
+from qkms_node.service.admitted_key import AdmittedKey
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
@@ -117,6 +118,11 @@ class Voter:
             else:
                 await self._reject(root, share.sealed, str(error))
             return
+        if psk is not None and (untold := set(psk.relays) - set(share.relays)):
+            # The ledger would call an epoch free of relays that is not.
+            passed = f"QKD key {psk.key_id} has passed {', '.join(sorted(untold))} by the KME of this node"
+            await self._reject(root, share.sealed, f"{passed}, which that of {share.leader_id} does not tell")
+            return
         try:
             secret = self._unseal(root, share, psk)
         except CryptoError as error:
@@ -127,15 +133,15 @@ class Voter:
         self._roots.keep(root.epoch, root.commitment, secret)
         await self._confirm(root)
 
-    async def _collect(self, share: ShareRecord) -> QkdSecret | None:
+    async def _collect(self, share: ShareRecord) -> AdmittedKey | None:
         if not share.qkd_key_id:
             return None
         return await self._links.collect(share.leader_id, share.qkd_key_id)
 
-    def _unseal(self, root: RootRecord, share: ShareRecord, psk: QkdSecret | None) -> RootSecret:
+    def _unseal(self, root: RootRecord, share: ShareRecord, psk: AdmittedKey | None) -> RootSecret:
         bound = Binding(self._cluster_id, root.epoch, share.leader_id, self._node_id, share.qkd_key_id)
         sealed = SealedShare(HybridCiphertext(share.mlkem_ciphertext, share.x25519_public), share.sealed)
-        secret = open_share(sealed, bound, self._roots.share_key, psk)
+        secret = open_share(sealed, bound, self._roots.share_key, psk.secret if psk else None)
         check_commitment(secret, self._cluster_id, root.epoch, root.commitment)
         return secret
 

@@ -7,8 +7,16 @@ does, or a leader that has just restarted would keep the root from itself. Two
 that do it at once do no harm: the second share is not wanted any more. Each
 attempt costs a QKD key and an entry of the log, so that a peer whose KME gives
 it wrong keys is tried less and less often.
+
+Under a QKD key that has passed relays no root leaves this node while keys that
+refuse relays need its epoch kept from them: the node goes without that root
+until there is a direct link, or its epoch has ended. That is looked at before
+the share is made: one that the ledger refused would have been written to its
+log all the same. A key made in that moment is not seen; the epoch then names
+the relays, and whoever watches is told.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,11 +24,13 @@ import structlog
 
 from qkms.kem import HybridPublicKey
 from qkms_node.keys.grade import Grade
-from qkms_node.keys.secret import QkdSecret, RootSecret
+from qkms_node.keys.secret import RootSecret
 from qkms_node.keys.share import Binding, seal_share
 from qkms_node.ledger.commands import ReplaceShare
 from qkms_node.ledger.records import EpochState, NodeRecord, RootRecord, ShareRecord
+from qkms_node.ledger.relay_rules import holds_refusing
 from qkms_node.ledger.state import State
+from qkms_node.service.admitted_key import AdmittedKey
 from qkms_node.service.links import Links
 from qkms_node.service.proposing import Proposer
 from qkms_node.service.roots import RootStore
@@ -67,13 +77,11 @@ class Sharing:
         self._tried: dict[tuple[int, str], _Tried] = {}
         self.waiting = ""
 
-    def seal(
-        self, root: RootSecret, epoch: int, node: NodeRecord, psk: tuple[str, QkdSecret] | None
-    ) -> ShareRecord:
-        """The share of `node`, under a QKD key (its key_ID and the key) or without."""
-        bound = Binding(self._cluster_id, epoch, self._node_id, node.node_id, psk[0] if psk else "")
+    def seal(self, root: RootSecret, epoch: int, node: NodeRecord, psk: AdmittedKey | None) -> ShareRecord:
+        """The share of `node`, under a QKD key or without."""
+        bound = Binding(self._cluster_id, epoch, self._node_id, node.node_id, psk.key_id if psk else "")
         public = HybridPublicKey(node.mlkem_public, node.x25519_public)
-        share = seal_share(root, bound, public, psk[1] if psk else None)
+        share = seal_share(root, bound, public, psk.secret if psk else None)
         return ShareRecord(
             node_id=node.node_id,
             leader_id=self._node_id,
@@ -81,6 +89,7 @@ class Sharing:
             mlkem_ciphertext=share.ciphertext.mlkem,
             x25519_public=share.ciphertext.x25519,
             sealed=share.sealed,
+            relays=tuple(sorted(set(psk.relays))) if psk else (),
         )
 
     async def share_anew(self, leader_id: str, connected: frozenset[str], peers: dict[str, NodeRecord]) -> None:
@@ -132,10 +141,25 @@ class Sharing:
                 self._note(root, peer, str(error))
                 self.waiting = f"{peer} needs root epoch {root.epoch}: {error}"
                 return
+            if psk.relays and await self._must_stay_direct(root.epoch):
+                passed = f"QKD key {psk.key_id} has passed {', '.join(psk.relays)}"
+                trouble = f"{passed}, and keys that refuse relays are under the epoch; link {peer} directly"
+                self._note(root, peer, trouble)
+                self.waiting = f"{peer} needs root epoch {root.epoch}: {trouble}"
+                return
         self._note(root, peer)
         share = self.seal(self._roots.root(root), root.epoch, node, psk)
         outcome = await self._proposer.effect(ReplaceShare(root.epoch, share))
         log.info("root.shared_anew", epoch=root.epoch, peer=peer, note=outcome.note)
+
+    async def _must_stay_direct(self, epoch: int) -> bool:
+        with self._store.view() as state:
+            if state.roots[epoch].relays:
+                return False
+            keys, versions = state.keys.capture(), state.versions.capture()
+            importing = frozenset(key_id for key_id, w in state.wrappings.items() if w.epoch == epoch)
+        # On a thread: a large ledger is looked through while calls are served.
+        return await asyncio.to_thread(holds_refusing, epoch, keys, versions, importing)
 
     def _note(self, root: RootRecord, peer: str, trouble: str = "") -> None:
         """An attempt was made: the next one waits."""

@@ -28,7 +28,13 @@ BOOKMARK_S = 5.0
 MAX_BATCH = 500
 MAX_SHARED = 1_024
 OF_ROOTS = frozenset(
-    {EventType.ROOT_ACTIVATED, EventType.QKD_FELL_BACK, EventType.QKD_RESUMED, EventType.ROOT_REFUSED}
+    {
+        EventType.ROOT_ACTIVATED,
+        EventType.QKD_FELL_BACK,
+        EventType.QKD_RESUMED,
+        EventType.ROOT_REFUSED,
+        EventType.ROOT_RELAYED,
+    }
 )
 OF_LINKS = frozenset({EventType.LINK_ALARM_RAISED, EventType.LINK_ALARM_CLEARED})
 _TOKEN = struct.Struct(">2sQ")

@@ -180,6 +180,7 @@ class RootEpoch(_message.Message):
     ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
+    RELAYS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     state: Global___EpochState.ValueType
     grade: _common_pb2.Grade.ValueType
@@ -197,6 +198,10 @@ class RootEpoch(_message.Message):
     def stage_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def activate_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def relays(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """KMEs between the ends that have seen a QKD key in clear which sealed a share of it, sorted; as far as KMEs tell."""
+
     def __init__(
         self,
         *,
@@ -209,10 +214,11 @@ class RootEpoch(_message.Message):
         activate_time: _timestamp_pb2.Timestamp | None = ...,
         reason: _builtins.str = ...,
         fallback: _builtins.str = ...,
+        relays: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "stage_time", b"stage_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "confirmed_by", b"confirmed_by", "epoch", b"epoch", "fallback", b"fallback", "grade", b"grade", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "stage_time", b"stage_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "confirmed_by", b"confirmed_by", "epoch", b"epoch", "fallback", b"fallback", "grade", b"grade", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "relays", b"relays", "stage_time", b"stage_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -365,6 +371,7 @@ class EpochUse(_message.Message):
     SESSION_COUNT_FIELD_NUMBER: _builtins.int
     RECOVERABLE_FIELD_NUMBER: _builtins.int
     SAE_KEY_COUNT_FIELD_NUMBER: _builtins.int
+    RELAYS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     state: Global___EpochState.ValueType
     grade: _common_pb2.Grade.ValueType
@@ -376,6 +383,10 @@ class EpochUse(_message.Message):
     """Whether it is sealed to the present recovery key."""
     sae_key_count: _builtins.int
     """Keys of encryptors sealed under it that wait to be collected."""
+    @_builtins.property
+    def relays(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in RootEpoch."""
+
     def __init__(
         self,
         *,
@@ -386,10 +397,11 @@ class EpochUse(_message.Message):
         session_count: _builtins.int = ...,
         recoverable: _builtins.bool = ...,
         sae_key_count: _builtins.int = ...,
+        relays: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "grade", b"grade", "recoverable", b"recoverable", "sae_key_count", b"sae_key_count", "session_count", b"session_count", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "grade", b"grade", "recoverable", b"recoverable", "relays", b"relays", "sae_key_count", b"sae_key_count", "session_count", b"session_count", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -232,6 +232,8 @@ class _KeyEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyEvent
     """For want of QKD keys no new root epoch takes the place of this one, which goes on (`rootEpochs/0`:
     there is none). Once for each request, and once for each time the cluster wants one by itself.
     """
+    ROOT_RELAYED: _KeyEventType.ValueType  # 35
+    """A root epoch names relays: when it is activated, and when a share that is given later adds some."""
 
 class KeyEventType(_KeyEventType, metaclass=_KeyEventTypeEnumTypeWrapper): ...
 
@@ -262,6 +264,8 @@ ROOT_REFUSED: KeyEventType.ValueType  # 34
 """For want of QKD keys no new root epoch takes the place of this one, which goes on (`rootEpochs/0`:
 there is none). Once for each request, and once for each time the cluster wants one by itself.
 """
+ROOT_RELAYED: KeyEventType.ValueType  # 35
+"""A root epoch names relays: when it is activated, and when a share that is given later adds some."""
 Global___KeyEventType: _TypeAlias = KeyEventType  # noqa: Y015
 
 @_typing.final
@@ -309,6 +313,7 @@ class Key(_message.Message):
     ALLOW_COMPROMISED_DECRYPT_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     PREFER_QKD_FIELD_NUMBER: _builtins.int
+    REFUSE_RELAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """keys/{key_id}"""
     algorithm: Global___KeyAlgorithm.ValueType
@@ -336,6 +341,8 @@ class Key(_message.Message):
     """A compromised version may still decrypt."""
     prefer_qkd: _builtins.bool
     """Rotated by itself as soon as the root has QKD, while the primary version was made under one without."""
+    refuse_relays: _builtins.bool
+    """No version is made, staged, imported, validated, activated or moved under a root epoch that names relays."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -376,10 +383,11 @@ class Key(_message.Message):
         allow_compromised_decrypt: _builtins.bool = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         prefer_qkd: _builtins.bool = ...,
+        refuse_relays: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "max_staleness", b"max_staleness", "next_rotation_time", b"next_rotation_time", "rotation_period", b"rotation_period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "create_time", b"create_time", "delete_time", b"delete_time", "deletion_protection", b"deletion_protection", "etag", b"etag", "exportable", b"exportable", "labels", b"labels", "max_staleness", b"max_staleness", "min_decrypt_version", b"min_decrypt_version", "min_encrypt_version", b"min_encrypt_version", "name", b"name", "next_rotation_time", b"next_rotation_time", "prefer_qkd", b"prefer_qkd", "primary_version", b"primary_version", "required_grade", b"required_grade", "revision", b"revision", "rotation_period", b"rotation_period", "staged_version", b"staged_version", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "create_time", b"create_time", "delete_time", b"delete_time", "deletion_protection", b"deletion_protection", "etag", b"etag", "exportable", b"exportable", "labels", b"labels", "max_staleness", b"max_staleness", "min_decrypt_version", b"min_decrypt_version", "min_encrypt_version", b"min_encrypt_version", "name", b"name", "next_rotation_time", b"next_rotation_time", "prefer_qkd", b"prefer_qkd", "primary_version", b"primary_version", "refuse_relays", b"refuse_relays", "required_grade", b"required_grade", "revision", b"revision", "rotation_period", b"rotation_period", "staged_version", b"staged_version", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -497,6 +505,7 @@ class KeyVersion(_message.Message):
     STAGING_FIELD_NUMBER: _builtins.int
     COMPROMISE_TIME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    RELAYED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """keys/{key_id}/versions/{n}"""
     version: _builtins.int
@@ -506,6 +515,8 @@ class KeyVersion(_message.Message):
     """Root epoch under whose key encryption key the material is wrapped."""
     reason: _builtins.str
     """Why it was aborted or called compromised."""
+    relayed: _builtins.bool
+    """It is, or was, under a root epoch that names relays."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -537,10 +548,11 @@ class KeyVersion(_message.Message):
         staging: Global___Staging | None = ...,
         compromise_time: _timestamp_pb2.Timestamp | None = ...,
         reason: _builtins.str = ...,
+        relayed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "compromise_time", b"compromise_time", "create_time", b"create_time", "destroy_time", b"destroy_time", "staging", b"staging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "compromise_time", b"compromise_time", "create_time", b"create_time", "destroy_time", b"destroy_time", "grade", b"grade", "name", b"name", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "root_epoch", b"root_epoch", "staging", b"staging", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "compromise_time", b"compromise_time", "create_time", b"create_time", "destroy_time", b"destroy_time", "grade", b"grade", "name", b"name", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "relayed", b"relayed", "root_epoch", b"root_epoch", "staging", b"staging", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -582,6 +594,7 @@ class CreateKeyRequest(_message.Message):
     ALLOW_COMPROMISED_DECRYPT_FIELD_NUMBER: _builtins.int
     SKIP_INITIAL_VERSION_FIELD_NUMBER: _builtins.int
     PREFER_QKD_FIELD_NUMBER: _builtins.int
+    REFUSE_RELAYS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     key_id: _builtins.str
     algorithm: Global___KeyAlgorithm.ValueType
@@ -594,6 +607,7 @@ class CreateKeyRequest(_message.Message):
     expected_primary_version 0.
     """
     prefer_qkd: _builtins.bool
+    refuse_relays: _builtins.bool
     @_builtins.property
     def max_staleness(self) -> _duration_pb2.Duration:
         """0: every use asks a quorum. Absent: the cluster's default."""
@@ -619,10 +633,11 @@ class CreateKeyRequest(_message.Message):
         allow_compromised_decrypt: _builtins.bool = ...,
         skip_initial_version: _builtins.bool = ...,
         prefer_qkd: _builtins.bool = ...,
+        refuse_relays: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["max_staleness", b"max_staleness", "rotation_period", b"rotation_period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "deletion_protection", b"deletion_protection", "exportable", b"exportable", "key_id", b"key_id", "labels", b"labels", "max_staleness", b"max_staleness", "prefer_qkd", b"prefer_qkd", "request_id", b"request_id", "required_grade", b"required_grade", "rotation_period", b"rotation_period", "skip_initial_version", b"skip_initial_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "deletion_protection", b"deletion_protection", "exportable", b"exportable", "key_id", b"key_id", "labels", b"labels", "max_staleness", b"max_staleness", "prefer_qkd", b"prefer_qkd", "refuse_relays", b"refuse_relays", "request_id", b"request_id", "required_grade", b"required_grade", "rotation_period", b"rotation_period", "skip_initial_version", b"skip_initial_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1156,7 +1171,7 @@ class UpdateKeyRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Of: labels, required_grade, max_staleness, rotation_period (absent: none),
         min_decrypt_version, min_encrypt_version, deletion_protection,
-        allow_compromised_decrypt, prefer_qkd.
+        allow_compromised_decrypt, prefer_qkd, refuse_relays.
         """
 
     def __init__(

@@ -18,6 +18,7 @@ from qkms_qkd.link import LinkStatus, QkdKey
 
 _STANDARD = "ETSI GS QKD 014"
 MAX_RELAY_NAME = 128
+MAX_RELAYS = 64
 
 
 class _Key(msgspec.Struct, frozen=True):
@@ -115,9 +116,13 @@ def _relays(kme: str, item: _Key) -> tuple[str, ...]:
     named = _extension(item.key_extension).get("relays")
     if named is None:
         return ()
-    if not isinstance(named, list) or not all(isinstance(r, str) and 0 < len(r) <= MAX_RELAY_NAME for r in named):
+    if not isinstance(named, list) or len(named) > MAX_RELAYS or not all(_is_name(relay) for relay in named):
         raise LinkError(kme, "KME_BAD_ANSWER", f"key {item.key_ID} comes with relays that are no list of names")
     return tuple(named)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_RELAY_NAME and value.isprintable()
 
 
 def _extension(value: object) -> dict[str, Any]:

@@ -31,6 +31,7 @@ WIRE_REASONS = {
     "VERSION_IS_PRIMARY": errors.VersionIsPrimary,
     "STORE_EXHAUSTED": errors.StoreExhausted,
     "GRADE_TOO_LOW": errors.GradeTooLow,
+    "RELAYS_REFUSED": errors.RelaysRefused,
     "SESSION_STATE": errors.SessionStateConflict,
     "PERMISSION_DENIED": errors.PermissionDenied,
     "NO_QUORUM": errors.NoQuorum,

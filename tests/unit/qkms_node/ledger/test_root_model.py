@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
+from msgspec.structs import replace
 
 from ledger_machine import ANY_TIME, LedgerMachine, run
 from ledger_world import NODES, World, new, request, share
@@ -15,12 +16,17 @@ epochs = st.integers(0, 4)
 nodes = st.sampled_from((*NODES, "stranger"))
 keys = st.sampled_from(("", "q1", "q2", "q3", "q4", "q5"))
 sets = st.sampled_from(("", "s1", "s2"))
+relay_names = st.sampled_from(((), (), ("kme-7",), ("kme-7", "kme-8")))
+yes_or_no = st.booleans()
 ENDED = ("ABORTED", "DESTROYED")
 
 
 @dataclass
 class Epoch:
-    """One root epoch. `shares`: by node, what seals its share; `recovery`: the set that it is sealed to."""
+    """One root epoch. `shares`: by node, what seals its share; `recovery`: the set that it is sealed to.
+
+    `relays`: those that have seen what sealed any share of it.
+    """
 
     qkd: bool
     base: int
@@ -29,6 +35,7 @@ class Epoch:
     confirmed: set[str] = field(default_factory=set)
     rejected: set[str] = field(default_factory=set)
     recovery: str = ""
+    relays: set[str] = field(default_factory=set)
 
 
 class RootsInAnyOrder(LedgerMachine):
@@ -46,7 +53,7 @@ class RootsInAnyOrder(LedgerMachine):
                 c.SetRecovery,
                 c.SealToRecovery,
             ),
-            *(c.CreateKey, c.AdvanceTime),
+            *(c.CreateKey, c.UpdateKey, c.AdvanceTime),
         }
     )
 
@@ -60,6 +67,8 @@ class RootsInAnyOrder(LedgerMachine):
         self.nodes: dict[str, int] = {}
         self.versions: dict[str, int] = {}
         self.promised: dict[str, bool] = {}
+        self.refuses: dict[str, bool] = {}
+        self.relayed: dict[str, bool] = {}
         self.recovery = ""
 
     def beginning(self) -> World:
@@ -68,7 +77,7 @@ class RootsInAnyOrder(LedgerMachine):
     @initialize()
     def begin(self) -> None:
         self.take_the_whole_way()
-        self.create_key("a")
+        self.create_key("a", False)
 
     def at(self, number: int) -> int:
         return number or max(self.last, 1)
@@ -96,13 +105,20 @@ class RootsInAnyOrder(LedgerMachine):
         self.do(c.RegisterNode(node, b"m%d" % keys_number, b"x"), changes=not same)
         self.nodes[node] = keys_number
 
-    @rule(ahead=st.sampled_from((0, 1, 1, 1, 2)), qkd=st.booleans(), key_id=keys, low=st.booleans())
-    def stage(self, ahead: int, qkd: bool, key_id: str, low: bool) -> None:
+    @rule(
+        ahead=st.sampled_from((0, 1, 1, 1, 2)),
+        qkd=st.booleans(),
+        key_id=keys,
+        low=st.booleans(),
+        relays=relay_names,
+    )
+    def stage(self, ahead: int, qkd: bool, key_id: str, low: bool, relays: tuple[str, ...]) -> None:
         """`low`: the shares are sealed without the QKD key."""
         number = self.last + ahead
         seeds = (key_id,) if qkd and key_id else ()
         sealing = "" if low or not seeds else key_id
-        shares = {node: share(node, b"s%d" % number, sealing) for node in NODES[1:]}
+        relays = relays if sealing else ()
+        shares = {node: share(node, b"s%d" % number, sealing, relays) for node in NODES[1:]}
         grade = Grade.QKD_PQC if seeds else Grade.PQC
         refusal, known = "", self.epochs.get(number)
         if known is None:
@@ -118,6 +134,7 @@ class RootsInAnyOrder(LedgerMachine):
         self.do(command, refusal, changes=known is None)
         if known is None and not refusal:
             self.epochs[number] = Epoch(bool(seeds), self.active, shares=dict.fromkeys(NODES[1:], sealing))
+            self.epochs[number].relays = set(relays)
             self.last = number
             self.used |= set(seeds)
             self.refused = None
@@ -158,9 +175,9 @@ class RootsInAnyOrder(LedgerMachine):
             epoch.rejected.add(node)
             epoch.confirmed.discard(node)
 
-    @rule(number=epochs, node=nodes, key_id=keys)
-    def replace_share(self, number: int, node: str, key_id: str) -> None:
-        number = self.at(number)
+    @rule(number=epochs, node=nodes, key_id=keys, relays=relay_names)
+    def replace_share(self, number: int, node: str, key_id: str, relays: tuple[str, ...]) -> None:
+        number, relays = self.at(number), relays if key_id else ()
         epoch, refusal, changes = self.epochs.get(number), "", False
         if epoch is None:
             refusal = "EPOCH_NOT_FOUND"
@@ -171,9 +188,10 @@ class RootsInAnyOrder(LedgerMachine):
                 refusal = "SHARE_BELOW_GRADE"
             elif changes and key_id in self.used:
                 refusal = "KEY_REPLAYED"
-        self.do(c.ReplaceShare(number, share(node, b"again", key_id)), refusal, changes=changes)
+        self.do(c.ReplaceShare(number, share(node, b"again", key_id, relays)), refusal, changes=changes)
         if epoch is not None and changes and not refusal:
             epoch.shares[node] = key_id
+            epoch.relays |= set(relays)
             epoch.rejected.discard(node)
             self.used |= {key_id} - {""}
 
@@ -200,7 +218,14 @@ class RootsInAnyOrder(LedgerMachine):
     @rule()
     def take_the_whole_way(self) -> None:
         """Few epochs come so far by chance."""
-        self.stage(1, False, "", False)
+        self.take_on_the_way(1, "", ())
+
+    @rule(relays=relay_names)
+    def take_the_whole_way_with_qkd(self, relays: tuple[str, ...]) -> None:
+        self.take_on_the_way(1, f"of-{self.last + 1}", relays)
+
+    def take_on_the_way(self, ahead: int, key_id: str, relays: tuple[str, ...]) -> None:
+        self.stage(ahead, bool(key_id), key_id, False, relays)
         for node in NODES[:2]:
             self.confirm(self.last, node, False)
         self.seal(self.last, self.recovery or "s1")
@@ -227,13 +252,36 @@ class RootsInAnyOrder(LedgerMachine):
         if epoch is not None and changes:
             epoch.state, epoch.shares = "ABORTED", {}
 
-    @rule(key_id=st.sampled_from(("a", "b")))
-    def create_key(self, key_id: str) -> None:
+    @rule()
+    def stage_and_give_up(self) -> None:
+        self.stage(1, False, "", False, ())
+        self.abort(self.last)
+
+    @rule(key_id=st.sampled_from(("a", "b")), refuses=yes_or_no)
+    def create_key(self, key_id: str, refuses: bool) -> None:
         refusal = "KEY_EXISTS" if key_id in self.versions else "" if self.active else "PROPOSAL_STALE"
-        self.do(c.CreateKey(request(), key_id, "AES_256_GCM", 0, 1_000, {}, new(1, self.active)), refusal)
+        if not refusal and refuses and self.epochs[self.active].relays:
+            refusal = "RELAYS_REFUSED"
+        made = c.CreateKey(request(), key_id, "AES_256_GCM", 0, 1_000, {}, new(1, self.active))
+        self.do(replace(made, refuse_relays=refuses), refusal)
         if not refusal:
             self.versions[key_id] = self.active
             self.promised[key_id] = self.epochs[self.active].qkd
+            self.refuses[key_id] = refuses
+            self.relayed[key_id] = bool(self.epochs[self.active].relays)
+
+    @rule(key_id=st.sampled_from(("a", "b")), refuses=yes_or_no)
+    def let_refuse(self, key_id: str, refuses: bool) -> None:
+        refusal, changes = "", self.refuses.get(key_id) != refuses
+        if key_id not in self.versions:
+            refusal = "KEY_NOT_FOUND"
+        elif changes and refuses:
+            seen = self.relayed[key_id] or self.epochs[self.versions[key_id]].relays
+            refusal = "RELAYS_REFUSED" if seen or self.epochs[self.active].relays else ""
+        command = c.UpdateKey(request(), key_id, c.KeyChanges(refuse_relays=refuses))
+        self.do(command, refusal, changes=changes)
+        if not refusal:
+            self.refuses[key_id] = refuses
 
     @rule(
         key_id=st.sampled_from(("a", "b")), epoch=st.integers(1, 4), start=st.sampled_from(("seen", "seen", "old"))
@@ -246,11 +294,15 @@ class RootsInAnyOrder(LedgerMachine):
         moved = c.RewrapVersions(epoch, (c.Rewrapped(key_id, 1, seen, b"again"),))
         self.do(moved, refusal, changes=bool(moves))
         if moves and not refusal:
+            self.relayed[key_id] |= bool(self.epochs[under].relays | self.epochs[epoch].relays)
             self.versions[key_id] = epoch
 
     def reaches(self, key_id: str, after: int) -> bool:
-        """Whether a version may go under an epoch: never to a lower grade than it was made with, and keeps."""
-        return after in self.epochs and (self.epochs[after].qkd or not self.promised[key_id])
+        """Whether a version may go under an epoch: never to a lower grade than it was made with, and keeps,
+        nor to one with relays that its key refuses."""
+        if after not in self.epochs or (self.refuses[key_id] and self.epochs[after].relays):
+            return False
+        return self.epochs[after].qkd or not self.promised[key_id]
 
     @rule(number=epochs)
     def destroy(self, number: int) -> None:
@@ -310,10 +362,14 @@ class RootsInAnyOrder(LedgerMachine):
             assert (set(root.confirmed), set(root.rejected)) == (epoch.confirmed, epoch.rejected)
             assert {node: s.qkd_key_id for node, s in root.shares.items()} == epoch.shares
             assert root.recovery_set == epoch.recovery
+            assert root.relays == tuple(sorted(epoch.relays))
         assert state.qkd_key_epochs.keys() == self.used
         assert {key: v.epoch for (key, _), v in state.versions.items()} == self.versions
+        assert {key: v.relayed for (key, _), v in state.versions.items()} == self.relayed
+        assert {key: record.refuse_relays for key, record in state.keys.items()} == self.refuses
         assert sum(epoch.state == "ACTIVE" for epoch in self.epochs.values()) <= 1
 
 
 def test_roots_in_any_order() -> None:
-    run(RootsInAnyOrder, only_ever=frozenset({c.RegisterNode, c.RefuseRoot, c.SealToRecovery, c.AdvanceTime}))
+    never_refused = frozenset({c.RegisterNode, c.RefuseRoot, c.SealToRecovery, c.AdvanceTime})
+    run(RootsInAnyOrder, only_ever=never_refused, examples=80)

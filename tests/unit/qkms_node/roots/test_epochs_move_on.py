@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.qkms_node.service.test_seeding import NODES, Cluster
 
 from ledger_world import request
@@ -29,14 +30,15 @@ def propose(cluster: Cluster, command: c.AnyCommand) -> c.Outcome:
     return outcome
 
 
-def create(cluster: Cluster, key_id: str) -> None:
+def create(cluster: Cluster, key_id: str, *, refuse_relays: bool = False) -> None:
     """A key whose material is MATERIAL, wrapped by a site that holds the active root."""
     root = cluster.root(cluster.active)
     site = next(site for site in cluster.sites.values() if site.roots.holds(root))
     bound = VersionBinding(key_id, 1, "AES_256_GCM", root.epoch)
     wrapped = wrap_version(site.roots.kek(root), VersionSecret(MATERIAL), bound, secrets.token_bytes(12))
     new = c.NewVersion(1, root.epoch, wrapped, b"check")
-    propose(cluster, c.CreateKey(request(), key_id, "AES_256_GCM", 0, 30_000, {}, new))
+    command = c.CreateKey(request(), key_id, "AES_256_GCM", 0, 30_000, {}, new)
+    propose(cluster, replace(command, refuse_relays=refuse_relays))
 
 
 def version(cluster: Cluster, key_id: str) -> VersionRecord:

@@ -1,6 +1,7 @@
 """What a node takes from a link: keys in doubt thrown away, relayed ones refused, a reserve left, alarms told."""
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 
@@ -151,7 +152,19 @@ async def test_relayed_keys_are_refused_unless_relays_are_allowed() -> None:
             assert site.monitor.view("peer").discarded["KEY_RELAYED"] == 1
 
 
-@pytest.mark.parametrize("relays", ['"kme-7"', "[7]", '[""]', "{}"])
+async def test_the_relays_of_a_key_are_handed_on_at_both_ends() -> None:
+    site = Site(allow_relays=True)
+    site.store.distilled, site.store.relays = [OLD] * 2, ("kme-7", "kme-8")
+    drawn = await site.links.draw("peer", lambda _: False)
+    collected = await site.links.collect("peer", "k")
+    assert (drawn.relays, collected.relays) == (("kme-7", "kme-8"), ("kme-7", "kme-8"))
+
+
+@pytest.mark.parametrize(
+    "relays",
+    ['"kme-7"', "[7]", '[""]', "{}", '["kme\\u001b"]', json.dumps(["k" * 129]), json.dumps(["k"] * 65)],
+    ids=["no list", "numbers", "empty", "object", "unprintable", "long", "many"],
+)
 def test_relays_that_are_no_list_of_names_are_no_answer(relays: str) -> None:
     def answer(named: str) -> HttpAnswer:
         key = f'"key_ID":"k","key":"{"A" * 43}=","key_extension":{{"relays":{named}}}'

@@ -46,7 +46,10 @@ NODES = ("node-1", "node-2", "node-3")
 
 
 class Fibre:
-    """Keys between all sites; `down` and `wrong` name the sites whose KME fails or lies."""
+    """Keys between all sites; `down` and `wrong` name the sites whose KME fails or lies.
+
+    `relays`: those that keys pass from now on; `untold`: the sites whose KME does not tell of them.
+    """
 
     def __init__(self) -> None:
         self.keys: dict[str, bytes] = {}
@@ -55,6 +58,9 @@ class Fibre:
         self.empty = False
         self.tells_count = True
         self.repeat: str = ""
+        self.relays: tuple[str, ...] = ()
+        self.passed: dict[str, tuple[str, ...]] = {}
+        self.untold: set[str] = set()
 
     def link(self, local: str, peer: str) -> "FibreLink":
         return FibreLink(self, local, peer)
@@ -86,12 +92,17 @@ class FibreLink:
             raise LinkError(self._kme, "STORE_EXHAUSTED", "has no key")
         key_id = self._fibre.repeat or f"q{len(self._fibre.keys)}"
         key = self._fibre.keys.setdefault(key_id, bytes([len(self._fibre.keys) + 1]) * 32)
-        return [QkdKey(key_id, key)]
+        self._fibre.passed.setdefault(key_id, self._fibre.relays)
+        return [QkdKey(key_id, key, relays=self._told(key_id))]
 
     async def collect(self, key_ids: Sequence[str], size_bits: int = 256) -> list[QkdKey]:
         self._alive()
         wrong = self._local in self._fibre.wrong
-        return [QkdKey(i, bytes(32) if wrong else self._fibre.keys[i]) for i in key_ids]
+        keys = [bytes(32) if wrong else self._fibre.keys[i] for i in key_ids]
+        return [QkdKey(i, key, relays=self._told(i)) for i, key in zip(key_ids, keys, strict=True)]
+
+    def _told(self, key_id: str) -> tuple[str, ...]:
+        return () if self._local in self._fibre.untold else self._fibre.passed[key_id]
 
     async def close(self) -> None:
         pass
@@ -105,7 +116,7 @@ class Site:
         links = {n: cluster.fibre.link(node_id, n) for n in NODES if n != node_id}
         maker = SealMaker(config.seal, "test", node_id)
         self.roots = RootStore(config.node.data_dir, maker, "test", node_id)
-        self.links = Links(f"kme-of-{node_id}", links, AdmissionRules(), poll_s=60)
+        self.links = Links(f"kme-of-{node_id}", links, AdmissionRules(allow_relays=True), poll_s=60)
         proposer = Proposer(cluster.replica, 1.0)
         self.voter = Voter(config, cluster.store, self.roots, self.links, proposer)
         self.sharing = Sharing(
