@@ -175,7 +175,7 @@ class LedgerMember:
     def _span(self, since: float, until: float) -> dict[str, Any]:
         latencies = [length for asked, length in self._latencies if since <= asked <= until]
         return {
-            "gaps": asdict(gaps_of(self._gauge.seen, since, until)),
+            "gaps": asdict(gaps_of(self._gauge.so_far(), since, until)),
             "commits": asdict(latencies_of(latencies)) if latencies else None,
             "failures": self._failures,
             "term": self._replica.status().term,

@@ -86,6 +86,11 @@ class RoundGauge:
         """Asks no more."""
         self._stopped.set()
 
+    def so_far(self) -> list[Gap]:
+        """`seen`, and the time since the last round, of whose waits nothing is known yet."""
+        now = time.monotonic()
+        return [*self.seen, Gap(now, now - self._last, 0.0, 0.0)]
+
     def _ask(self) -> None:
         while not self._stopped.wait(PERIOD_S):
             if not self._asked:

@@ -43,6 +43,7 @@ def test_the_gauge_sees_a_round_that_takes_long(monkeypatch: pytest.MonkeyPatch)
     waiting: list[object] = []
     gauge = RoundGauge(waiting.append)
     gauge.start()
+    assert len(gauge.so_far()) == 1  # no round has ended: it is the time until now
     for pause_s in (0.01, 0.15, 0.01):
         time.sleep(pause_s)
         while waiting:
