@@ -194,6 +194,7 @@ def test_a_deviant_kme_of_a_follower_stops_the_epoch(honest: Deviants, deviation
     world.observer.wait_root(epoch + 1, Grade.QKD_PQC)
 
 
+@pytest.mark.soak
 def test_a_silent_kme_of_a_follower_costs_that_follower_alone(honest: Deviants) -> None:
     """Two of three are a quorum: they go on, the third says what it lacks and catches up later."""
     world = honest.world

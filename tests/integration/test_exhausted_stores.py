@@ -133,7 +133,12 @@ def test_a_root_for_which_there_are_no_keys_is_refused_at_once_told_and_audited(
         ]
         assert audited == told
         alarm = f"links/{leader}/{peer}/alarms/store_low"
-        wait_for("the alarm to be audited", lambda: reported(world, f"{alarm}/major"), WAITS_S)
+
+        def emptied_and_reported() -> None:
+            take_everything(world, leader, peer)  # what was being distilled when the QBER rose came later
+            reported(world, f"{alarm}/major")
+
+        wait_for("the alarm to be audited", emptied_and_reported, WAITS_S)
 
         admin.heal(one, other)
         wait_for("keys in store", lambda: usable(world, leader, peer), WAITS_S)

@@ -8,7 +8,7 @@ from qkms_chaos.scenarios.command import run_named
 from qkms_chaos.scenarios.verdict import Verdict
 
 SEED = 1
-SHORT_S = 8.0
+SHORT_S = 6.0
 FULL_S = 60.0
 
 

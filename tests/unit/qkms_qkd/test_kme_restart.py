@@ -11,8 +11,15 @@ from qkms_qkd.errors import LinkError
 from .kme_network import KmeNetwork, eventually
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("ends", [("kme-1",), ("kme-2",), ("kme-1", "kme-2")])
+@pytest.mark.parametrize(
+    ("ends", "number"),
+    [
+        (("kme-1", "kme-2"), signal.SIGTERM),
+        (("kme-1",), signal.SIGKILL),
+        (("kme-2",), signal.SIGKILL),
+        (("kme-1", "kme-2"), signal.SIGKILL),
+    ],
+)
 async def test_keys_survive_a_restart(pair: KmeNetwork, ends: tuple[str, ...], number: int) -> None:
     pair.wait_stored("kme-1", "kme-2", 200)
     pair.set_faults("kme-1", "kme-2", cut=True)

@@ -37,6 +37,7 @@ def test_an_encrypt_that_is_under_way_when_a_phase_ends_is_counted() -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.soak
 def test_measures_every_phase_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "IDLE_S", 0.1)
     monkeypatch.setattr(keys, "PAGE", 10)

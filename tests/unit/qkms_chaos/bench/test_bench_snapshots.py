@@ -74,6 +74,7 @@ def test_a_gap_over_the_bound_is_a_goal_missed_and_shown() -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.soak
 def test_measures_every_phase_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "QUIET_S", 0.3)
     monkeypatch.setattr(snapshots, "DIGEST_EVERY_S", 0.01)

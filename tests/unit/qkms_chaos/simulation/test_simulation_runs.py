@@ -12,7 +12,7 @@ from qkms_chaos.simulation.faults import PROFILES
 from qkms_chaos.simulation.report import replay_command
 from qkms_chaos.simulation.run import Task, run
 
-SEEDS_PER_PROFILE = {"3": 10, "5": 3}
+SEEDS_PER_PROFILE = {"3": 6, "5": 2}
 
 
 @pytest.mark.timeout(900)

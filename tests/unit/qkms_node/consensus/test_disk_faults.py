@@ -85,8 +85,14 @@ async def test_below_the_floor_a_member_refuses_writes_and_goes_on_reading(
     assert not [name for name in counts if name.startswith("refused")]
 
 
-@pytest.mark.parametrize("role", ["leader", "follower"])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("role", "fault"),
+    [
+        *(("leader", fault) for fault in FAULTS),
+        ("follower", "a write finds the disk full"),
+        *(pytest.param("follower", fault, marks=pytest.mark.soak) for fault in [*FAULTS][1:]),
+    ],
+)
 async def test_a_member_that_cannot_store_stops_and_comes_back_whole(
     make_cluster: MakeCluster, disk_shim: Path, role: str, fault: str
 ) -> None:

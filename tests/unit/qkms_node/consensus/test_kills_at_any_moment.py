@@ -12,7 +12,7 @@ from tests.unit.qkms_node.consensus.toy_load import Load, check_truth
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-KILLS = (25, pytest.param(100, marks=pytest.mark.soak))
+KILLS = (20, pytest.param(100, marks=pytest.mark.soak))
 ALWAYS_COMPACTING = {
     "snapshot_after_entries": 20,
     "keep_entries": 5,

@@ -17,7 +17,7 @@ from tests.unit.qkms_node.consensus.toy_load import Load, check_truth
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-DEATHS = (25, pytest.param(100, marks=pytest.mark.soak))
+DEATHS = (20, pytest.param(100, marks=pytest.mark.soak))
 # The part of the path, and at which call on it: a compaction makes about ten, a start of a member about as many.
 AT = {"/journal/": 30, "/snapshots/": 10, "/data/": 40}
 DIES_WITHIN_S = 1.0
