@@ -16,7 +16,8 @@ from typing import Any
 import structlog
 
 from qkms_node.ca import CaUnusable
-from qkms_node.config import Config, ConfigError, load
+from qkms_node.config import Config, load
+from qkms_node.config_fields import ConfigError
 from qkms_node.consensus.journal_listing import list_journal
 from qkms_node.join_reading import JoinFailed
 from qkms_node.joining import Place, join

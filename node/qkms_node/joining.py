@@ -27,7 +27,8 @@ import tomli_w
 
 from qkms.v1 import enrol_pb2 as pb
 from qkms.v1 import enrol_pb2_grpc
-from qkms_node.config import ConfigError, load
+from qkms_node.config import load
+from qkms_node.config_fields import ConfigError
 from qkms_node.csr import make_csr
 from qkms_node.files import write_durably
 from qkms_node.join_reading import JoinFailed, issued, parse_token, shared_sections, trusted_ca

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from qkms_node.config import Config, QkdSection
+from qkms_node.config import Config
+from qkms_node.config_quantum import QkdSection
 from qkms_node.consensus.engine import Limits, LinkSealing, SyncObjReplica, Timing, Tls
 from qkms_node.consensus.replica import Replica, StateMachine
 from qkms_node.consensus.settings import MIB

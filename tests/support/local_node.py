@@ -13,19 +13,18 @@ import grpc.aio
 
 from qkms_chaos.cluster.ports import free_ports
 from qkms_client.profile import Profile
-from qkms_node.config import (
+from qkms_node.config import Config
+from qkms_node.config_quantum import NorthboundSection, RootSection
+from qkms_node.config_sections import (
     AccessSection,
     AuditSection,
     CaSection,
     ClusterSection,
-    Config,
     EnrolSection,
     Member,
     MetricsSection,
     NodeSection,
-    NorthboundSection,
     RaftSection,
-    RootSection,
     RpcSection,
     Rule,
     SealSection,

@@ -17,7 +17,9 @@ from typing import Any, Self, TypeVar
 from qkms_client.aio.client import AsyncClient
 from qkms_client.profile import Profile
 from qkms_client.sync.client import Client
-from qkms_node import config as settings
+from qkms_node import config_sections as settings
+from qkms_node.config import Config
+from qkms_node.config_quantum import RootSection
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.consensus.replica import StateMachine
 from qkms_node.node import Node
@@ -94,12 +96,12 @@ class MemoryServer:
         self._replica = LocalReplica(NODE_ID, machine)
         return self._replica
 
-    def _settings(self) -> settings.Config:
+    def _settings(self) -> Config:
         folder = Path(self._folder.name)
         material: Material = self._authority.issue(Identity("node", NODE_ID))
         listen = f"127.0.0.1:{_free_port()}"
         (folder / "data").mkdir(mode=0o700)
-        return settings.Config(
+        return Config(
             node=settings.NodeSection(id=NODE_ID, data_dir=folder / "data"),
             cluster=settings.ClusterSection(
                 id="memory",
@@ -111,7 +113,7 @@ class MemoryServer:
                 ca=material.ca, certificate=material.certificate, private_key=material.private_key
             ),
             seal=settings.SealSection(mode="keyfile", key_file=folder / "seal.key"),
-            root=settings.RootSection(policy="pqc_only"),
+            root=RootSection(policy="pqc_only"),
             access=settings.AccessSection(rules=self._rules),
         )
 

@@ -10,7 +10,9 @@ import structlog
 from aiohttp import web
 
 from qkms_node.access.call_log import CallLog
-from qkms_node.config import Config, FaceSection, NorthboundSection, TlsSection
+from qkms_node.config import Config
+from qkms_node.config_quantum import FaceSection, NorthboundSection
+from qkms_node.config_sections import TlsSection
 from qkms_node.northbound.around import Around
 from qkms_node.northbound.supply import ClusterSupply
 from qkms_node.telemetry.metrics import Metrics

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from qkms_node.access.identity import principal as principal_of
-from qkms_node.config import NorthboundSection
+from qkms_node.config_quantum import NorthboundSection
 from qkms_node.errors import QkmsError
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger.patterns import any_matches

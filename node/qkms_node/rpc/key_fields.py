@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from qkms.v1 import key_pb2 as pb
 from qkms.wrapping import Method
-from qkms_node.config import LimitsSection
+from qkms_node.config_sections import LimitsSection
 from qkms_node.errors import InvalidField
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger.commands import KeyChanges

@@ -6,7 +6,7 @@ from typing import Any
 import grpc.aio
 
 from qkms.v1 import key_pb2 as pb
-from qkms_node.config import LimitsSection
+from qkms_node.config_sections import LimitsSection
 from qkms_node.errors import InvalidField
 from qkms_node.ledger.commands import Outcome
 from qkms_node.rpc import fields, key_fields, messages, paging

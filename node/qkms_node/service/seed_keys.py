@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from qkms_node.config import RootSection
+from qkms_node.config_quantum import RootSection
 from qkms_node.ledger.commands import RefuseRoot
 from qkms_node.ledger.records import NodeRecord
 from qkms_node.ledger.state import State

@@ -12,6 +12,7 @@ from decoders.table import NO_TOML, Decoder, file, folder, text
 from qkms import audit
 from qkms_node import ca, config, csr, join_reading, joining, pki, tls_files
 from qkms_node.access import chain_files
+from qkms_node.config_fields import ConfigError
 from qkms_node.join_reading import JoinFailed
 from qkms_node.rpc.audit_servicer import record
 from qkms_node.service import audit_reading, audit_verifying
@@ -245,7 +246,7 @@ DECODERS = (
         ("qkms_node.config",),
         file(CONFIGURED / "node.toml", lambda: config.load(CONFIGURED / "node.toml")),
         NODE,
-        (config.ConfigError,),
+        (ConfigError,),
         regressions=(
             *NO_TOML,
             NODE.replace(b"http://127.0.0.1:4317", b"http://[127.0.0.1:4317"),

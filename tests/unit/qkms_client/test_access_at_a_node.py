@@ -19,7 +19,7 @@ from qkms_client import AuditChain, Grade, RateLimit, Rule, audit_export
 from qkms_client import errors as e
 from qkms_client.cli.main import main
 from qkms_client.testing import MemoryServer
-from qkms_node import config as settings
+from qkms_node import config_sections
 
 OPERATOR = "spiffe://qkms.dev/service/operator"
 PAYMENTS = "spiffe://qkms.dev/service/payments"
@@ -28,7 +28,7 @@ REPORT = "spiffe://qkms.dev/service/report"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MemoryServer]:
-    operator = settings.Rule(principals=(OPERATOR,), actions=("*",))
+    operator = config_sections.Rule(principals=(OPERATOR,), actions=("*",))
     # The node logs in this process, where the output of commands is captured.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with MemoryServer((operator,)) as running:

@@ -25,7 +25,7 @@ from qkms_client.errors import (
 )
 from qkms_client.testing import MemoryServer
 from qkms_client.types import Algorithm, Encrypted
-from qkms_node.config import Rule
+from qkms_node.config_sections import Rule
 
 RULES = (Rule(principals=("*",), actions=("*",)), Rule(("*/mallory",), ("crypto.*",), effect="deny"))
 MANY = 10 * carrier.MANY

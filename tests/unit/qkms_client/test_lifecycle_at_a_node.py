@@ -16,7 +16,7 @@ from qkms.wrapping import Method, wrap
 from qkms_client import AsyncClient, Grade, KeyState, VersionState, linearizable
 from qkms_client import errors as e
 from qkms_client.testing import MemoryServer
-from qkms_node.config import Rule
+from qkms_node.config_sections import Rule
 
 NOW = timedelta(0)
 MATERIAL = bytes(range(32))

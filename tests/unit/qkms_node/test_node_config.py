@@ -6,7 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from qkms_node.config import ConfigError, PrefetchSection, load
+from qkms_node.config import load
+from qkms_node.config_fields import ConfigError
+from qkms_node.config_quantum import PrefetchSection
 from sample_files import NODE_TOML as GOOD
 
 

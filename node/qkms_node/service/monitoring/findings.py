@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from qkms_node.config import AlarmsSection
+from qkms_node.config_quantum import AlarmsSection
 from qkms_node.ledger.link_records import AlarmKind, AlarmSeverity
 from qkms_node.service.monitoring.figures import Figures
 from qkms_node.service.monitoring.look import Look

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from qkms_node.config import AlarmsSection
+from qkms_node.config_quantum import AlarmsSection
 from qkms_node.ledger.link_records import AlarmSeverity
 from qkms_node.service.monitoring.alarms import Alarm
 from qkms_node.service.monitoring.findings import Thresholds

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from qkms_node.config import SealSection
+from qkms_node.config_sections import SealSection
 from qkms_node.service.seals.keyfile import KeyFileSeal
 from qkms_node.service.seals.passphrase import PassphraseSeal
 from qkms_node.service.seals.seal import Seal, SealError, SecretNeeded

@@ -9,7 +9,7 @@ from ledger_world import World, request, seeded
 from qkms_node.access.guard import Guard
 from qkms_node.access.policy import Call, Reason
 from qkms_node.access.trail import Noted, Trail, trail
-from qkms_node.config import Rule
+from qkms_node.config_sections import Rule
 from qkms_node.errors import QkmsError
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.access_records import RuleRecord

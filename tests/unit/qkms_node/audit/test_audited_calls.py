@@ -15,7 +15,7 @@ from local_node import ALICE, ANYTHING, LocalNode, local_node
 from qkms.v1 import audit_pb2, audit_pb2_grpc
 from qkms_client import STALE_OK, AsyncClient, AuditChain, Profile
 from qkms_client import errors as e
-from qkms_node.config import AuditSection, Rule
+from qkms_node.config_sections import AuditSection, Rule
 from qkms_node.pki import Identity
 
 CANARY = "canary-of-a-context-value"

@@ -19,7 +19,8 @@ from local_node import LocalNode, local_node
 from qkms.v1 import audit_pb2, audit_pb2_grpc
 from qkms_chaos.cluster.northbound import Answer, Encryptor
 from qkms_chaos.cluster.ports import free_ports
-from qkms_node.config import FaceSection, MetricsSection, NorthboundSection, Rule
+from qkms_node.config_quantum import FaceSection, NorthboundSection
+from qkms_node.config_sections import MetricsSection, Rule
 from qkms_node.pki import Authority, Identity
 from qkms_node.service.sae_keys import pair_name
 from qkms_node.tls_files import replace_pair

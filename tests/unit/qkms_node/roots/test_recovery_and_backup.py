@@ -18,7 +18,7 @@ from qkms_client import AsyncClient
 from qkms_client import errors as e
 from qkms_client.backup_file import open_backup, read_info, verify
 from qkms_client.types import EpochState, NodeStatus
-from qkms_node.config import SealSection
+from qkms_node.config_sections import SealSection
 
 PEERS = SealSection(mode="peers")
 PASSPHRASE = b"a long passphrase for backups"

@@ -14,7 +14,7 @@ from qkms_chaos.canary import search_tree
 from qkms_client import AsyncClient
 from qkms_client import errors as e
 from qkms_client.types import NodeStatus
-from qkms_node.config import SealSection
+from qkms_node.config_sections import SealSection
 from qkms_node.pki import Identity
 from qkms_node.service.roots import RootStoreError
 from qkms_node.unseal_command import UnsealFailed, unseal

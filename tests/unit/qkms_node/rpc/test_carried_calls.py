@@ -15,7 +15,7 @@ from local_node import ALICE, BOB, LocalNode, local_node
 from qkms.carrying import BY_FIELD, MAX_BATCH_CALLS
 from qkms.v1 import common_pb2, crypto_pb2_grpc, key_pb2, key_pb2_grpc
 from qkms.v1 import crypto_pb2 as pb
-from qkms_node.config import Rule
+from qkms_node.config_sections import Rule
 from qkms_node.rpc.carrying_servicer import MAX_STREAM_CALLS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

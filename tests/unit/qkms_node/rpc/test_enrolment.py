@@ -21,7 +21,8 @@ from qkms_chaos.cluster.ports import free_ports
 from qkms_client import AsyncClient, Invitation, Profile
 from qkms_node import joining
 from qkms_node.ca import encrypt_key
-from qkms_node.config import CaSection, EnrolSection, load
+from qkms_node.config import load
+from qkms_node.config_sections import CaSection, EnrolSection
 from qkms_node.csr import hosts_of, make_csr
 from qkms_node.join_reading import JoinFailed, parse_token
 from qkms_node.joining import Place, join

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qkms_node.config import AlarmsSection
+from qkms_node.config_quantum import AlarmsSection
 from qkms_node.ledger.link_records import AlarmKind, AlarmSeverity
 from qkms_node.service.monitoring.alarms import Alarm
 from qkms_node.service.monitoring.findings import Thresholds

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from ledger_world import World, seeded
-from qkms_node.config import AlarmsSection
+from qkms_node.config_quantum import AlarmsSection
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c

@@ -9,7 +9,7 @@ import pytest
 
 from ledger_world import NODES, request
 from qkms_node.access.guard import Guard
-from qkms_node.config import Rule, SealSection
+from qkms_node.config_sections import Rule, SealSection
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.consensus.replica import NotCommitted, OutcomeUnknown
 from qkms_node.errors import QkmsError

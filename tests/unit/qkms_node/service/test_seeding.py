@@ -9,15 +9,14 @@ import pytest
 
 from ledger_world import request
 from qkms_node.access.guard import Guard
-from qkms_node.config import (
+from qkms_node.config import Config
+from qkms_node.config_quantum import QkdSection, RootSection
+from qkms_node.config_sections import (
     AccessSection,
     ClusterSection,
-    Config,
     Member,
     NodeSection,
-    QkdSection,
     RaftSection,
-    RootSection,
     RpcSection,
     Rule,
     SealSection,

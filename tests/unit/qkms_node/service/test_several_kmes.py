@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from qkms_node.config import AlarmsSection, SealSection
+from qkms_node.config_quantum import AlarmsSection
+from qkms_node.config_sections import SealSection
 from qkms_node.ledger.link_records import AlarmKind, AlarmSeverity
 from qkms_node.rpc import link_messages
 from qkms_node.service.links import Links

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger_world import NODES, request
-from qkms_node.config import SealSection
+from qkms_node.config_sections import SealSection
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.keys.grade import Grade
 from qkms_node.keys.root import commitment

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from qkms_node.access.guard import Guard
-from qkms_node.config import Rule, SealSection
+from qkms_node.config_sections import Rule, SealSection
 from qkms_node.consensus.local import LocalReplica
 from qkms_node.errors import QkmsError
 from qkms_node.keys.algorithms import ALGORITHMS, MACS, SIGNATURES

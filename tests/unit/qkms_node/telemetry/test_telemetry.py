@@ -17,7 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from local_node import LocalNode, local_node
 from qkms.v1 import common_pb2, key_pb2, key_pb2_grpc
 from qkms_chaos.cluster.ports import free_ports
-from qkms_node.config import ConfigError, MetricsSection, TracingSection, load
+from qkms_node.config import load
+from qkms_node.config_fields import ConfigError
+from qkms_node.config_sections import MetricsSection, TracingSection
 from qkms_node.telemetry.traces import trace_id_of
 from sample_files import NODE_TOML
 
