@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from qkms_qkd import secret_rows
 from qkms_qkd.kme.seal import Seal
 
 DATABASE_NAME = "kme.sqlite"
@@ -62,9 +63,7 @@ class Database:
 
     def __init__(self, data_dir: Path, seal: Seal, peers: Collection[str], key_bits: int) -> None:
         path = data_dir / DATABASE_NAME
-        path.touch(mode=0o600, exist_ok=True)
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.row_factory = sqlite3.Row
+        self._connection = secret_rows.opened(path)
         self._seal = seal
         self._dirty = False
         self.key_bits = key_bits
@@ -85,13 +84,8 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All statements within, or none."""
-        self.execute("BEGIN IMMEDIATE")
-        try:
+        with secret_rows.transaction(self._connection):
             yield
-        except BaseException:
-            self.execute("ROLLBACK")
-            raise
-        self.execute("COMMIT")
 
     def create(self, tables: str) -> None:
         """Makes tables that do not exist yet."""
@@ -137,12 +131,7 @@ class Database:
         self._connection.close()
 
     def _open(self, peers: Collection[str]) -> str:
-        """Pragmas, tables, what a restart changes; the store's id."""
-        self.execute("PRAGMA journal_mode=WAL")
-        # A key reported as delivered must not come back after a power cut.
-        self.execute("PRAGMA synchronous=FULL")
-        self.execute("PRAGMA secure_delete=ON")
-        self.execute("PRAGMA temp_store=MEMORY")
+        """Tables, what a restart changes; the store's id."""
         self.create(_TABLES)
         with self.transaction():
             stored = self.execute("SELECT store_id, proof FROM store")

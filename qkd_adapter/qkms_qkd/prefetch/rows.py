@@ -9,8 +9,8 @@ exchange rows nor make a key younger. Methods raise sqlite3.Error and OSError.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ import structlog
 
 from qkms_qkd.kme.seal import Seal, SealError
 from qkms_qkd.link import QkdKey
+from qkms_qkd.secret_rows import opened, transaction
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +105,7 @@ class KeyRows:
             content = msgspec.msgpack.encode(_Content(key.key, key.age_s, slack_s, key.relays))
             sealed = seal.seal(content, _context(place, key.key_id, bits, now_s))
             rows.append((*place, key.key_id, bits, now_s, sealed))
-        with self._transaction():
+        with transaction(self._database):
             kept = self._database.executemany(_INSERT, rows).rowcount
         if kept != len(rows):
             log.warning("prefetch.key_came_twice", kme=place.kme, peer=place.peer_sae, count=len(rows) - kept)
@@ -153,35 +154,17 @@ class KeyRows:
             self._delete(old)
 
     def _delete(self, rows: Sequence[sqlite3.Row]) -> None:
-        with self._transaction():
+        with transaction(self._database):
             self._database.executemany("DELETE FROM keys WHERE rowid=?", [(row["rowid"],) for row in rows])
 
     def _execute(self, statement: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         return self._database.execute(statement, values).fetchall()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All statements within or none, durable on return."""
-        self._execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._execute("ROLLBACK")
-            raise
-        self._execute("COMMIT")
-
 
 def _opened(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
+    connection = opened(path)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
-        # A key that was handed out must not come back after a power cut.
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA secure_delete=ON")
-        connection.execute("PRAGMA temp_store=MEMORY")
         connection.execute(_TABLE)
     except BaseException:
         connection.close()
