@@ -22,9 +22,9 @@ from qkms_qkd.kme.network.command import add_arguments as add_map_arguments
 from qkms_qkd.kme.network.command import map_command
 from qkms_qkd.kme.network.file import read_network
 from qkms_qkd.kme.process import ListenError, serve
-from qkms_qkd.kme.seal import SealError
 from qkms_qkd.kme.settings import Settings, read_settings
 from qkms_qkd.kme.toml_files import SettingsError
+from qkms_qkd.seal import SealError
 from qkms_qkd.tls import TlsFilesError
 
 _DESCRIPTION = """\

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from qkms_qkd import secret_rows
-from qkms_qkd.kme.seal import Seal
+from qkms_qkd.seal import Seal
 
 DATABASE_NAME = "kme.sqlite"
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from qkms_qkd.kme.channel import ChannelError, NotGreetedError
 from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Parts
-from qkms_qkd.kme.pool import KeyNotFoundError, Pool, TooFewKeysError
+from qkms_qkd.kme.pool import KeyNotFoundError, Pool, TooFewKeysError, stored_keys
 from qkms_qkd.kme.provenance import described
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.quotas import Pair
@@ -41,7 +41,7 @@ class Direct:
     async def draw(self, link: QuantumLink, master: str, slave: str, number: int, size_bits: int) -> Delivered:
         """Fresh keys for the master, held for the slave at the peer. Raises UnavailableError."""
         collided: set[str] = set()
-        need = number * -(-size_bits // self._key_bits)
+        need = number * stored_keys(size_bits, self._key_bits)
         await self._admit(link, frozenset((master, slave)), need)
         for _ in range(_ATTEMPTS):
             assign = Assign(master, slave, size_bits, [])
@@ -69,9 +69,8 @@ class Direct:
             ) from None
 
     async def _reserve(self, link: QuantumLink, demand: Assign, number: int, excluding: set[str]) -> list[Parts]:
-        parity = 1 if link.runs_model else 0
         try:
-            return await self._worker.run(self._pool.reserve, link.peer, demand, number, parity, excluding)
+            return await self._worker.run(self._pool.reserve, link.peer, demand, number, link.parity, excluding)
         except TooFewKeysError as error:
             raise UnavailableError(
                 "STORE_EXHAUSTED",

@@ -22,6 +22,11 @@ class TooFewKeysError(Exception):
     """The pool has not the keys that are needed; the message says of how many."""
 
 
+def stored_keys(size_bits: int, key_bits: int) -> int:
+    """How many stored keys of `key_bits` one key of `size_bits` takes."""
+    return -(-size_bits // key_bits)
+
+
 class KeyNotFoundError(Exception):
     """A key_ID is not assigned to anybody here."""
 
@@ -44,7 +49,7 @@ class Pool:
 
         Keys whose seq has this parity come first: the two ends prefer different ones and seldom collide.
         """
-        parts = -(-demand.size_bits // self._database.key_bits)
+        parts = stored_keys(demand.size_bits, self._database.key_bits)
         with self._database.transaction():
             rows = self._database.execute(
                 "SELECT key_id FROM keys WHERE peer=? AND state='free' ORDER BY (seq % 2 = ?) DESC, seq",

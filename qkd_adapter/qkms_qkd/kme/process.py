@@ -28,11 +28,11 @@ from qkms_qkd.kme.network.pads import PadStore
 from qkms_qkd.kme.network.shares import ShareStore
 from qkms_qkd.kme.pool import Pool
 from qkms_qkd.kme.quantum_link import QuantumLink
-from qkms_qkd.kme.seal import load_seal
 from qkms_qkd.kme.settings import Settings, split_address
 from qkms_qkd.kme.sharing import Sharing
 from qkms_qkd.kme.waiting import Waiting
 from qkms_qkd.kme.worker import Worker
+from qkms_qkd.seal import load_seal
 from qkms_qkd.serving.sae_face import SaeFace
 from qkms_qkd.serving.skip_face import SkipFace
 from qkms_qkd.serving.web import listen, plain_errors

@@ -50,6 +50,8 @@ class QuantumLink:
     ) -> None:
         self.peer = link.peer
         self.runs_model = own_id < link.peer
+        self.parity = 1 if self.runs_model else 0
+        """Of the numbers of the keys that this end draws first: the two ends seldom collide."""
         self.channel = channel
         self._link = link
         self._keys = keys

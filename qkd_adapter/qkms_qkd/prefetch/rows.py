@@ -17,8 +17,8 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from qkms_qkd.kme.seal import Seal, SealError
 from qkms_qkd.link import QkdKey
+from qkms_qkd.seal import Seal, SealError
 from qkms_qkd.secret_rows import opened, transaction
 
 log = structlog.get_logger(__name__)

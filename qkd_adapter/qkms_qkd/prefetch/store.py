@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from qkms_qkd.kme.seal import Seal
 from qkms_qkd.link import QkdKey
 from qkms_qkd.prefetch.rows import KeyRows, Place
+from qkms_qkd.seal import Seal
 
 DATABASE_NAME = "prefetch.sqlite"
 

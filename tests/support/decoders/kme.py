@@ -10,7 +10,7 @@ from qkms_chaos.cluster import layout
 from qkms_chaos.faults import schedule
 from qkms_chaos.scenarios import saved
 from qkms_chaos.wiretap import negotiated_group
-from qkms_qkd import identity
+from qkms_qkd import identity, seal
 from qkms_qkd.answers import HttpAnswer
 from qkms_qkd.bb84.chain.errors import BlockDiscarded
 from qkms_qkd.bb84.chain.messages import Parities
@@ -22,7 +22,6 @@ from qkms_qkd.errors import LinkError
 from qkms_qkd.etsi014 import reading
 from qkms_qkd.etsi014.messages import KeyIds, KeyRequest
 from qkms_qkd.keyfiles import reading as key_files
-from qkms_qkd.kme import seal
 from qkms_qkd.kme.channel_messages import Assign, AssignAnswer, Discard, Hello, HelloAnswer, LinkReport, Offer
 from qkms_qkd.kme.faults import Faults, KmeFaults
 from qkms_qkd.kme.network.file import parse_network
@@ -226,14 +225,14 @@ DECODERS = (
     ),
     Decoder(
         "sealed key of a KME",
-        ("qkms_qkd.kme.seal",),
+        ("qkms_qkd.seal",),
         lambda raw: seal.Seal(bytes(32)).open(raw, b"context"),
         seal.Seal(bytes(32)).seal(b"key", b"context"),
         (seal.SealError,),
     ),
     Decoder(
         "seal key of a KME",
-        ("qkms_qkd.kme.seal",),
+        ("qkms_qkd.seal",),
         file(KEY_FILE, lambda: seal.load_seal(KEY_FILE)),
         bytes(32),
         (seal.SealError,),

@@ -13,9 +13,9 @@ from qkms_qkd.kme.link_store import LinkStore
 from qkms_qkd.kme.network.pads import PadStore
 from qkms_qkd.kme.network.shares import ShareStore
 from qkms_qkd.kme.pool import KeyNotFoundError, Pool, TooFewKeysError
-from qkms_qkd.kme.seal import SealError, load_seal
 from qkms_qkd.kme.waiting import NotNamedError, Waiting
 from qkms_qkd.link import QkdKey
+from qkms_qkd.seal import SealError, load_seal
 
 DEMAND = Assign("node-1", "node-2", 256, [])
 NOW = 1_000_000.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from qkms_qkd.kme.seal import Seal, SealError, load_seal
 from qkms_qkd.link import QkdKey
+from qkms_qkd.seal import Seal, SealError, load_seal
 
 from .kme_network import KmeNetwork, eventually
 

@@ -13,8 +13,8 @@ from qkms_qkd.kme.network.messages import Carry, Part
 from qkms_qkd.kme.network.pads import PadStore, xor
 from qkms_qkd.kme.network.shares import ShareStore
 from qkms_qkd.kme.pool import KeyNotFoundError, Pool
-from qkms_qkd.kme.seal import load_seal
 from qkms_qkd.kme.waiting import NotNamedError, Waiting
+from qkms_qkd.seal import load_seal
 
 NOW = 1_000_000.0
 PADS = {f"pad-{i}": os.urandom(32) for i in range(6)}

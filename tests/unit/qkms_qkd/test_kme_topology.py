@@ -49,6 +49,14 @@ def test_two_disjoint_routes_are_found_where_the_shortest_alone_would_block_them
     assert trap.routes("A", "F", 2, 4) == [("A", "B", "E", "F"), ("A", "D", "C", "F")]
 
 
+@given(st.frozensets(st.sampled_from(LINKS)), st.integers(1, 4))
+def test_a_site_is_within_reach_if_a_route_leads_there(edges: frozenset[Edge], max_relays: int) -> None:
+    within = Topology(edges).within("A", max_relays)
+    assert "A" in within
+    assert ("F" in within) is bool(every_route(edges, max_relays))
+    assert ("F" in within) is bool(Topology(edges).routes("A", "F", 1, max_relays))
+
+
 @given(st.frozensets(st.sampled_from(LINKS)), st.integers(1, 3))
 def test_routes_are_as_many_and_as_short_as_trying_all_finds(edges: frozenset[Edge], number: int) -> None:
     found = tuple(Topology(edges).routes("A", "F", number, len(SITES)))

@@ -18,7 +18,7 @@ from qkms_qkd.kme.channel_messages import Parts
 from qkms_qkd.kme.network.messages import Carry, CarryAnswer, Failure, FailureCode, Part, Probe, Reach
 from qkms_qkd.kme.network.pads import PadStore, xor
 from qkms_qkd.kme.network.shares import ShareStore
-from qkms_qkd.kme.pool import KeyNotFoundError, Pool, TooFewKeysError
+from qkms_qkd.kme.pool import KeyNotFoundError, Pool, TooFewKeysError, stored_keys
 from qkms_qkd.kme.quantum_link import QuantumLink
 from qkms_qkd.kme.quotas import Pair
 from qkms_qkd.kme.settings import Settings
@@ -129,7 +129,7 @@ class Carrier:
 
     def _check(self, carry: Carry) -> None:
         keys = self._settings.keys
-        pads_each = -(-carry.size_bits // keys.size_bits)
+        pads_each = stored_keys(carry.size_bits, keys.size_bits)
         named = [key_id for part in carry.parts for key_id in part.pads]
         if not 8 <= carry.size_bits <= keys.max_size_bits or carry.size_bits % 8:
             raise RefusedError(f"size_bits shall be a multiple of 8, at most {keys.max_size_bits}")
@@ -156,15 +156,16 @@ class Carrier:
     async def _reserve(self, link: QuantumLink, carry: Carry) -> list[Parts]:
         free = await self._worker.run(self._pool.free, link.peer)
         self._sharing.draw(link.peer, _pair(carry), self._need(carry), free, time.monotonic())
-        parity = 1 if link.runs_model else 0
-        return await self._worker.run(self._pads.reserve, link.peer, len(carry.parts), carry.size_bits, parity)
+        return await self._worker.run(
+            self._pads.reserve, link.peer, len(carry.parts), carry.size_bits, link.parity
+        )
 
     def _count(self, link: QuantumLink, carry: Carry) -> None:
         self._sharing.count(link.peer, _pair(carry), self._need(carry), time.monotonic())
 
     def _need(self, carry: Carry) -> int:
         """Stored keys of each link."""
-        return len(carry.parts) * -(-carry.size_bits // self._settings.keys.size_bits)
+        return len(carry.parts) * stored_keys(carry.size_bits, self._settings.keys.size_bits)
 
     async def _pass_on(
         self, link: QuantumLink, carry: Carry, shares: Sequence[bytes], reserved: list[Parts]

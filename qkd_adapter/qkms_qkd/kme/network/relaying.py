@@ -23,6 +23,7 @@ from qkms_qkd.kme.network.route import Edge, Route, relays
 from qkms_qkd.kme.network.section import NetworkSection
 from qkms_qkd.kme.network.shares import ShareStore
 from qkms_qkd.kme.network.topology import Topology
+from qkms_qkd.kme.pool import stored_keys
 from qkms_qkd.kme.provenance import relayed
 from qkms_qkd.kme.settings import Settings
 from qkms_qkd.kme.worker import Worker
@@ -69,11 +70,12 @@ class Relaying:
         self._worker = worker
         own = [(self._own, link.peer) for link in settings.links]
         self._topology = Topology(frozenset(pair) for pair in [*network.links, *own])
+        self._within = self._topology.within(self._own, network.max_relays)
         self._avoided: dict[Edge, float] = {}
 
     def known(self, kme: str) -> bool:
         """Whether any route leads there when every link is whole."""
-        return bool(self._topology.routes(self._own, kme, 1, self._network.max_relays))
+        return kme in self._within
 
     async def standing(self, kme: str) -> tuple[Route, Reach]:
         """The route that a key would take now, and how it stands. Raises UnavailableError."""
@@ -105,7 +107,7 @@ class Relaying:
                 whole = self._carry([kme], master, slave, demand.size_bits, 0, 1, parts)
                 await self._worker.run(self._shares.put, whole, keys, self._worker.now_s())
                 continue
-            need = demand.number * -(-demand.size_bits // self._settings.keys.size_bits)
+            need = demand.number * stored_keys(demand.size_bits, self._settings.keys.size_bits)
             routes, _ = await self._usable(kme, disjoint_routes, need, short)
             carries = [
                 self._carry(route, master, slave, demand.size_bits, i, len(routes), parts)

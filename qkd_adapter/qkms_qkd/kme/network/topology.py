@@ -31,6 +31,12 @@ class Topology:
         found = sorted((_followed(flow, source, target, hop) for hop in _hops(flow, source)), key=_by_length)
         return [route for route in found if len(relays(route)) <= max_relays]
 
+    def within(self, source: str, max_relays: int) -> frozenset[str]:
+        """The sites that a route with at most so many relays leads to, and `source`."""
+        network: nx.Graph[str] = nx.Graph([(one, other) for one, other in map(sorted, self._links)])
+        network.add_node(source)
+        return frozenset(nx.single_source_shortest_path_length(network, source, cutoff=max_relays + 1))
+
 
 def _split(links: Collection[Edge], source: str, number: int) -> "nx.DiGraph[tuple[str, str]]":
     graph: nx.DiGraph[tuple[str, str]] = nx.DiGraph()
