@@ -41,6 +41,7 @@ EXIT_BROKEN, EXIT_SKIPPED, EXIT_UNDECIDED = 1, 3, 4
 @click.option(
     "--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs of each: seeds 1, 2..."
 )
+@click.option("--seconds", type=click.FloatRange(5, 7200), help="Length of the load of each. Default: its own.")
 @click.option("--only", "names", type=click.Choice(list(SCENARIOS)), multiple=True, help="Only these.")
 @click.option(
     "--dir",
@@ -50,7 +51,9 @@ EXIT_BROKEN, EXIT_SKIPPED, EXIT_UNDECIDED = 1, 3, 4
     show_default=True,
     help="For what the runs leave, in place of what earlier ones left.",
 )
-def run_all_command(kinds: tuple[str, ...], seeds: int, names: tuple[str, ...], folder: Path) -> None:
+def run_all_command(
+    kinds: tuple[str, ...], seeds: int, seconds: float | None, names: tuple[str, ...], folder: Path
+) -> None:
     """Run every scenario on every network that this machine can have, and tell what each promises and measured.
 
     Prints the table of what is available on each side of a partition, from all of these runs. Exit status 1 when a
@@ -66,7 +69,8 @@ def run_all_command(kinds: tuple[str, ...], seeds: int, names: tuple[str, ...], 
                 # What an earlier run of this command left there: a run begins on a fresh cluster.
                 shutil.rmtree(place, ignore_errors=True)
                 try:
-                    run, verdict = run_named(place, name, seed, SCENARIOS[name].seconds, kind, lambda _: None)
+                    lasts = seconds or SCENARIOS[name].seconds
+                    run, verdict = run_named(place, name, seed, lasts, kind, lambda _: None)
                 except Unsupported as error:
                     console.print(f"skipped: {error}", style="yellow", soft_wrap=True)
                     continue
