@@ -49,6 +49,7 @@ def key(message: key_pb2.Key, head: t.Header, replayed: bool = False) -> t.Key:
         delete_time=time(message.delete_time),
         prefer_qkd=message.prefer_qkd,
         refuse_relays=message.refuse_relays,
+        max_qber=message.max_qber,
         replayed=replayed,
         header=head,
     )
@@ -70,6 +71,7 @@ def version(message: key_pb2.KeyVersion, head: t.Header, replayed: bool = False)
         compromise_time=time(message.compromise_time),
         reason=message.reason,
         relayed=message.relayed,
+        qber=message.qber,
         replayed=replayed,
         header=head,
     )
@@ -298,6 +300,7 @@ def node_status(message: cluster_pb2.NodeStatus, head: t.Header) -> t.NodeStatus
                 u.recoverable,
                 u.sae_key_count,
                 tuple(u.relays),
+                u.qber,
             )
             for u in message.epoch_uses
         ),
@@ -347,6 +350,7 @@ def _root(message: cluster_pb2.RootEpoch) -> t.RootEpoch:
         reason=message.reason,
         fallback=message.fallback,
         relays=tuple(message.relays),
+        qber=message.qber,
     )
 
 

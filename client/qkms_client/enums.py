@@ -123,6 +123,7 @@ class EventType(_Number):
     QKD_RESUMED = 33
     ROOT_REFUSED = 34
     ROOT_RELAYED = 35
+    ROOT_QBER_RAISED = 36
 
 
 class SessionState(_Number):

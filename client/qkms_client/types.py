@@ -31,7 +31,7 @@ from qkms_client.link_types import Link, LinkAlarm, LinkKme, LinkSample
 
 @dataclass(frozen=True)
 class Key:
-    """A key's public record."""
+    """A key's public record. `max_qber`: a fraction; 0: any QBER is allowed."""
 
     name: str
     algorithm: str
@@ -55,6 +55,7 @@ class Key:
     delete_time: datetime | None = None
     prefer_qkd: bool = False
     refuse_relays: bool = False
+    max_qber: float = 0.0
     replayed: bool = field(default=False, compare=False)
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -84,7 +85,8 @@ class Staging:
 class KeyVersion:
     """A key version's public record, with where its secrecy comes from.
 
-    `relayed`: it is, or was, under a root epoch whose QKD keys have passed relays.
+    `relayed`: it is, or was, under a root epoch whose QKD keys have passed relays. `qber`: the
+    greatest of those epochs.
     """
 
     name: str
@@ -100,6 +102,7 @@ class KeyVersion:
     compromise_time: datetime | None = None
     reason: str = ""
     relayed: bool = False
+    qber: float = 0.0
     replayed: bool = field(default=False, compare=False)
     header: Header | None = field(default=None, compare=False, repr=False)
 
@@ -226,6 +229,7 @@ class RootEpoch:
     """A root epoch's public record. `fallback`: why it does without QKD though the root's policy prefers it.
 
     `relays`: KMEs that have seen a QKD key in clear which sealed a share of it, as far as KMEs tell.
+    `qber`: the greatest of the links that those keys came over, a fraction; 1: a KME tells none, 0: no QKD keys.
     """
 
     epoch: int
@@ -238,6 +242,7 @@ class RootEpoch:
     reason: str
     fallback: str = ""
     relays: tuple[str, ...] = ()
+    qber: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -263,6 +268,7 @@ class EpochUse:
     recoverable: bool
     sae_key_count: int = 0
     relays: tuple[str, ...] = ()
+    qber: float = 0.0
 
 
 @dataclass(frozen=True)

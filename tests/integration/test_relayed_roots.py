@@ -14,7 +14,7 @@ from qkms_chaos.cluster.waits import NotYet, wait_for
 from qkms_chaos.cluster.world import World
 from qkms_client.access_types import AuditChain
 from qkms_client.cli.main import main
-from qkms_client.errors import RelaysRefused, RootNotReady
+from qkms_client.errors import QberTooHigh, RelaysRefused, RootNotReady
 from qkms_client.types import Grade
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
@@ -80,5 +80,9 @@ def test_relayed_keys_seed_a_root_only_where_the_operator_allows_it(make_world: 
         assert world.payments.create_key("later").primary_version == 1
         [version] = world.payments.list_versions("later")
         assert version.relayed
+        assert 0.005 < version.qber < 0.05, "every KME on the way tells the QBER of its links"
+        with pytest.raises(QberTooHigh, match=r"0.10% at most, and that of the links .* was \d\.\d\d%"):
+            world.payments.create_key("strict", max_qber=0.001)
+        assert world.payments.create_key("lenient", max_qber=0.05).max_qber == 0.05
         audited = {(r.method, r.resource) for r in world.operator.query_audit(AuditChain.MUTATIONS)}
         assert ("root_relayed", "rootEpochs/1") in audited

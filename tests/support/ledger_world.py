@@ -26,9 +26,13 @@ def new(version: int, epoch: int = 1) -> c.NewVersion:
 
 
 def share(
-    node_id: str, sealed: bytes = b"sealed", qkd_key_id: str = "", relays: tuple[str, ...] = ()
+    node_id: str,
+    sealed: bytes = b"sealed",
+    qkd_key_id: str = "",
+    relays: tuple[str, ...] = (),
+    qber: float = 0.0,
 ) -> ShareRecord:
-    return ShareRecord(node_id, "node-1", qkd_key_id, b"ct", b"x", sealed, relays)
+    return ShareRecord(node_id, "node-1", qkd_key_id, b"ct", b"x", sealed, relays, qber)
 
 
 @dataclass
@@ -51,10 +55,12 @@ class World:
         ids: tuple[str, ...] = (),
         fallback: str = "",
         relays: tuple[str, ...] = (),
+        qber: float = 0.0,
     ) -> c.Outcome:
         base = self.state.active_epoch if base is None else base
         ids = ids or ((f"q{epoch}",) if grade is not Grade.PQC else ())
-        shares = {n: share(n, qkd_key_id=ids[0] if ids else "", relays=relays) for n in NODES[1:]}
+        key_id = ids[0] if ids else ""
+        shares = {n: share(n, qkd_key_id=key_id, relays=relays, qber=qber) for n in NODES[1:]}
         commitment = b"commitment-%d" % epoch
         return self.do(c.StageRoot(epoch, base, grade, "node-1", commitment, ids, NODES, shares, fallback))
 
@@ -62,9 +68,14 @@ class World:
         return [self.do(c.ConfirmRoot(epoch, n, b"commitment-%d" % epoch)) for n in nodes]
 
     def root(
-        self, epoch: int, grade: Grade = Grade.QKD_PQC, fallback: str = "", relays: tuple[str, ...] = ()
+        self,
+        epoch: int,
+        grade: Grade = Grade.QKD_PQC,
+        fallback: str = "",
+        relays: tuple[str, ...] = (),
+        qber: float = 0.0,
     ) -> None:
-        assert self.stage(epoch, grade=grade, fallback=fallback, relays=relays).changed
+        assert self.stage(epoch, grade=grade, fallback=fallback, relays=relays, qber=qber).changed
         self.confirm(epoch, *NODES[:2])
         assert self.do(c.ActivateRoot(epoch)).changed
 

@@ -39,7 +39,7 @@ ELSEWHERE = {
     "of what `qkms_node.keys.encoding` is made, which has rows; and test_der": {"qkms.der"},
     "constants, or what this process made": {
         *("qkms_node.keys.identifiers", "qkms_node.ledger.tables", "qkms_node.ledger.tallies"),
-        *("qkms_node.ledger.relay_rules", "qkms_node.service.rewrapping", "qkms_node.pki"),
+        *("qkms_node.ledger.provenance_rules", "qkms_node.service.rewrapping", "qkms_node.pki"),
     },
     "opened under the node's own seal before it is decoded": {
         *("qkms_node.service.audit_key", "qkms_node.service.roots", "qkms_qkd.prefetch.rows"),

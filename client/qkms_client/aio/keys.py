@@ -37,6 +37,7 @@ class AsyncKeyCalls(AsyncRunner):
         skip_initial_version: bool = False,
         prefer_qkd: bool = False,
         refuse_relays: bool = False,
+        max_qber: float = 0.0,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
@@ -50,6 +51,7 @@ class AsyncKeyCalls(AsyncRunner):
             skip_initial_version,
             prefer_qkd,
             refuse_relays,
+            max_qber,
         )
         return await self._run(
             flows.create_key(

@@ -33,6 +33,7 @@ class AsyncLifecycleCalls(AsyncRunner):
         allow_compromised_decrypt: bool | None = None,
         prefer_qkd: bool | None = None,
         refuse_relays: bool | None = None,
+        max_qber: float | None = None,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
@@ -50,6 +51,7 @@ class AsyncLifecycleCalls(AsyncRunner):
             allow_compromised_decrypt,
             prefer_qkd,
             refuse_relays,
+            max_qber,
         )
         return await self._run(flows.update_key(self._rules, request, new_request_id(request_id), timeout))
 

@@ -9,6 +9,7 @@ from qkms_client.cli import options
 from qkms_client.cli.failure import UNAVAILABLE
 from qkms_client.cli.options import Settings
 from qkms_client.cli.output import Json, plain, print_json, table
+from qkms_client.cli.records import shown_qber
 from qkms_client.errors import QkmsError
 from qkms_client.profile import Profile
 from qkms_client.types import NodeStatus
@@ -71,7 +72,7 @@ def show_root(settings: Settings, node: str | None) -> None:
     if settings.json:
         print_json(list(status.epoch_uses))
         return
-    columns = ("epoch", "state", "grade", "versions", "sessions", "SAE keys", "recoverable", "relays")
+    columns = ("epoch", "state", "grade", "versions", "sessions", "SAE keys", "recoverable", "QBER", "relays")
     rows = [
         (
             u.epoch,
@@ -81,6 +82,7 @@ def show_root(settings: Settings, node: str | None) -> None:
             u.session_count,
             u.sae_key_count,
             "yes" if u.recoverable else "no",
+            shown_qber(u.qber),
             ",".join(u.relays),
         )
         for u in status.epoch_uses

@@ -45,6 +45,7 @@ def keys() -> None:
 @options.required_grade
 @click.option("--prefer-qkd", is_flag=True, help="Rotate it once the root has QKD again, if it was made without.")
 @click.option("--refuse-relays", is_flag=True, help="Refuse a root whose QKD keys have passed trusted relays.")
+@options.max_qber
 @click.option(
     "--max-staleness",
     type=click.FloatRange(0),
@@ -66,6 +67,7 @@ def create(
     required_grade: str | None,
     prefer_qkd: bool,
     refuse_relays: bool,
+    max_qber: float | None,
     max_staleness: float | None,
     labels: tuple[str, ...],
     rotation_period: timedelta | None,
@@ -101,6 +103,7 @@ def create(
             skip_initial_version=no_version,
             prefer_qkd=prefer_qkd,
             refuse_relays=refuse_relays,
+            max_qber=max_qber or 0.0,
             request_id=request_id,
         )
     show_keys(settings, [key], single=True)

@@ -25,6 +25,7 @@ _reason = click.option("--reason", default="", help="Kept with the version; up t
 @options.required_grade
 @click.option("--prefer-qkd/--no-prefer-qkd", default=None)
 @click.option("--refuse-relays/--no-refuse-relays", default=None)
+@options.max_qber
 @click.option("--max-staleness", type=click.FloatRange(0), metavar="SECONDS", help="As with `create`.")
 @options.rotation_period
 @click.option("--min-decrypt-version", type=click.IntRange(0), help="Older ones no longer decrypt. 0: all do.")
@@ -42,6 +43,7 @@ def update(
     required_grade: str | None,
     prefer_qkd: bool | None,
     refuse_relays: bool | None,
+    max_qber: float | None,
     max_staleness: float | None,
     rotation_period: timedelta | None,
     min_decrypt_version: int | None,
@@ -72,6 +74,7 @@ def update(
                 allow_compromised_decrypt=allow_compromised_decrypt,
                 prefer_qkd=prefer_qkd,
                 refuse_relays=refuse_relays,
+                max_qber=max_qber,
                 request_id=request_id,
             )
         except ValueError as error:

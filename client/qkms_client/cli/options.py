@@ -145,6 +145,16 @@ def required_grade(command: Command) -> Command:
     )(command)
 
 
+def max_qber(command: Command) -> Command:
+    """Adds --max-qber."""
+    return click.option(
+        "--max-qber",
+        type=click.FloatRange(0, 0.11),
+        metavar="FRACTION",
+        help="Refuse a root whose QKD keys came over a link with a higher QBER, or an untold one. 0: any.",
+    )(command)
+
+
 def context(command: Command) -> Command:
     """Adds --context."""
     return click.option(

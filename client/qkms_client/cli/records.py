@@ -24,6 +24,7 @@ def show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> N
             k.required_grade,
             "yes" if k.prefer_qkd else None,
             "yes" if k.refuse_relays else None,
+            f"{k.max_qber:.2%}" if k.max_qber else None,
             _labels(k),
         )
         for k in keys
@@ -39,6 +40,7 @@ def show_keys(settings: Settings, keys: list[Key], *, single: bool = False) -> N
         "required grade",
         "prefers QKD",
         "refuses relays",
+        "max QBER",
         "labels",
     )
     click.echo(table(columns, rows))
@@ -60,14 +62,20 @@ def show_versions(settings: Settings, versions: list[KeyVersion], *, single: boo
             v.grade,
             v.root_epoch,
             "yes" if v.relayed else "no",
+            shown_qber(v.qber),
             v.create_time,
             v.destroy_time,
             _note(v),
         )
         for v in versions
     ]
-    columns = ("version", "state", "grade", "root epoch", "relayed", "created", "destroyed", "note")
+    columns = ("version", "state", "grade", "root epoch", "relayed", "QBER", "created", "destroyed", "note")
     click.echo(table(columns, rows))
+
+
+def shown_qber(qber: float) -> str | None:
+    """The QBER of a root epoch as a percentage; None without QKD keys."""
+    return "not told" if qber == 1 else f"{qber:.2%}" if qber else None
 
 
 def _note(version: KeyVersion) -> str:

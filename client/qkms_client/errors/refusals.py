@@ -274,6 +274,13 @@ class RelaysRefused(QkmsError):
     advice = "wait for a root epoch whose QKD keys came over direct links, or let the key accept relays"
 
 
+class QberTooHigh(QkmsError):
+    """The key allows a lower QBER than that of the links which QKD keys of the root epoch came over."""
+
+    default_reason = "QBER_TOO_HIGH"
+    advice = "look at the links (qkms links), rotate the root once the QBER is lower, or let the key allow more"
+
+
 class SessionStateConflict(QkmsError):
     """The session is not in a state that allows the step."""
 

@@ -48,6 +48,7 @@ def further_settings(
     skip_initial_version: bool,
     prefer_qkd: bool,
     refuse_relays: bool,
+    max_qber: float,
 ) -> pb.CreateKeyRequest:
     """The settings of a new key that few need."""
     return pb.CreateKeyRequest(
@@ -58,6 +59,7 @@ def further_settings(
         skip_initial_version=skip_initial_version,
         prefer_qkd=prefer_qkd,
         refuse_relays=refuse_relays,
+        max_qber=max_qber,
     )
 
 

@@ -28,6 +28,7 @@ def key_update(
     allow_compromised_decrypt: bool | None,
     prefer_qkd: bool | None,
     refuse_relays: bool | None,
+    max_qber: float | None,
 ) -> pb.UpdateKeyRequest:
     """The request that sets what is given. A rotation period of 0 means none. Raises ValueError for nothing."""
     wanted = pb.Key(name=key_name(key), etag=etag)
@@ -52,6 +53,7 @@ def key_update(
         "allow_compromised_decrypt": allow_compromised_decrypt,
         "prefer_qkd": prefer_qkd,
         "refuse_relays": refuse_relays,
+        "max_qber": max_qber,
     }
     for path, value in plain.items():
         if value is not None:

@@ -37,10 +37,11 @@ class KeyCalls(Runner):
         skip_initial_version: bool = False,
         prefer_qkd: bool = False,
         refuse_relays: bool = False,
+        max_qber: float = 0.0,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
-        """Creates a key with version 1. Raises KeyExists, GradeTooLow, RelaysRefused, InvalidField,
+        """Creates a key with version 1. Raises KeyExists, GradeTooLow, RelaysRefused, QberTooHigh, InvalidField,
         OutcomeUnknown; ValueError for an algorithm that this client does not know.
 
         `algorithm` decides which calls the key has. RSA keys take seconds to draw.
@@ -48,7 +49,8 @@ class KeyCalls(Runner):
         0 every use asks a quorum. `rotation_period`: the cluster rotates the key by itself.
         `prefer_qkd`: so it does when the root has QKD again and the primary version was made without;
         `required_grade` lets none be made without. `refuse_relays`: none is made or kept under a root whose QKD
-        keys have passed relays. `exportable` is fixed here.
+        keys have passed relays; `max_qber` (a fraction up to 0.11, 0: any): nor under one whose QKD keys came
+        over a link with a higher QBER, or one that its KME does not tell. `exportable` is fixed here.
         `skip_initial_version`: the first version is staged or imported.
         """
         identifier = new_request_id(request_id)
@@ -60,6 +62,7 @@ class KeyCalls(Runner):
             skip_initial_version,
             prefer_qkd,
             refuse_relays,
+            max_qber,
         )
         return self._run(
             flows.create_key(
@@ -120,8 +123,8 @@ class KeyCalls(Runner):
 
         Without `expected_primary_version` it is read first, and after a VersionConflict again:
         there will be one more version, whoever else rotates. With it, a conflict is raised.
-        Raises KeyNotFound, VersionConflict, RotationPending, GradeTooLow, RelaysRefused, OutcomeUnknown; repeat
-        after OutcomeUnknown with the request_id and the expected_primary_version of its metadata.
+        Raises KeyNotFound, VersionConflict, RotationPending, GradeTooLow, RelaysRefused, QberTooHigh,
+        OutcomeUnknown; repeat after that with the request_id and the expected_primary_version of its metadata.
         """
         return self._run(
             flows.rotate_key(self._rules, key, new_request_id(request_id), expected_primary_version, timeout)

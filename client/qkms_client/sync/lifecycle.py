@@ -33,13 +33,15 @@ class LifecycleCalls(Runner):
         allow_compromised_decrypt: bool | None = None,
         prefer_qkd: bool | None = None,
         refuse_relays: bool | None = None,
+        max_qber: float | None = None,
         request_id: str | UUID | None = None,
         timeout: float | None = None,
     ) -> Key:
-        """Sets what is given; `labels` replaces all of them, a `rotation_period` of 0 ends rotation.
+        """Sets what is given; `labels` replaces all of them, a `rotation_period` of 0 ends rotation, a
+        `max_qber` of 0 allows any.
 
         With the `etag` of a Key, only if it has not changed since. Raises EtagMismatch, GradeTooLow,
-        RelaysRefused, MinVersionTooHigh, InvalidField; ValueError when nothing is given.
+        RelaysRefused, QberTooHigh, MinVersionTooHigh, InvalidField; ValueError when nothing is given.
         """
         request = flows.key_update(
             key,
@@ -54,6 +56,7 @@ class LifecycleCalls(Runner):
             allow_compromised_decrypt,
             prefer_qkd,
             refuse_relays,
+            max_qber,
         )
         return self._run(flows.update_key(self._rules, request, new_request_id(request_id), timeout))
 
@@ -173,7 +176,7 @@ class LifecycleCalls(Runner):
         """Stages material that was wrapped under import parameters, or those of this name.
 
         Raises ImportNotFound, WrappingRejected, MaterialRejected, RotationPending, GradeTooLow,
-        RelaysRefused.
+        RelaysRefused, QberTooHigh.
         """
         name = parameters if isinstance(parameters, str) else parameters.name
         identifier = new_request_id(request_id)

@@ -51,6 +51,11 @@ _COLLECTIONS = (
 _DUE = (("session", "sessions"), ("sae_key", "saeKeys"), ("grant", "grants"), ("token", "nodes"))
 
 
+_OF_ROOTS = frozenset(
+    {EventType.QKD_FELL_BACK, EventType.QKD_RESUMED, EventType.ROOT_RELAYED, EventType.ROOT_QBER_RAISED}
+)
+
+
 def record_effect(state: State, command: AnyCommand) -> None:
     """Adds the record of a command that changed something, at the revision it will have."""
     request = command.request if isinstance(command, Asked) else None
@@ -65,11 +70,11 @@ def record_effect(state: State, command: AnyCommand) -> None:
 
 def record_root_change(state: State) -> None:
     """Adds a record, at the same revision, when the command made the cluster do without QKD, or with it again, or
-    an epoch in use name more relays."""
+    an epoch in use name more relays or a higher QBER."""
     for event in reversed(state.events):
         if event.revision <= state.revision:
             break
-        if event.type in (EventType.QKD_FELL_BACK, EventType.QKD_RESUMED, EventType.ROOT_RELAYED):
+        if event.type in _OF_ROOTS:
             _add(state, principal=CLUSTER, method=event.type.name.lower(), resource=event.name, request_id="")
 
 

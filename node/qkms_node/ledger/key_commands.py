@@ -30,6 +30,7 @@ class CreateKey(Mutation, frozen=True, tag="create_key"):
     allow_compromised_decrypt: bool = False
     prefer_qkd: bool = False
     refuse_relays: bool = False
+    max_qber: float = 0.0
 
 
 class KeyChanges(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -45,6 +46,7 @@ class KeyChanges(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     allow_compromised_decrypt: bool | None = None
     prefer_qkd: bool | None = None
     refuse_relays: bool | None = None
+    max_qber: float | None = None
 
 
 class UpdateKey(Mutation, frozen=True, tag="update_key"):

@@ -4,8 +4,8 @@ from msgspec.structs import replace
 
 from qkms_node.keys.grade import Grade, satisfies
 from qkms_node.ledger.commands import NewVersion
+from qkms_node.ledger.provenance_rules import Demands, require_root
 from qkms_node.ledger.records import EpochState, KeyRecord, RootRecord, VersionRecord, VersionState
-from qkms_node.ledger.relay_rules import require_direct_root
 from qkms_node.ledger.state import Refusal, State
 
 # The proposer drew its material for a state that has moved on. Never shown to
@@ -14,14 +14,14 @@ PROPOSAL_STALE = "PROPOSAL_STALE"
 
 
 def new_version(
-    state: State, name: str, new: NewVersion, expected: int, required_grade: int, refuse_relays: bool
+    state: State, name: str, new: NewVersion, expected: int, required_grade: int, demands: Demands
 ) -> VersionRecord:
     """The ACTIVE record of fresh material. Refuses what was drawn for a state that has moved on."""
     if new.version != expected:
         raise Refusal(PROPOSAL_STALE, f"the next version of {name} is {expected}, not {new.version}")
     root = usable_root(state, new.epoch)
     require_grade(name, root.grade, required_grade)
-    require_direct_root(name, root, refuse_relays)
+    require_root(name, root, demands)
     return VersionRecord(
         version=new.version,
         state=VersionState.ACTIVE,
@@ -33,6 +33,7 @@ def new_version(
         activate_ms=state.time_ms,
         public_key=new.public_key,
         relayed=bool(root.relays),
+        qber=root.qber,
     )
 
 

@@ -29,8 +29,8 @@ from qkms_node.ledger.key_conditions import (
     require_revision,
     require_unprotected,
 )
+from qkms_node.ledger.provenance_rules import Demands, demands_of, require_root, require_version
 from qkms_node.ledger.records import EventType, KeyRecord, VersionRecord, VersionState
-from qkms_node.ledger.relay_rules import require_direct, require_direct_root
 from qkms_node.ledger.state import Refusal, State
 from qkms_node.ledger.transitions import Step, next_state
 
@@ -49,7 +49,7 @@ def create_key(state: State, command: CreateKey) -> Outcome:
         raise Refusal("KEY_EXISTS", f"{name} {was}; choose another key_id", name=name)
     version = None
     if command.new is not None:
-        version = new_version(state, name, command.new, 1, command.required_grade, command.refuse_relays)
+        version = new_version(state, name, command.new, 1, command.required_grade, demands_of(command))
     key = KeyRecord(
         key_id=command.key_id,
         algorithm=command.algorithm,
@@ -66,6 +66,7 @@ def create_key(state: State, command: CreateKey) -> Outcome:
         allow_compromised_decrypt=command.allow_compromised_decrypt,
         prefer_qkd=command.prefer_qkd,
         refuse_relays=command.refuse_relays,
+        max_qber=command.max_qber,
     )
     if version is not None:
         state.versions[key.key_id, 1] = version
@@ -88,7 +89,7 @@ def rotate_key(state: State, command: RotateKey) -> Outcome:
     require_none_staged(key)
     name = f"keys/{key.key_id}"
     number = key.version_count + 1
-    version = new_version(state, name, command.new, number, key.required_grade, key.refuse_relays)
+    version = new_version(state, name, command.new, number, key.required_grade, demands_of(key))
     if command.for_qkd:
         require_grade(name, version.grade, Grade.QKD)
     return make_primary(state, replace(key, version_count=version.version), version)
@@ -221,11 +222,18 @@ def _check_changes(state: State, key: KeyRecord, changes: KeyChanges) -> None:
     primary = state.versions.get((key.key_id, key.primary))
     if changes.required_grade and primary is not None:
         require_grade(f"keys/{key.key_id}", primary.grade, changes.required_grade)
-    if changes.refuse_relays and not key.refuse_relays:
-        # Also for a key without versions there: a batch of rewrapping that was proposed before this command may be
-        # in the log behind it, with a version of this key that is then not moved, and yet was written.
-        active = state.roots.get(state.active_epoch)
-        if active is not None:
-            require_direct_root(f"keys/{key.key_id}", active, key_refuses=True)
-        if primary is not None:
-            require_direct(state, f"keys/{key.key_id}", primary, key_refuses=True)
+    demanded = _demanded_anew(key, changes)
+    # Also for a key without versions there: a batch of rewrapping that was proposed before this command may be
+    # in the log behind it, with a version of this key that is then not moved, and yet was written.
+    active = state.roots.get(state.active_epoch)
+    if active is not None:
+        require_root(f"keys/{key.key_id}", active, demanded)
+    if primary is not None:
+        require_version(state, f"keys/{key.key_id}", primary, demanded)
+
+
+def _demanded_anew(key: KeyRecord, changes: KeyChanges) -> Demands:
+    """What a key is to demand that it did not demand before."""
+    max_qber = changes.max_qber or 0.0
+    lowered = max_qber < key.max_qber or not key.max_qber
+    return Demands(bool(changes.refuse_relays) and not key.refuse_relays, max_qber if lowered else 0.0)

@@ -13,6 +13,9 @@ import msgspec
 
 from qkms_node.keys.grade import Grade
 
+QBER_UNTOLD = 1.0
+"""In place of a QBER that a KME does not tell: no link is worse."""
+
 
 class VersionState(IntEnum):
     """NIST SP 800-57 Part 1 Rev. 5, section 7; DESTROY_SCHEDULED is ours."""
@@ -62,6 +65,7 @@ class EventType(IntEnum):
     QKD_RESUMED = 33
     ROOT_REFUSED = 34
     ROOT_RELAYED = 35
+    ROOT_QBER_RAISED = 36
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -92,7 +96,7 @@ class VersionRecord(Record, frozen=True):
     `compromise_ms` is set once and stays: a compromised version never protects again, whatever
     its state. `reason` says why it was aborted or called compromised.
     `public_key` is the public half of an algorithm that has one (keys.scheme). `relayed`: it was under an epoch
-    that named relays when it came, or when it left.
+    that named relays when it came, or when it left; `qber` likewise: the greatest of those epochs.
     """
 
     version: int
@@ -109,6 +113,7 @@ class VersionRecord(Record, frozen=True):
     staging: StagingRecord | None = None
     public_key: bytes = b""
     relayed: bool = False
+    qber: float = 0.0
 
 
 class KeyRecord(Record, frozen=True):
@@ -116,7 +121,8 @@ class KeyRecord(Record, frozen=True):
 
     `primary` is 0 until a first version is active, `staged` 0 unless one waits for activation.
     `next_rotation_ms` is 0 without a period. `stale_until_ms`: until when a node that was cut
-    off before `max_staleness_ms` was lowered may go by the old bound.
+    off before `max_staleness_ms` was lowered may go by the old bound. `max_qber`: of the links that QKD
+    keys of its root came over, a fraction; 0: any.
     """
 
     key_id: str
@@ -141,6 +147,7 @@ class KeyRecord(Record, frozen=True):
     delete_ms: int = 0
     prefer_qkd: bool = False
     refuse_relays: bool = False
+    max_qber: float = 0.0
 
 
 class WrappingRecord(Record, frozen=True):
@@ -163,7 +170,8 @@ class WrappingRecord(Record, frozen=True):
 class ShareRecord(Record, frozen=True):
     """The root of an epoch sealed by `leader_id` for one node (construction: keys.share).
 
-    `relays`: the KMEs that its QKD key has passed and that have seen it in clear, sorted.
+    `relays`: the KMEs that its QKD key has passed and that have seen it in clear, sorted. `qber`: of the link that
+    its QKD key came over, a fraction; QBER_UNTOLD where the KME does not tell, 0 without a QKD key.
     """
 
     node_id: str
@@ -173,6 +181,7 @@ class ShareRecord(Record, frozen=True):
     x25519_public: bytes
     sealed: bytes
     relays: tuple[str, ...] = ()
+    qber: float = 0.0
 
 
 class RootRecord(Record, frozen=True):
@@ -181,6 +190,7 @@ class RootRecord(Record, frozen=True):
     `recovery_sealed` is the root sealed to the recovery key of set `recovery_set`; both empty: to none.
     `fallback`: why it does without QKD though that is preferred; empty: it does not fall back.
     `relays`: the KMEs that have seen a QKD key in clear which sealed a share of it, ever; sorted.
+    `qber`: the greatest of the links that those QKD keys came over, as in ShareRecord.
     """
 
     epoch: int
@@ -201,6 +211,7 @@ class RootRecord(Record, frozen=True):
     recovery_sealed: bytes = b""
     fallback: str = ""
     relays: tuple[str, ...] = ()
+    qber: float = 0.0
 
 
 class RootRefusalRecord(Record, frozen=True):

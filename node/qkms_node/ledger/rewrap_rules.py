@@ -4,21 +4,21 @@ The material of a version never changes, so the epoch it is under is all that
 a compare-and-swap needs: of two leaders that rewrap the same version, one wins
 and the other's entry changes nothing. A version never moves under an epoch of
 lower grade: its wrapped form would then be as weak as that epoch. Nor does one
-of a key that refuses relays move under an epoch that names some.
+of a key move under an epoch whose QKD keys have gone through more than it allows.
 """
 
 from msgspec.structs import replace
 
 from qkms_node.keys.grade import Grade, satisfies
 from qkms_node.ledger.commands import DestroyRoot, Outcome, RewrapVersions
+from qkms_node.ledger.provenance_rules import Demands, demands_of, provenance_of, provenance_of_root
 from qkms_node.ledger.records import EpochState, RootRecord, VersionRecord
-from qkms_node.ledger.relay_rules import is_relayed
 from qkms_node.ledger.state import Refusal, State
 
 
-def movable(version: VersionRecord, active: RootRecord, key_refuses_relays: bool) -> bool:
+def movable(version: VersionRecord, active: RootRecord, demands: Demands) -> bool:
     """Whether a version is to be moved under the active epoch."""
-    if key_refuses_relays and active.relays:
+    if not demands.met(provenance_of_root(active)):
         return False
     behind = bool(version.wrapped) and version.epoch != active.epoch
     # Of an imported version the cluster promises nothing that a weaker epoch could break.
@@ -56,10 +56,12 @@ def rewrap_versions(state: State, command: RewrapVersions) -> Outcome:
         key, version = state.keys.get(item.key_id), state.versions.get((item.key_id, item.version))
         if key is None or version is None or version.epoch != item.from_epoch:
             continue
-        if not movable(version, active, key.refuse_relays):
+        if not movable(version, active, demands_of(key)):
             continue
-        relayed = is_relayed(state, version) or bool(active.relays)
-        moved_version = replace(version, epoch=active.epoch, wrapped=item.wrapped, relayed=relayed)
+        seen = provenance_of(state, version).with_more(provenance_of_root(active))
+        moved_version = replace(
+            version, epoch=active.epoch, wrapped=item.wrapped, relayed=seen.relayed, qber=seen.qber
+        )
         state.versions[item.key_id, item.version] = moved_version
         moved += 1
     note = f"{moved} of {len(command.versions)} versions moved"

@@ -3,7 +3,7 @@
 Epoch numbers are never reused: an aborted epoch leaves a gap. At most one
 epoch is staged at a time. A QKD key id enters an epoch once, ever, in the
 whole cluster: a KME that delivers a key again cannot seed a second epoch. The
-relays that such a key has passed stay with the epoch (`relay_rules`).
+relays that such a key has passed, and the QBER of its link, stay with the epoch (`provenance_rules`).
 """
 
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from qkms_node.ledger.commands import (
     RequestRoot,
     StageRoot,
 )
+from qkms_node.ledger.provenance_rules import gathered, worst_qber
 from qkms_node.ledger.records import (
     EpochState,
     EventType,
@@ -30,7 +31,6 @@ from qkms_node.ledger.records import (
     ShareRecord,
 )
 from qkms_node.ledger.recovery_rules import present_set
-from qkms_node.ledger.relay_rules import gathered
 from qkms_node.ledger.state import Refusal, State, voters
 
 
@@ -125,6 +125,7 @@ def stage_root(state: State, command: StageRoot) -> Outcome:
         stage_ms=state.time_ms,
         fallback=command.fallback,
         relays=gathered((), command.shares.values()),
+        qber=worst_qber(0.0, command.shares.values()),
     )
     state.roots[root.epoch] = root
     state.root_refusals.clear()
@@ -177,14 +178,16 @@ def replace_share(state: State, command: ReplaceShare) -> Outcome:
     key_id = command.share.qkd_key_id
     if key_id and key_id in state.qkd_key_epochs:
         raise Refusal("KEY_REPLAYED", f"QKD key {key_id} was used already; draw another key", key_id=key_id)
-    relays = gathered(root.relays, [command.share])
+    relays, qber = gathered(root.relays, [command.share]), worst_qber(root.qber, [command.share])
     if key_id:
         state.qkd_key_epochs[key_id] = root.epoch
     rejected = {node: reason for node, reason in root.rejected.items() if node != node_id}
     shares = {**root.shares, node_id: command.share}
-    state.roots[root.epoch] = replace(root, shares=shares, rejected=rejected, relays=relays)
+    state.roots[root.epoch] = replace(root, shares=shares, rejected=rejected, relays=relays, qber=qber)
     if relays != root.relays:
         state.emit(EventType.ROOT_RELAYED, f"rootEpochs/{root.epoch}", 0, root.state)
+    if qber != root.qber:
+        state.emit(EventType.ROOT_QBER_RAISED, f"rootEpochs/{root.epoch}", 0, root.state)
     return Outcome(state.revision + 1, changed=True, root=state.roots[root.epoch])
 
 

@@ -35,6 +35,13 @@ from qkms_node.ledger.key_conditions import (
     usable_root,
 )
 from qkms_node.ledger.key_rules import make_primary
+from qkms_node.ledger.provenance_rules import (
+    demands_of,
+    provenance_of,
+    provenance_of_root,
+    require_root,
+    require_version,
+)
 from qkms_node.ledger.records import (
     KeyRecord,
     RootRecord,
@@ -43,7 +50,6 @@ from qkms_node.ledger.records import (
     VersionState,
     WrappingRecord,
 )
-from qkms_node.ledger.relay_rules import require_direct, require_direct_root
 from qkms_node.ledger.state import Refusal, State
 from qkms_node.ledger.transitions import Step
 from qkms_node.ledger.version_rules import allowed, end_staging, erase, store
@@ -61,7 +67,7 @@ def open_import(state: State, command: OpenImport) -> Outcome:
     key = state.key(command.key_id)
     require_enabled(key)
     root = usable_root(state, command.epoch)
-    require_direct_root(f"keys/{key.key_id}", root, key.refuse_relays)
+    require_root(f"keys/{key.key_id}", root, demands_of(key))
     wrapping = WrappingRecord(
         key_id=key.key_id,
         import_id=command.import_id,
@@ -82,7 +88,7 @@ def import_version(state: State, command: ImportVersion) -> Outcome:
     key = state.key(command.key_id)
     # Whoever had the root of its epoch could have read what is brought in.
     under = state.roots[wrapping(state, key.key_id, command.import_id).epoch]
-    require_direct_root(f"keys/{key.key_id}", under, key.refuse_relays)
+    require_root(f"keys/{key.key_id}", under, demands_of(key))
     outcome = _stage(state, key, command.new, command.voters, under)
     del state.wrappings[key.key_id]
     return outcome
@@ -148,7 +154,7 @@ def validate_version(state: State, command: ValidateVersion) -> Outcome:
     if staging.validate_ms:
         return Outcome(state.revision, note="already validated", key=key, version=public(version))
     require_grade(f"keys/{key.key_id}", version.grade, key.required_grade)
-    require_direct(state, f"keys/{key.key_id}", version, key.refuse_relays)
+    require_version(state, f"keys/{key.key_id}", version, demands_of(key))
     needed = quorum(staging)
     if len(staging.confirmed) < needed:
         missing = sorted(set(staging.voters) - set(staging.confirmed))
@@ -184,7 +190,7 @@ def activate_version(state: State, command: ActivateVersion) -> Outcome:
             wait_ms=wait_ms,
         )
     require_grade(f"keys/{key.key_id}", version.grade, key.required_grade)
-    require_direct(state, f"keys/{key.key_id}", version, key.refuse_relays)
+    require_version(state, f"keys/{key.key_id}", version, demands_of(key))
     return make_primary(state, key, replace(version, state=target, activate_ms=state.time_ms))
 
 
@@ -213,10 +219,10 @@ def _stage(
     require_enabled(key)
     require_none_staged(key)
     name = f"keys/{key.key_id}"
-    version = new_version(state, name, new, key.version_count + 1, 0, key.refuse_relays)
+    version = new_version(state, name, new, key.version_count + 1, 0, demands_of(key))
     if imported_under is not None:
-        relayed = version.relayed or bool(imported_under.relays)
-        version = replace(version, grade=Grade.IMPORTED, relayed=relayed)
+        seen = provenance_of(state, version).with_more(provenance_of_root(imported_under))
+        version = replace(version, grade=Grade.IMPORTED, relayed=seen.relayed, qber=seen.qber)
     require_grade(name, version.grade, key.required_grade)
     after_ms = max(state.time_ms + key.max_staleness_ms, key.stale_until_ms) if key.primary else state.time_ms
     staging = StagingRecord(state.revision + 1, state.time_ms, after_ms, voters)

@@ -15,6 +15,7 @@ from qkms_node.ledger.records import VersionState
 from qkms_node.rpc import fields
 from qkms_node.service.keys import KeySettings
 from qkms_node.service.listing import KeyFilter
+from qkms_qkd.admission import MAX_QBER
 
 MAX_STALENESS_MS = 3_600_000
 MIN_PERIOD_MS = 1_000
@@ -46,6 +47,7 @@ def settings(request: pb.CreateKeyRequest, limits: LimitsSection) -> KeySettings
         request.skip_initial_version,
         request.prefer_qkd,
         request.refuse_relays,
+        max_qber("max_qber", request.max_qber),
     )
 
 
@@ -62,6 +64,16 @@ def required_grade(field: str, value: int) -> int:
     if value == Grade.IMPORTED:
         raise InvalidField(field, "cannot be IMPORTED: that is the absence of a grade")
     return fields.grade(field, value)
+
+
+def max_qber(field: str, value: float) -> float:
+    """The highest QBER that a key allows; 0 means any."""
+    # "not <=" so that a NaN is refused: no QBER would be over it.
+    if not 0 <= value <= MAX_QBER:
+        raise InvalidField(
+            field, f"is {value}; it is a fraction up to {MAX_QBER}, over which no link gives keys; 0: any"
+        )
+    return value
 
 
 def changes(request: pb.UpdateKeyRequest) -> KeyChanges:
@@ -165,4 +177,5 @@ _CHANGES: dict[str, tuple[str, Callable[[pb.Key], object]]] = {
     "allow_compromised_decrypt": ("allow_compromised_decrypt", lambda key: key.allow_compromised_decrypt),
     "prefer_qkd": ("prefer_qkd", lambda key: key.prefer_qkd),
     "refuse_relays": ("refuse_relays", lambda key: key.refuse_relays),
+    "max_qber": ("max_qber", lambda key: max_qber("key.max_qber", key.max_qber)),
 }

@@ -48,6 +48,7 @@ def key(record: KeyRecord) -> key_pb2.Key:
         delete_time=timestamp(record.delete_ms),
         prefer_qkd=record.prefer_qkd,
         refuse_relays=record.refuse_relays,
+        max_qber=record.max_qber,
     )
     message.max_staleness.FromMilliseconds(record.max_staleness_ms)
     if record.rotation_period_ms:
@@ -77,6 +78,7 @@ def version(key_id: str, record: VersionRecord, qkd_key_ids: tuple[str, ...]) ->
         compromise_time=timestamp(record.compromise_ms),
         reason=record.reason,
         relayed=record.relayed,
+        qber=record.qber,
     )
 
 
@@ -156,6 +158,7 @@ def root(record: RootRecord) -> cluster_pb2.RootEpoch:
         reason=record.reason or "; ".join(f"{n}: {why}" for n, why in sorted(record.rejected.items())),
         fallback=record.fallback,
         relays=record.relays,
+        qber=record.qber,
     )
 
 
@@ -170,4 +173,5 @@ def epoch_use(use: EpochUse) -> cluster_pb2.EpochUse:
         sae_key_count=use.sae_key_count,
         recoverable=use.recoverable,
         relays=use.root.relays,
+        qber=use.root.qber,
     )

@@ -26,8 +26,8 @@ from qkms_node.ledger.commands import (
     RotateKey,
     UpdateKey,
 )
+from qkms_node.ledger.provenance_rules import provenance_of
 from qkms_node.ledger.records import KeyRecord, VersionRecord, VersionState
-from qkms_node.ledger.relay_rules import is_relayed
 from qkms_node.ledger.state import State
 from qkms_node.service.freshness import Freshness, Wanted
 from qkms_node.service.listing import KeyFilter, look
@@ -49,7 +49,8 @@ KEY_CHANGES: dict[str, type[DisableKey | EnableKey]] = {"keys.disable": DisableK
 
 @dataclass(frozen=True)
 class KeySettings:
-    """What a new key is like. Durations in milliseconds; `required_grade` 0: any; `rotation_period_ms` 0: none."""
+    """What a new key is like. Durations in milliseconds; `required_grade` 0: any; `rotation_period_ms` and
+    `max_qber` 0: none."""
 
     algorithm: str
     required_grade: int
@@ -62,6 +63,7 @@ class KeySettings:
     skip_initial_version: bool = False
     prefer_qkd: bool = False
     refuse_relays: bool = False
+    max_qber: float = 0.0
 
 
 class Keys:
@@ -98,6 +100,7 @@ class Keys:
                 settings.allow_compromised_decrypt,
                 settings.prefer_qkd,
                 settings.refuse_relays,
+                settings.max_qber,
             )
 
         return await self._materials.submit(propose)
@@ -189,6 +192,7 @@ class Keys:
 
 
 def provenance(state: State, version: VersionRecord) -> tuple[VersionRecord, tuple[str, ...]]:
-    """A version with the QKD key ids mixed into its root epoch; `relayed` as of now."""
+    """A version with the QKD key ids mixed into its root epoch; `relayed` and `qber` as of now."""
     root = state.roots.get(version.epoch)
-    return replace(version, relayed=is_relayed(state, version)), root.qkd_key_ids if root else ()
+    seen = provenance_of(state, version)
+    return replace(version, relayed=seen.relayed, qber=seen.qber), root.qkd_key_ids if root else ()

@@ -6,6 +6,7 @@ about it: drawing and collecting are in `links`.
 
 import time
 from collections.abc import Callable
+from math import inf
 
 from qkms_node.keys.secret import QkdSecret
 from qkms_node.service.admitted_key import AdmittedKey
@@ -54,24 +55,33 @@ class Overseer:
         """A key that was asked for at `asked_s` and may be used. Raises LinkError."""
         seen = {key.key_id} if used(key.key_id) else set()
         kme = key.kme or self._kme_id
+        distilled_s = _distilled_s(key, asked_s)
         try:
-            if self._is_suspect(key, asked_s):
+            if self._is_suspect(key, distilled_s):
                 why = f"key {key.key_id} was distilled while the QBER of the link to {self._peer} was not in order"
                 raise LinkError(kme, "KEY_SUSPECT", f"{why}; draw another")
             admit(self._rules, key, seen=seen, kme=kme)
         except LinkError as error:
             self._monitor.view(self._peer, key.kme).discarded[error.code] += 1
             raise
-        return AdmittedKey(key.key_id, QkdSecret(key.key), key.relays)
+        return AdmittedKey(key.key_id, QkdSecret(key.key), key.relays, self._worst_qber(key, distilled_s))
 
-    def _is_suspect(self, key: QkdKey, asked_s: float) -> bool:
-        """Whether a key is in doubt, which the KME gave its age between `asked_s` and now; of unknown age, while
-        its link is."""
+    def _is_suspect(self, key: QkdKey, distilled_s: tuple[float, float] | None) -> bool:
+        """Whether a key is in doubt; of unknown age, while its link is."""
         view = self._monitor.view(self._peer, key.kme)
-        if key.age_s is None:
-            return view.refusal is not None
-        return view.is_suspect(asked_s - key.age_s - key.age_slack_s, time.time() - key.age_s)
+        return view.refusal is not None if distilled_s is None else view.is_suspect(*distilled_s)
+
+    def _worst_qber(self, key: QkdKey, distilled_s: tuple[float, float] | None) -> float | None:
+        """That of the time when a key was distilled; of unknown age, of all times that are known."""
+        return self._monitor.view(self._peer, key.kme).worst_qber(*(distilled_s or (-inf, inf)))
 
     def retire(self) -> None:
         """The link is not used any more."""
         self._retired = True
+
+
+def _distilled_s(key: QkdKey, asked_s: float) -> tuple[float, float] | None:
+    """Between which times a key was distilled; None: its KME, asked at `asked_s`, does not tell its age."""
+    if key.age_s is None:
+        return None
+    return asked_s - key.age_s - key.age_slack_s, time.time() - key.age_s

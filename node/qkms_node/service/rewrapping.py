@@ -4,8 +4,8 @@ One batch at a time, each one log entry: a compare-and-swap per version, so a
 new leader simply goes on, and two at once do no harm. Progress is the ledger
 itself. The wait before the first batch lets every member open the new epoch,
 or those that have not could not use what was moved under it. Versions of a
-higher grade than the active epoch's, and those of keys that refuse the relays
-that it names, stay where they are until one comes that is good enough for them.
+higher grade than the active epoch's, and those of keys that demand better QKD
+keys than its own (`provenance_rules`), stay where they are until one comes that is good enough for them.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ import structlog
 from qkms_node.keys.errors import WrapRejected
 from qkms_node.keys.version import VersionBinding, unwrap_version, wrap_version
 from qkms_node.ledger.commands import DestroyRoot, Rewrapped, RewrapVersions
+from qkms_node.ledger.provenance_rules import NO_DEMANDS, demands_of, names_demanding_more, provenance_of_root
 from qkms_node.ledger.records import EpochState, KeyRecord, RootRecord, VersionRecord
-from qkms_node.ledger.relay_rules import names_refusing
 from qkms_node.ledger.rewrap_rules import movable
 from qkms_node.ledger.tables import Captured
 from qkms_node.service.proposing import Proposer
@@ -88,7 +88,7 @@ class Rewrapping:
         with self._store.view() as state:
             if set(state.versions.counts["epoch"]) <= {active.epoch}:
                 return []
-            keys = state.keys.capture() if active.relays else iter(())
+            keys = state.keys.capture()
             versions = state.versions.capture()
         # On a thread: a large ledger is looked through while calls are served.
         found = await asyncio.to_thread(_movable, keys, versions, active)
@@ -116,7 +116,7 @@ class Rewrapping:
             source = state.roots.get(version.epoch) if version is not None else None
         if key is None or version is None or source is None:
             return None
-        if not movable(version, active, key.refuse_relays):
+        if not movable(version, active, demands_of(key)):
             return None
         if not self._roots.holds(source):
             self.waiting = f"the leader has not opened root epoch {source.epoch}, under which versions are"
@@ -149,11 +149,11 @@ class Rewrapping:
 
 
 def _movable(keys: Captured[KeyRecord], versions: Captured[VersionRecord], active: RootRecord) -> list[VersionId]:
-    """Ids of those that are to be moved under the active epoch; `keys` may be none where it names no relays."""
-    kept = names_refusing(keys)
+    """Ids of those that are to be moved under the active epoch."""
+    kept = names_demanding_more(keys, provenance_of_root(active))
     behind = (
         msgspec.msgpack.decode(stored, type=VersionId)
         for stored, version in versions
-        if movable(version, active, key_refuses_relays=False)
+        if movable(version, active, NO_DEMANDS)
     )
     return [version_id for version_id in behind if version_id[0] not in kept]

@@ -8,12 +8,13 @@ that do it at once do no harm: the second share is not wanted any more. Each
 attempt costs a QKD key and an entry of the log, so that a peer whose KME gives
 it wrong keys is tried less and less often.
 
-Under a QKD key that has passed relays no root leaves this node while keys that
-refuse relays need its epoch kept from them: the node goes without that root
-until there is a direct link, or its epoch has ended. That is looked at before
-the share is made: one that the ledger refused would have been written to its
-log all the same. A key made in that moment is not seen; the epoch then names
-the relays, and whoever watches is told.
+Under a QKD key that has passed relays, or whose link has a high QBER, no root
+leaves this node while keys under its epoch that are content with it now would
+not be any more: the node goes without that root until there is a better link,
+or its epoch has ended. That is looked at before the share is made: one that the
+ledger refused would have been written to its log all the same. A key made in
+that moment is not seen; the epoch then names the relays and the QBER, and
+whoever watches is told.
 """
 
 import asyncio
@@ -27,8 +28,8 @@ from qkms_node.keys.grade import Grade
 from qkms_node.keys.secret import RootSecret
 from qkms_node.keys.share import Binding, seal_share
 from qkms_node.ledger.commands import ReplaceShare
-from qkms_node.ledger.records import EpochState, NodeRecord, RootRecord, ShareRecord
-from qkms_node.ledger.relay_rules import holds_refusing
+from qkms_node.ledger.provenance_rules import Provenance, provenance_of_root, would_worsen
+from qkms_node.ledger.records import QBER_UNTOLD, EpochState, NodeRecord, RootRecord, ShareRecord
 from qkms_node.ledger.state import State
 from qkms_node.service.admitted_key import AdmittedKey
 from qkms_node.service.links import Links
@@ -90,6 +91,7 @@ class Sharing:
             x25519_public=share.ciphertext.x25519,
             sealed=share.sealed,
             relays=tuple(sorted(set(psk.relays))) if psk else (),
+            qber=_qber(psk) if psk else 0.0,
         )
 
     async def share_anew(self, leader_id: str, connected: frozenset[str], peers: dict[str, NodeRecord]) -> None:
@@ -141,9 +143,8 @@ class Sharing:
                 self._note(root, peer, str(error))
                 self.waiting = f"{peer} needs root epoch {root.epoch}: {error}"
                 return
-            if psk.relays and await self._must_stay_direct(root.epoch):
-                passed = f"QKD key {psk.key_id} has passed {', '.join(psk.relays)}"
-                trouble = f"{passed}, and keys that refuse relays are under the epoch; link {peer} directly"
+            if await self._would_worsen(root.epoch, Provenance(bool(psk.relays), _qber(psk))):
+                trouble = _too_bad(psk, peer)
                 self._note(root, peer, trouble)
                 self.waiting = f"{peer} needs root epoch {root.epoch}: {trouble}"
                 return
@@ -152,20 +153,33 @@ class Sharing:
         outcome = await self._proposer.effect(ReplaceShare(root.epoch, share))
         log.info("root.shared_anew", epoch=root.epoch, peer=peer, note=outcome.note)
 
-    async def _must_stay_direct(self, epoch: int) -> bool:
+    async def _would_worsen(self, epoch: int, share: Provenance) -> bool:
         with self._store.view() as state:
-            if state.roots[epoch].relays:
+            now = provenance_of_root(state.roots[epoch])
+            then = now.with_more(share)
+            if then == now:
                 return False
             keys, versions = state.keys.capture(), state.versions.capture()
             importing = frozenset(key_id for key_id, w in state.wrappings.items() if w.epoch == epoch)
         # On a thread: a large ledger is looked through while calls are served.
-        return await asyncio.to_thread(holds_refusing, epoch, keys, versions, importing)
+        return await asyncio.to_thread(would_worsen, epoch, now, then, keys, versions, importing)
 
     def _note(self, root: RootRecord, peer: str, trouble: str = "") -> None:
         """An attempt was made: the next one waits."""
         times = self._tried[root.epoch, peer].times if (root.epoch, peer) in self._tried else 0
         backoff_s = self._retry_s * 2 ** min(times, MAX_DOUBLINGS)
         self._tried[root.epoch, peer] = _Tried(times + 1, self._now_s() + backoff_s, trouble)
+
+
+def _qber(psk: AdmittedKey) -> float:
+    return QBER_UNTOLD if psk.qber is None else psk.qber
+
+
+def _too_bad(psk: AdmittedKey, peer: str) -> str:
+    qber = "a QBER that its KME does not tell" if psk.qber is None else f"a QBER of {psk.qber:.2%}"
+    passed = f"has passed {', '.join(psk.relays)} and " if psk.relays else ""
+    why = "and keys under the epoch refuse that"
+    return f"QKD key {psk.key_id} {passed}came over a link with {qber}, {why}; link {peer} directly, undisturbed"
 
 
 def _in_use(state: State) -> list[RootRecord]:

@@ -34,6 +34,7 @@ OF_ROOTS = frozenset(
         EventType.QKD_RESUMED,
         EventType.ROOT_REFUSED,
         EventType.ROOT_RELAYED,
+        EventType.ROOT_QBER_RAISED,
     }
 )
 OF_LINKS = frozenset({EventType.LINK_ALARM_RAISED, EventType.LINK_ALARM_CLEARED})

@@ -181,6 +181,7 @@ class RootEpoch(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     RELAYS_FIELD_NUMBER: _builtins.int
+    QBER_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     state: Global___EpochState.ValueType
     grade: _common_pb2.Grade.ValueType
@@ -188,6 +189,10 @@ class RootEpoch(_message.Message):
     """Why it was aborted."""
     fallback: _builtins.str
     """Why it does without QKD though the root's policy prefers it; empty: it does not fall back."""
+    qber: _builtins.float
+    """The greatest QBER, as a fraction, of the links that a QKD key came over which sealed a share of it, from the time it
+    was distilled; 1 where a KME tells none, 0 without QKD keys.
+    """
     @_builtins.property
     def qkd_key_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -215,10 +220,11 @@ class RootEpoch(_message.Message):
         reason: _builtins.str = ...,
         fallback: _builtins.str = ...,
         relays: _abc.Iterable[_builtins.str] | None = ...,
+        qber: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "stage_time", b"stage_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "confirmed_by", b"confirmed_by", "epoch", b"epoch", "fallback", b"fallback", "grade", b"grade", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "relays", b"relays", "stage_time", b"stage_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "confirmed_by", b"confirmed_by", "epoch", b"epoch", "fallback", b"fallback", "grade", b"grade", "qber", b"qber", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "relays", b"relays", "stage_time", b"stage_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,6 +378,7 @@ class EpochUse(_message.Message):
     RECOVERABLE_FIELD_NUMBER: _builtins.int
     SAE_KEY_COUNT_FIELD_NUMBER: _builtins.int
     RELAYS_FIELD_NUMBER: _builtins.int
+    QBER_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     state: Global___EpochState.ValueType
     grade: _common_pb2.Grade.ValueType
@@ -383,6 +390,7 @@ class EpochUse(_message.Message):
     """Whether it is sealed to the present recovery key."""
     sae_key_count: _builtins.int
     """Keys of encryptors sealed under it that wait to be collected."""
+    qber: _builtins.float
     @_builtins.property
     def relays(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """As in RootEpoch."""
@@ -398,10 +406,11 @@ class EpochUse(_message.Message):
         recoverable: _builtins.bool = ...,
         sae_key_count: _builtins.int = ...,
         relays: _abc.Iterable[_builtins.str] | None = ...,
+        qber: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "grade", b"grade", "recoverable", b"recoverable", "relays", b"relays", "sae_key_count", b"sae_key_count", "session_count", b"session_count", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "grade", b"grade", "qber", b"qber", "recoverable", b"recoverable", "relays", b"relays", "sae_key_count", b"sae_key_count", "session_count", b"session_count", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -234,6 +234,8 @@ class _KeyEventTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_KeyEvent
     """
     ROOT_RELAYED: _KeyEventType.ValueType  # 35
     """A root epoch names relays: when it is activated, and when a share that is given later adds some."""
+    ROOT_QBER_RAISED: _KeyEventType.ValueType  # 36
+    """The `qber` of a root epoch has risen, by a share that was given later."""
 
 class KeyEventType(_KeyEventType, metaclass=_KeyEventTypeEnumTypeWrapper): ...
 
@@ -266,6 +268,8 @@ there is none). Once for each request, and once for each time the cluster wants 
 """
 ROOT_RELAYED: KeyEventType.ValueType  # 35
 """A root epoch names relays: when it is activated, and when a share that is given later adds some."""
+ROOT_QBER_RAISED: KeyEventType.ValueType  # 36
+"""The `qber` of a root epoch has risen, by a share that was given later."""
 Global___KeyEventType: _TypeAlias = KeyEventType  # noqa: Y015
 
 @_typing.final
@@ -314,6 +318,7 @@ class Key(_message.Message):
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     PREFER_QKD_FIELD_NUMBER: _builtins.int
     REFUSE_RELAYS_FIELD_NUMBER: _builtins.int
+    MAX_QBER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """keys/{key_id}"""
     algorithm: Global___KeyAlgorithm.ValueType
@@ -343,6 +348,8 @@ class Key(_message.Message):
     """Rotated by itself as soon as the root has QKD, while the primary version was made under one without."""
     refuse_relays: _builtins.bool
     """No version is made, staged, imported, validated, activated or moved under a root epoch that names relays."""
+    max_qber: _builtins.float
+    """The same of an epoch whose `qber` is higher; a fraction, up to 0.11. 0: any."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -384,10 +391,11 @@ class Key(_message.Message):
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         prefer_qkd: _builtins.bool = ...,
         refuse_relays: _builtins.bool = ...,
+        max_qber: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "max_staleness", b"max_staleness", "next_rotation_time", b"next_rotation_time", "rotation_period", b"rotation_period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "create_time", b"create_time", "delete_time", b"delete_time", "deletion_protection", b"deletion_protection", "etag", b"etag", "exportable", b"exportable", "labels", b"labels", "max_staleness", b"max_staleness", "min_decrypt_version", b"min_decrypt_version", "min_encrypt_version", b"min_encrypt_version", "name", b"name", "next_rotation_time", b"next_rotation_time", "prefer_qkd", b"prefer_qkd", "primary_version", b"primary_version", "refuse_relays", b"refuse_relays", "required_grade", b"required_grade", "revision", b"revision", "rotation_period", b"rotation_period", "staged_version", b"staged_version", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "create_time", b"create_time", "delete_time", b"delete_time", "deletion_protection", b"deletion_protection", "etag", b"etag", "exportable", b"exportable", "labels", b"labels", "max_qber", b"max_qber", "max_staleness", b"max_staleness", "min_decrypt_version", b"min_decrypt_version", "min_encrypt_version", b"min_encrypt_version", "name", b"name", "next_rotation_time", b"next_rotation_time", "prefer_qkd", b"prefer_qkd", "primary_version", b"primary_version", "refuse_relays", b"refuse_relays", "required_grade", b"required_grade", "revision", b"revision", "rotation_period", b"rotation_period", "staged_version", b"staged_version", "state", b"state", "version_count", b"version_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -506,6 +514,7 @@ class KeyVersion(_message.Message):
     COMPROMISE_TIME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     RELAYED_FIELD_NUMBER: _builtins.int
+    QBER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """keys/{key_id}/versions/{n}"""
     version: _builtins.int
@@ -517,6 +526,8 @@ class KeyVersion(_message.Message):
     """Why it was aborted or called compromised."""
     relayed: _builtins.bool
     """It is, or was, under a root epoch that names relays."""
+    qber: _builtins.float
+    """The greatest `qber` of the root epochs that it is, or was, under."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -549,10 +560,11 @@ class KeyVersion(_message.Message):
         compromise_time: _timestamp_pb2.Timestamp | None = ...,
         reason: _builtins.str = ...,
         relayed: _builtins.bool = ...,
+        qber: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "compromise_time", b"compromise_time", "create_time", b"create_time", "destroy_time", b"destroy_time", "staging", b"staging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "compromise_time", b"compromise_time", "create_time", b"create_time", "destroy_time", b"destroy_time", "grade", b"grade", "name", b"name", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "relayed", b"relayed", "root_epoch", b"root_epoch", "staging", b"staging", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "compromise_time", b"compromise_time", "create_time", b"create_time", "destroy_time", b"destroy_time", "grade", b"grade", "name", b"name", "qber", b"qber", "qkd_key_ids", b"qkd_key_ids", "reason", b"reason", "relayed", b"relayed", "root_epoch", b"root_epoch", "staging", b"staging", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -595,6 +607,7 @@ class CreateKeyRequest(_message.Message):
     SKIP_INITIAL_VERSION_FIELD_NUMBER: _builtins.int
     PREFER_QKD_FIELD_NUMBER: _builtins.int
     REFUSE_RELAYS_FIELD_NUMBER: _builtins.int
+    MAX_QBER_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     key_id: _builtins.str
     algorithm: Global___KeyAlgorithm.ValueType
@@ -608,6 +621,7 @@ class CreateKeyRequest(_message.Message):
     """
     prefer_qkd: _builtins.bool
     refuse_relays: _builtins.bool
+    max_qber: _builtins.float
     @_builtins.property
     def max_staleness(self) -> _duration_pb2.Duration:
         """0: every use asks a quorum. Absent: the cluster's default."""
@@ -634,10 +648,11 @@ class CreateKeyRequest(_message.Message):
         skip_initial_version: _builtins.bool = ...,
         prefer_qkd: _builtins.bool = ...,
         refuse_relays: _builtins.bool = ...,
+        max_qber: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["max_staleness", b"max_staleness", "rotation_period", b"rotation_period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "deletion_protection", b"deletion_protection", "exportable", b"exportable", "key_id", b"key_id", "labels", b"labels", "max_staleness", b"max_staleness", "prefer_qkd", b"prefer_qkd", "refuse_relays", b"refuse_relays", "request_id", b"request_id", "required_grade", b"required_grade", "rotation_period", b"rotation_period", "skip_initial_version", b"skip_initial_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "allow_compromised_decrypt", b"allow_compromised_decrypt", "deletion_protection", b"deletion_protection", "exportable", b"exportable", "key_id", b"key_id", "labels", b"labels", "max_qber", b"max_qber", "max_staleness", b"max_staleness", "prefer_qkd", b"prefer_qkd", "refuse_relays", b"refuse_relays", "request_id", b"request_id", "required_grade", b"required_grade", "rotation_period", b"rotation_period", "skip_initial_version", b"skip_initial_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1171,7 +1186,7 @@ class UpdateKeyRequest(_message.Message):
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Of: labels, required_grade, max_staleness, rotation_period (absent: none),
         min_decrypt_version, min_encrypt_version, deletion_protection,
-        allow_compromised_decrypt, prefer_qkd, refuse_relays.
+        allow_compromised_decrypt, prefer_qkd, refuse_relays, max_qber (0: any).
         """
 
     def __init__(

@@ -123,9 +123,11 @@ async def test_an_update_sets_what_is_given_if_the_etag_matches(kms: Sdk, key: s
         deletion_protection=True,
         prefer_qkd=True,
         refuse_relays=True,
+        max_qber=0.05,
     )
     assert (made.prefer_qkd, changed.prefer_qkd) == (False, True)
     assert (made.refuse_relays, changed.refuse_relays) == (False, True)
+    assert (made.max_qber, changed.max_qber) == (0, 0.05)
     assert (changed.labels, changed.rotation_period) == ({"team": "b"}, timedelta(days=90))
     assert changed.next_rotation_time - made.create_time >= timedelta(days=90)
     assert (changed.max_staleness, changed.required_grade) == (timedelta(seconds=5), Grade.PQC)

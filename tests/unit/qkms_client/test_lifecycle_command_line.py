@@ -73,9 +73,11 @@ def test_a_staged_version_goes_its_way(qkms: Run, key: str) -> None:
 
 def test_settings_are_changed_and_read(qkms: Run, key: str) -> None:
     settings = ("--rotation-period", "12h", "--deletion-protection", "--prefer-qkd", "--refuse-relays")
-    made = shown(qkms("create", key, *settings, "--json"))
+    made = shown(qkms("create", key, *settings, "--max-qber", "0.03", "--json"))
     assert made["rotation_period"] == 12 * 3600
-    assert (made["prefer_qkd"], made["refuse_relays"]) == (True, True)
+    assert (made["prefer_qkd"], made["refuse_relays"], made["max_qber"]) == (True, True, 0.03)
+    assert "3.00%" in qkms("get", key).output
+    assert shown(qkms("update", key, "--max-qber", "0", "--json"))["max_qber"] == 0
     assert shown(qkms("update", key, "--no-refuse-relays", "--json"))["refuse_relays"] is False
     assert shown(qkms("update", key, "--no-prefer-qkd", "--json"))["prefer_qkd"] is False
     made = shown(qkms("update", key, "--prefer-qkd", "--json"))

@@ -32,6 +32,7 @@ WIRE_REASONS = {
     "STORE_EXHAUSTED": errors.StoreExhausted,
     "GRADE_TOO_LOW": errors.GradeTooLow,
     "RELAYS_REFUSED": errors.RelaysRefused,
+    "QBER_TOO_HIGH": errors.QberTooHigh,
     "SESSION_STATE": errors.SessionStateConflict,
     "PERMISSION_DENIED": errors.PermissionDenied,
     "NO_QUORUM": errors.NoQuorum,

@@ -105,6 +105,15 @@ class LinkView:
             s.since_s <= latest_s and (s.until_s is None or earliest_s <= s.until_s) for s in self._suspicions
         )
 
+    def worst_qber(self, earliest_s: float, latest_s: float) -> float | None:
+        """The greatest QBER that a key distilled between these times may have had: of the looks from the last one
+        before to the first one after; None: they tell none. What is long past is known by one look in SAMPLE_S."""
+        told = [(look.time_s, look.qber) for look in self.samples() if look.qber is not None]
+        first = max((n for n, (time_s, _) in enumerate(told) if time_s <= earliest_s), default=0)
+        last = min((n for n, (time_s, _) in enumerate(told) if time_s >= latest_s), default=len(told))
+        # What is no fraction is taken for the worst: a NaN is greater than nothing.
+        return max((qber if 0 <= qber <= 1 else 1.0 for _, qber in told[first : last + 1]), default=None)
+
     def samples(self) -> Iterator[Look]:
         """What is kept of the past, oldest first: one look a minute, then every look."""
         recent_s = self._looks[0].time_s if self._looks else float("inf")

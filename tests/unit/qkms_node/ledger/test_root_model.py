@@ -11,11 +11,13 @@ from ledger_world import NODES, World, new, request, share
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c
 
-epochs = st.integers(0, 4)
-"""0 stands for the newest."""
+epochs = st.sampled_from((0, 0, 1, 2, 3, -1))
+"""So many before the newest; -1: one that there is not yet."""
 nodes = st.sampled_from((*NODES, "stranger"))
 keys = st.sampled_from(("", "q1", "q2", "q3", "q4", "q5"))
 sets = st.sampled_from(("", "s1", "s2"))
+qbers = st.sampled_from((0.01, 0.01, 0.05, 1.0))
+limits = st.sampled_from((0.0, 0.0, 0.03))
 relay_names = st.sampled_from(((), (), ("kme-7",), ("kme-7", "kme-8")))
 yes_or_no = st.booleans()
 ENDED = ("ABORTED", "DESTROYED")
@@ -25,7 +27,7 @@ ENDED = ("ABORTED", "DESTROYED")
 class Epoch:
     """One root epoch. `shares`: by node, what seals its share; `recovery`: the set that it is sealed to.
 
-    `relays`: those that have seen what sealed any share of it.
+    `relays`: those that have seen what sealed any share of it; `qber`: the greatest of its links.
     """
 
     qkd: bool
@@ -36,6 +38,13 @@ class Epoch:
     rejected: set[str] = field(default_factory=set)
     recovery: str = ""
     relays: set[str] = field(default_factory=set)
+    qber: float = 0.0
+
+    def suits(self, refuses: bool, limit: float) -> str:
+        """With what a key is refused under it; empty: it is not."""
+        if refuses and self.relays:
+            return "RELAYS_REFUSED"
+        return "QBER_TOO_HIGH" if limit and self.qber > limit else ""
 
 
 class RootsInAnyOrder(LedgerMachine):
@@ -68,7 +77,9 @@ class RootsInAnyOrder(LedgerMachine):
         self.versions: dict[str, int] = {}
         self.promised: dict[str, bool] = {}
         self.refuses: dict[str, bool] = {}
+        self.limits: dict[str, float] = {}
         self.relayed: dict[str, bool] = {}
+        self.seen: dict[str, float] = {}
         self.recovery = ""
 
     def beginning(self) -> World:
@@ -77,13 +88,14 @@ class RootsInAnyOrder(LedgerMachine):
     @initialize()
     def begin(self) -> None:
         self.take_the_whole_way()
-        self.create_key("a", False)
+        self.create_key("a", False, 0.0)
 
-    def at(self, number: int) -> int:
-        return number or max(self.last, 1)
+    def at(self, back: int) -> int:
+        return self.last - back
 
-    @rule(expected=st.integers(0, 2))
-    def request_root(self, expected: int) -> None:
+    @rule(behind=st.sampled_from((0, 0, 1)))
+    def request_root(self, behind: int) -> None:
+        expected = self.active - behind
         refusal = "" if expected == self.active else "EPOCH_CONFLICT"
         self.do(c.RequestRoot(request(), expected), refusal, changes=not self.wanted)
         if not refusal and not self.wanted:
@@ -111,14 +123,15 @@ class RootsInAnyOrder(LedgerMachine):
         key_id=keys,
         low=st.booleans(),
         relays=relay_names,
+        qber=qbers,
     )
-    def stage(self, ahead: int, qkd: bool, key_id: str, low: bool, relays: tuple[str, ...]) -> None:
+    def stage(self, ahead: int, qkd: bool, key_id: str, low: bool, relays: tuple[str, ...], qber: float) -> None:
         """`low`: the shares are sealed without the QKD key."""
         number = self.last + ahead
         seeds = (key_id,) if qkd and key_id else ()
         sealing = "" if low or not seeds else key_id
-        relays = relays if sealing else ()
-        shares = {node: share(node, b"s%d" % number, sealing, relays) for node in NODES[1:]}
+        relays, qber = (relays, qber) if sealing else ((), 0.0)
+        shares = {node: share(node, b"s%d" % number, sealing, relays, qber) for node in NODES[1:]}
         grade = Grade.QKD_PQC if seeds else Grade.PQC
         refusal, known = "", self.epochs.get(number)
         if known is None:
@@ -134,7 +147,7 @@ class RootsInAnyOrder(LedgerMachine):
         self.do(command, refusal, changes=known is None)
         if known is None and not refusal:
             self.epochs[number] = Epoch(bool(seeds), self.active, shares=dict.fromkeys(NODES[1:], sealing))
-            self.epochs[number].relays = set(relays)
+            self.epochs[number].relays, self.epochs[number].qber = set(relays), qber
             self.last = number
             self.used |= set(seeds)
             self.refused = None
@@ -175,9 +188,10 @@ class RootsInAnyOrder(LedgerMachine):
             epoch.rejected.add(node)
             epoch.confirmed.discard(node)
 
-    @rule(number=epochs, node=nodes, key_id=keys, relays=relay_names)
-    def replace_share(self, number: int, node: str, key_id: str, relays: tuple[str, ...]) -> None:
-        number, relays = self.at(number), relays if key_id else ()
+    @rule(number=epochs, node=nodes, key_id=keys, relays=relay_names, qber=qbers)
+    def replace_share(self, number: int, node: str, key_id: str, relays: tuple[str, ...], qber: float) -> None:
+        number = self.at(number)
+        relays, qber = (relays, qber) if key_id else ((), 0.0)
         epoch, refusal, changes = self.epochs.get(number), "", False
         if epoch is None:
             refusal = "EPOCH_NOT_FOUND"
@@ -188,10 +202,11 @@ class RootsInAnyOrder(LedgerMachine):
                 refusal = "SHARE_BELOW_GRADE"
             elif changes and key_id in self.used:
                 refusal = "KEY_REPLAYED"
-        self.do(c.ReplaceShare(number, share(node, b"again", key_id, relays)), refusal, changes=changes)
+        self.do(c.ReplaceShare(number, share(node, b"again", key_id, relays, qber)), refusal, changes=changes)
         if epoch is not None and changes and not refusal:
             epoch.shares[node] = key_id
             epoch.relays |= set(relays)
+            epoch.qber = max(epoch.qber, qber)
             epoch.rejected.discard(node)
             self.used |= {key_id} - {""}
 
@@ -218,18 +233,18 @@ class RootsInAnyOrder(LedgerMachine):
     @rule()
     def take_the_whole_way(self) -> None:
         """Few epochs come so far by chance."""
-        self.take_on_the_way(1, "", ())
+        self.take_on_the_way(1, "", (), 0.0)
 
-    @rule(relays=relay_names)
-    def take_the_whole_way_with_qkd(self, relays: tuple[str, ...]) -> None:
-        self.take_on_the_way(1, f"of-{self.last + 1}", relays)
+    @rule(relays=relay_names, qber=qbers)
+    def take_the_whole_way_with_qkd(self, relays: tuple[str, ...], qber: float) -> None:
+        self.take_on_the_way(1, f"of-{self.last + 1}", relays, qber)
 
-    def take_on_the_way(self, ahead: int, key_id: str, relays: tuple[str, ...]) -> None:
-        self.stage(ahead, bool(key_id), key_id, False, relays)
+    def take_on_the_way(self, ahead: int, key_id: str, relays: tuple[str, ...], qber: float) -> None:
+        self.stage(ahead, bool(key_id), key_id, False, relays, qber)
         for node in NODES[:2]:
-            self.confirm(self.last, node, False)
-        self.seal(self.last, self.recovery or "s1")
-        self.activate(self.last)
+            self.confirm(0, node, False)
+        self.seal(0, self.recovery or "s1")
+        self.activate(0)
 
     @rule()
     def take_an_epoch_to_its_end(self) -> None:
@@ -237,7 +252,7 @@ class RootsInAnyOrder(LedgerMachine):
         self.take_the_whole_way()
         for key_id in list(self.versions):
             self.rewrap(key_id, self.active, "seen")
-        self.destroy(old)
+        self.destroy(self.last - old)
 
     @rule(number=epochs)
     def abort(self, number: int) -> None:
@@ -254,21 +269,22 @@ class RootsInAnyOrder(LedgerMachine):
 
     @rule()
     def stage_and_give_up(self) -> None:
-        self.stage(1, False, "", False, ())
-        self.abort(self.last)
+        self.stage(1, False, "", False, (), 0.0)
+        self.abort(0)
 
-    @rule(key_id=st.sampled_from(("a", "b")), refuses=yes_or_no)
-    def create_key(self, key_id: str, refuses: bool) -> None:
+    @rule(key_id=st.sampled_from(("a", "b")), refuses=yes_or_no, limit=limits)
+    def create_key(self, key_id: str, refuses: bool, limit: float) -> None:
         refusal = "KEY_EXISTS" if key_id in self.versions else "" if self.active else "PROPOSAL_STALE"
-        if not refusal and refuses and self.epochs[self.active].relays:
-            refusal = "RELAYS_REFUSED"
+        if not refusal:
+            refusal = self.epochs[self.active].suits(refuses, limit)
         made = c.CreateKey(request(), key_id, "AES_256_GCM", 0, 1_000, {}, new(1, self.active))
-        self.do(replace(made, refuse_relays=refuses), refusal)
+        self.do(replace(made, refuse_relays=refuses, max_qber=limit), refusal)
         if not refusal:
             self.versions[key_id] = self.active
             self.promised[key_id] = self.epochs[self.active].qkd
-            self.refuses[key_id] = refuses
+            self.refuses[key_id], self.limits[key_id] = refuses, limit
             self.relayed[key_id] = bool(self.epochs[self.active].relays)
+            self.seen[key_id] = self.epochs[self.active].qber
 
     @rule(key_id=st.sampled_from(("a", "b")), refuses=yes_or_no)
     def let_refuse(self, key_id: str, refuses: bool) -> None:
@@ -283,6 +299,18 @@ class RootsInAnyOrder(LedgerMachine):
         if not refusal:
             self.refuses[key_id] = refuses
 
+    @rule(key_id=st.sampled_from(("a", "b")), limit=limits)
+    def limit_qber(self, key_id: str, limit: float) -> None:
+        refusal, changes = "", self.limits.get(key_id) != limit
+        if key_id not in self.versions:
+            refusal = "KEY_NOT_FOUND"
+        elif changes and limit:
+            seen = max(self.seen[key_id], self.epochs[self.versions[key_id]].qber, self.epochs[self.active].qber)
+            refusal = "QBER_TOO_HIGH" if seen > limit else ""
+        self.do(c.UpdateKey(request(), key_id, c.KeyChanges(max_qber=limit)), refusal, changes=changes)
+        if not refusal:
+            self.limits[key_id] = limit
+
     @rule(
         key_id=st.sampled_from(("a", "b")), epoch=st.integers(1, 4), start=st.sampled_from(("seen", "seen", "old"))
     )
@@ -295,12 +323,13 @@ class RootsInAnyOrder(LedgerMachine):
         self.do(moved, refusal, changes=bool(moves))
         if moves and not refusal:
             self.relayed[key_id] |= bool(self.epochs[under].relays | self.epochs[epoch].relays)
+            self.seen[key_id] = max(self.seen[key_id], self.epochs[under].qber, self.epochs[epoch].qber)
             self.versions[key_id] = epoch
 
     def reaches(self, key_id: str, after: int) -> bool:
         """Whether a version may go under an epoch: never to a lower grade than it was made with, and keeps,
-        nor to one with relays that its key refuses."""
-        if after not in self.epochs or (self.refuses[key_id] and self.epochs[after].relays):
+        nor to one with relays or a QBER that its key refuses."""
+        if after not in self.epochs or self.epochs[after].suits(self.refuses[key_id], self.limits[key_id]):
             return False
         return self.epochs[after].qkd or not self.promised[key_id]
 
@@ -362,11 +391,13 @@ class RootsInAnyOrder(LedgerMachine):
             assert (set(root.confirmed), set(root.rejected)) == (epoch.confirmed, epoch.rejected)
             assert {node: s.qkd_key_id for node, s in root.shares.items()} == epoch.shares
             assert root.recovery_set == epoch.recovery
-            assert root.relays == tuple(sorted(epoch.relays))
+            assert (root.relays, root.qber) == (tuple(sorted(epoch.relays)), epoch.qber)
         assert state.qkd_key_epochs.keys() == self.used
         assert {key: v.epoch for (key, _), v in state.versions.items()} == self.versions
         assert {key: v.relayed for (key, _), v in state.versions.items()} == self.relayed
+        assert {key: v.qber for (key, _), v in state.versions.items()} == self.seen
         assert {key: record.refuse_relays for key, record in state.keys.items()} == self.refuses
+        assert {key: record.max_qber for key, record in state.keys.items()} == self.limits
         assert sum(epoch.state == "ACTIVE" for epoch in self.epochs.values()) <= 1
 
 

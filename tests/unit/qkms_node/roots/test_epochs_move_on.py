@@ -30,7 +30,7 @@ def propose(cluster: Cluster, command: c.AnyCommand) -> c.Outcome:
     return outcome
 
 
-def create(cluster: Cluster, key_id: str, *, refuse_relays: bool = False) -> None:
+def create(cluster: Cluster, key_id: str, *, refuse_relays: bool = False, max_qber: float = 0.0) -> None:
     """A key whose material is MATERIAL, wrapped by a site that holds the active root."""
     root = cluster.root(cluster.active)
     site = next(site for site in cluster.sites.values() if site.roots.holds(root))
@@ -38,7 +38,7 @@ def create(cluster: Cluster, key_id: str, *, refuse_relays: bool = False) -> Non
     wrapped = wrap_version(site.roots.kek(root), VersionSecret(MATERIAL), bound, secrets.token_bytes(12))
     new = c.NewVersion(1, root.epoch, wrapped, b"check")
     command = c.CreateKey(request(), key_id, "AES_256_GCM", 0, 30_000, {}, new)
-    propose(cluster, replace(command, refuse_relays=refuse_relays))
+    propose(cluster, replace(command, refuse_relays=refuse_relays, max_qber=max_qber))
 
 
 def version(cluster: Cluster, key_id: str) -> VersionRecord:

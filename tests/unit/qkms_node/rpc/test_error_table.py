@@ -24,6 +24,7 @@ INSIDE = {
     "NOT_CONFIRMED",
     "KEY_REPLAYED",
     "RELAYS_MALFORMED",
+    "QBER_MALFORMED",
 }
 
 

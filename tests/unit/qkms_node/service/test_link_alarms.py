@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf, nan
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,27 @@ def test_whatever_is_seen_the_steps_say_what_is_raised(
             if step.severity is not CLEARED:
                 raised[step.kind] = step
         assert {a.kind: a.severity for a in link.monitor.raised} == {k: a.severity for k, a in raised.items()}
+
+
+def test_the_qber_of_a_key_is_that_of_the_looks_about_the_time_it_was_distilled() -> None:
+    link = Watched()
+    times = []
+    for qber in (0.010, 0.030, 0.020, None, 0.015):
+        link.see(qber)
+        times.append(link.now_s)
+    view = link.monitor.view("peer")
+    first, second, third, _, last = times
+    assert view.worst_qber(first + 0.1, first + 0.2) == 0.030, "the block ended between two looks"
+    assert view.worst_qber(third + 0.1, third + 0.2) == 0.020, "a look that tells none is none"
+    assert view.worst_qber(last + 0.1, last + 0.2) == 0.015
+    assert view.worst_qber(first - 10, first - 5) == 0.010
+    assert view.worst_qber(first, last) == view.worst_qber(-inf, inf) == 0.030
+    assert view.worst_qber(second, second) == 0.030
+    assert Watched().monitor.view("peer").worst_qber(-inf, inf) is None
+
+
+@pytest.mark.parametrize("qber", [nan, -0.1, 1.5])
+def test_a_qber_that_is_no_fraction_is_the_worst(qber: float) -> None:
+    link = Watched()
+    link.see_all([0.01, qber, 0.01])
+    assert link.monitor.view("peer").worst_qber(-inf, inf) == 1

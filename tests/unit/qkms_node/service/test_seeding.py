@@ -47,7 +47,8 @@ NODES = ("node-1", "node-2", "node-3")
 class Fibre:
     """Keys between all sites; `down` and `wrong` name the sites whose KME fails or lies.
 
-    `relays`: those that keys pass from now on; `untold`: the sites whose KME does not tell of them.
+    `qber`: of all links, None where no KME tells; `relays`: those that keys pass from now on; `untold`: the sites
+    whose KME does not tell of them.
     """
 
     def __init__(self) -> None:
@@ -60,6 +61,7 @@ class Fibre:
         self.relays: tuple[str, ...] = ()
         self.passed: dict[str, tuple[str, ...]] = {}
         self.untold: set[str] = set()
+        self.qber: float | None = 0.033
 
     def link(self, local: str, peer: str) -> "FibreLink":
         return FibreLink(self, local, peer)
@@ -82,7 +84,7 @@ class FibreLink:
         self._alive()
         stored = None if not self._fibre.tells_count else 0 if self._fibre.empty else 5
         return LinkStatus(
-            self.peer_sae, self._kme, f"kme-of-{self.peer_sae}", 256, stored, 10, 1, qber=0.033, up=True
+            self.peer_sae, self._kme, f"kme-of-{self.peer_sae}", 256, stored, 10, 1, qber=self._fibre.qber, up=True
         )
 
     async def draw(self, number: int = 1, size_bits: int = 256) -> list[QkdKey]:
@@ -92,7 +94,7 @@ class FibreLink:
         key_id = self._fibre.repeat or f"q{len(self._fibre.keys)}"
         key = self._fibre.keys.setdefault(key_id, bytes([len(self._fibre.keys) + 1]) * 32)
         self._fibre.passed.setdefault(key_id, self._fibre.relays)
-        return [QkdKey(key_id, key, relays=self._told(key_id))]
+        return [QkdKey(key_id, key, 0.0, self._told(key_id))]
 
     async def collect(self, key_ids: Sequence[str], size_bits: int = 256) -> list[QkdKey]:
         self._alive()

@@ -5,8 +5,8 @@ from msgspec.structs import replace
 
 from ledger_world import NODES, World, new, request, seeded, share
 from qkms_node.ledger import commands as c
+from qkms_node.ledger.provenance_rules import MAX_NAME, MAX_RELAYS, Provenance, provenance_of, would_worsen
 from qkms_node.ledger.records import EpochState, EventType, VersionRecord
-from qkms_node.ledger.relay_rules import MAX_NAME, MAX_RELAYS, holds_refusing, is_relayed
 
 KEY = "payments"
 
@@ -43,7 +43,8 @@ def version(world: World, number: int = 1) -> VersionRecord:
 def held(world: World, epoch: int) -> bool:
     state = world.state
     importing = frozenset(key_id for key_id, w in state.wrappings.items() if w.epoch == epoch)
-    return holds_refusing(epoch, state.keys.capture(), state.versions.capture(), importing)
+    now, then = Provenance(False, 0.0), Provenance(True, 0.0)
+    return would_worsen(epoch, now, then, state.keys.capture(), state.versions.capture(), importing)
 
 
 def told(world: World) -> list[tuple[str, int]]:
@@ -151,7 +152,7 @@ def test_what_was_ever_under_a_relayed_epoch_is_never_called_unseen(how: str) ->
     if how == "was there when a share was given":
         assert share_anew(world, 1, "kme-7").changed
         assert not version(world).relayed
-    assert is_relayed(world.state, version(world))
+    assert provenance_of(world.state, version(world)).relayed
     assert let_refuse(world).code == "RELAYS_REFUSED"
     world.root(world.state.last_epoch + 1)
     assert rewrap(world)
@@ -167,7 +168,7 @@ def test_a_key_cannot_begin_to_refuse_while_the_active_epoch_names_relays() -> N
     world = seeded()
     create(world, refuses=False)
     world.root(2, relays=("kme-7",))
-    assert not is_relayed(world.state, version(world))
+    assert not provenance_of(world.state, version(world)).relayed
     assert let_refuse(world).code == "RELAYS_REFUSED"
     world.root(3)
     assert let_refuse(world).changed
