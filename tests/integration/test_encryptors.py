@@ -12,6 +12,8 @@ import pytest
 
 from qkms_chaos.cluster.northbound import NorthboundProtocol, allow, encryptor_of, identity, northbound_urls
 from qkms_chaos.cluster.world import World
+from qkms_chaos.faults.nemesis import Nemesis
+from qkms_chaos.workload.killings import killed, killings
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_client import AuditChain, Grade, RateLimit, Rule
 from qkms_qkd.conformance.command import TABLES
@@ -186,10 +188,14 @@ async def test_policy_limits_the_rate_and_asks_for_a_grade(cluster: World) -> No
     assert (graded.status, graded.said) == (503, "GRADE_TOO_LOW")
 
 
-async def test_each_key_is_given_once_to_each_party_though_the_leader_is_killed(cluster: World) -> None:
-    run = await northbound_once(cluster, 2.0, KEYS, lambda _: None, seed=1)
+async def test_each_key_is_given_once_to_each_party_though_nodes_and_kmes_are_killed(cluster: World) -> None:
+    steps = killings(1, cluster.nodes, 2.0)
+    nemesis = Nemesis(cluster, None, lambda _: None, seed=1)
+    run = await northbound_once(cluster, nemesis, steps, 2.0, KEYS, lambda _: None, seed=1)
     assert run.breaches() == []
-    assert run.killed
+    assert [one.problem for one in run.happened if one.problem] == []
+    assert {"KME" in name for name in killed(run.happened)} == {True, False}
+    assert run.epochs
     assert len(run.given("draw")) >= KEYS
     assert len(run.replays) == len(run.given("collect"))
     # Keys that were drawn and did not arrive: no more than answers that were lost.

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from qkms_chaos.scenarios.command import run_named
+from qkms_chaos.scenarios.scenario import NODES
 from qkms_chaos.scenarios.verdict import Verdict
 
 SEED = 1
@@ -33,7 +34,8 @@ def test_northbound_once(tmp_path: Path) -> None:
     """A short one is among the encryptors' tests."""
     figures = run(tmp_path, "northbound-once", FULL_S).figures
     assert figures["keys drawn"] >= 10_000
-    assert figures["killed"]
+    assert set(figures["killed, times"]) == {*NODES, *(f"the KME of {node}" for node in NODES)}
+    assert figures["root epochs that came into use"] >= 3
 
 
 @pytest.mark.cluster

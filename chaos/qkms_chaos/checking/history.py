@@ -10,7 +10,7 @@ was never answered is null. A plaintext or key is named by its fingerprint, 16 h
 perhaps one now, later or never. What a call's args and answer hold, by name (None where it does not apply):
 
     create    request_id                    -> version, revision, replayed
-    rotate    request_id, expected          -> version, revision, replayed
+    rotate    request_id, expected          -> version, epoch, qkd_keys, revision, replayed
     stage     request_id                    -> version, revision, replayed
     activate  request_id, version           -> primary, revision, replayed, already_active
     validate, abort, disable, enable, destroy   request_id, version -> revision, replayed
@@ -18,6 +18,8 @@ perhaps one now, later or never. What a call's args and answer hold, by name (No
     encrypt   fingerprint, level, bound_ms  -> version, revision, level, staleness_ms
     decrypt   version, fingerprint          -> fingerprint, revision, level, staleness_ms
 
+`epoch` is the root epoch that the version is under, `qkd_keys` the key_IDs of the QKD keys in it, separated by
+blanks.
 What is no call on a key, but was seen of the cluster or done to it:
 
     watch     resumed             -> after          a watch began: after which revision

@@ -37,12 +37,13 @@ class Happened:
 
 
 class Nemesis:
-    """`disks` and `clocks`: of the nodes that were started with them, by id. `recorder`: of changes of members."""
+    """`network` None: it cannot fail. `disks` and `clocks`: of the nodes that were started with them, by id.
+    `recorder`: of changes of members."""
 
     def __init__(
         self,
         world: World,
-        network: FaultyNetwork,
+        network: FaultyNetwork | None,
         told: Callable[[str], None],
         disks: dict[str, FaultyDisk] | None = None,
         clocks: Mapping[str, Callable[[float], None]] | None = None,
@@ -50,7 +51,7 @@ class Nemesis:
         recorder: Recorder | None = None,
     ) -> None:
         self._world = world
-        self._network = network
+        self._faulty_network = network
         self._told = told
         self._disks = disks or {}
         self._clocks = clocks or {}
@@ -96,6 +97,12 @@ class Nemesis:
             self.carry_out(s.HonestKmes())
         self.carry_out(s.HealNetwork())
         self.carry_out(s.Revive())
+
+    @property
+    def _network(self) -> FaultyNetwork:
+        if self._faulty_network is None:
+            raise Unsupported("the network of this cluster cannot fail")
+        return self._faulty_network
 
     def _do(self, fault: s.AnyFault) -> str:
         nodes = self._world.cluster.nodes

@@ -179,8 +179,8 @@ class QuantumFault(Fault, frozen=True, tag="quantum"):
 
 
 class KmeLies(Fault, frozen=True, tag="kme-lies"):
-    """Switches of the simulated KME of a node as a whole, by its admin API: `slow_s`, `wrong_key`, `exhausted`,
-    `clock_s`."""
+    """Switches of the simulated KME of a node as a whole, by its admin API: `slow_s`, `wrong_key`, `redeliver`,
+    `exhausted`, `clock_s`."""
 
     node: str
     switches: dict[str, bool | float]
@@ -300,6 +300,7 @@ LIES: tuple[dict[str, bool | float], ...] = (
     {"slow_s": 2.0},
     {"clock_s": 2 * 86_400.0},
     {"clock_s": -2 * 86_400.0},
+    {"redeliver": True},
 )
 """Two days are more than the age up to which a key is used."""
 

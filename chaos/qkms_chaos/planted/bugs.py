@@ -10,8 +10,20 @@ NODE = "node/qkms_node"
 
 
 @dataclass(frozen=True)
+class Edit:
+    """`old` becomes `new` in `file`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
 class Planted:
-    """`old` becomes `new` in `file`; `scenario`, run with `seed`, is to find it."""
+    """`old` becomes `new` in `file`; `scenario`, run with `seed`, is to find it.
+
+    `also`: edits of other files, where a second line of defence would hide the bug.
+    """
 
     breaks: str
     file: str
@@ -21,6 +33,12 @@ class Planted:
     seed: int = 1
     seconds: float | None = None
     """Length of the run; None: the scenario's own."""
+    also: tuple[Edit, ...] = ()
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All of them, each of another file."""
+        return Edit(self.file, self.old, self.new), *self.also
 
 
 BUGS = {
@@ -91,6 +109,20 @@ BUGS = {
         "        given = record\n",
         "northbound-once",
         seconds=8.0,
+    ),
+    "root-key-taken-again": Planted(
+        "a QKD key that was used already is taken again as new, for a root and by the node that draws it",
+        f"{NODE}/ledger/root_rules.py",
+        "        if key_id in state.qkd_key_epochs:\n",
+        "        if False:\n",
+        "kme-lies",
+        also=(
+            Edit(
+                f"{NODE}/service/overseeing.py",
+                "seen = {key.key_id} if used(key.key_id) else set()",
+                "seen: set[str] = set()",
+            ),
+        ),
     ),
     "key-in-the-log": Planted(
         "a key version that is opened is printed, into the log of its node",

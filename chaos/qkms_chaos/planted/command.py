@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from qkms_chaos.planted.bugs import BUGS, Planted
+from qkms_chaos.planted.bugs import BUGS, Edit, Planted
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("proto/qkms", "node/qkms_node", "qkd_adapter/qkms_qkd", "client/qkms_client", "chaos/qkms_chaos")
@@ -28,19 +28,20 @@ class PlantFailed(Exception):
     code = "PLANT_FAILED"
 
 
-def planted_text(bug: Planted) -> str:
-    """The file of the product with the bug in it. Raises PlantFailed."""
-    text = (ROOT / bug.file).read_text()
-    if text.count(bug.old) != 1:
-        raise PlantFailed(f"{bug.file} has the text to replace {text.count(bug.old)} times, not once")
-    return text.replace(bug.old, bug.new)
+def planted_text(edit: Edit) -> str:
+    """The file of the product as edited. Raises PlantFailed."""
+    text = (ROOT / edit.file).read_text()
+    if text.count(edit.old) != 1:
+        raise PlantFailed(f"{edit.file} has the text to replace {text.count(edit.old)} times, not once")
+    return text.replace(edit.old, edit.new)
 
 
 def plant(bug: Planted, folder: Path) -> list[Path]:
     """Copies the packages to `folder` and plants the bug; what PYTHONPATH is to begin with. Raises PlantFailed."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / bug.file).write_text(planted_text(bug))
+    for edit in bug.edits:
+        (folder / edit.file).write_text(planted_text(edit))
     return [folder / package.partition("/")[0] for package in PACKAGES]
 
 

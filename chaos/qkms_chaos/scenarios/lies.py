@@ -1,8 +1,9 @@
-"""The scenario of a KME that lies: its keys differ from those of the other end, it has none, it is late, or its
-clock is wrong.
+"""The scenario of a KME that lies: its keys differ from those of the other end, it has none, it is late, its clock
+is wrong, or it gives the same keys again.
 
 While the lie is told keys are needed: the root is asked for, and the keys of the traffic between nodes are
-replaced every second.
+replaced every second. Keys are given again by all KMEs at once, or the other end would not have them any more, and
+the root is asked for twice.
 """
 
 import random
@@ -16,6 +17,8 @@ from qkms_chaos.workload.root_steps import ABORTED, ACTIVATED, FELL_BACK, REJECT
 
 WRONG_S, OTHER_S = 4.0, 4.0
 """How long wrong keys are given; how long a turn of any other lie is at least."""
+AGAIN_S = 1.5
+"""After which the root is asked for again, the first one being in use."""
 WRITABLE_S = 2.0
 GOES_ON_S = 10.0
 """From a request for a root to an epoch: several attempts with QKD, and the fall-back."""
@@ -43,9 +46,11 @@ def _plan(rng: random.Random, seconds: float) -> Plan:
     for number, lie in enumerate(fitting):
         turn = rest / len(fitting)
         at = WRONG_S + 2.0 + number * turn
+        liars = NODES if "redeliver" in lie else (LEADER if "exhausted" in lie else rng.choice(NODES),)
+        asked = (0.1, 0.1 + AGAIN_S) if "redeliver" in lie else (0.1,)
         steps += [
-            Step(round(at, 2), KmeLies(LEADER if "exhausted" in lie else rng.choice(NODES), dict(lie))),
-            Step(round(at + 0.1, 2), AskRoot()),
+            *(Step(round(at, 2), KmeLies(node, dict(lie))) for node in liars),
+            *(Step(round(at + later, 2), AskRoot()) for later in asked),
             Step(round(at + 0.7 * turn, 2), HonestKmes()),
         ]
     return Plan(steps, overrides=SOON, follow_root=True)
@@ -108,9 +113,9 @@ def _without_writes(run: FaultedRun) -> list[str]:
 
 SCENARIOS = {
     "kme-lies": Scenario(
-        "A KME that lies - wrong keys, none, late ones, a wrong clock - brings no root epoch into use whose keys "
-        "differ at two ends; the cluster goes on by its policy, loses nothing that it acknowledged, and takes up "
-        "QKD again when the KME is honest.",
+        "A KME that lies - wrong keys, none, late ones, the same ones again, a wrong clock - brings no root epoch "
+        "into use whose keys differ at two ends or seeded another; the cluster goes on by its policy, loses "
+        "nothing that it acknowledged, and takes up QKD again when the KME is honest.",
         _plan,
         _honest_root,
         seconds=40.0,

@@ -12,13 +12,15 @@ from qkms_chaos.checking.judgement import Judgement
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.layout import open_layout
 from qkms_chaos.cluster.world import World, world_of
+from qkms_chaos.faults.nemesis import Nemesis
 from qkms_chaos.faults.network import FaultyNetwork
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.scenarios.secrecy import nothing_leaked
-from qkms_chaos.scenarios.verdict import Verdict
+from qkms_chaos.scenarios.verdict import Verdict, carried_out, whole_audits
 from qkms_chaos.workload.backlog import backlog_trials
 from qkms_chaos.workload.canaries import CANARY_KEY, make_canaries
 from qkms_chaos.workload.history import Use
+from qkms_chaos.workload.killings import killed, killings
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition
 from qkms_chaos.workload.rotation import CLIENTS, rotation_under_load
@@ -77,17 +79,27 @@ def _revocation(world: World, network: FaultyNetwork, _: float, __: int, told: T
     return Verdict([Judgement("the scenario's promise", run.breaches())], figures | _counts(run.uses))
 
 
-def _northbound(world: World, _: FaultyNetwork, seconds: float, seed: int, told: Told) -> Verdict:
-    run = asyncio.run(northbound_once(world, seconds, round(seconds * KEYS_PER_S), told, seed))
+def _northbound(world: World, network: FaultyNetwork, seconds: float, seed: int, told: Told) -> Verdict:
+    nemesis, steps = Nemesis(world, network, told, seed=seed), killings(seed, world.nodes, seconds)
+    least = round(seconds * KEYS_PER_S)
+    run = asyncio.run(northbound_once(world, nemesis, steps, seconds, least, told, seed))
     figures: dict[str, object] = {
         "seconds": seconds,
         "keys drawn": len(run.given("draw")),
         "keys collected": len(run.given("collect")),
         "keys reported as perhaps consumed": len(run.reported),
-        "killed": run.killed,
+        "killed, times": dict(sorted(Counter(killed(run.happened)).items())),
+        "root epochs that came into use": len(run.epochs),
     }
     counts = Counter(f"{one.kind} {one.status}{' ' + one.said if one.said else ''}" for one in run.attempts)
-    return Verdict([Judgement("the scenario's promise", run.breaches())], figures | dict(sorted(counts.items())))
+    return Verdict(
+        [
+            Judgement("the scenario's promise", run.breaches()),
+            carried_out(run.happened),
+            whole_audits(world),
+        ],
+        figures | dict(sorted(counts.items())),
+    )
 
 
 def _backlog(world: World, network: FaultyNetwork, seconds: float, _: int, told: Told) -> Verdict:
@@ -139,8 +151,8 @@ SCENARIOS = {
         2 * TRIAL_S,
     ),
     "northbound-once": Measured(
-        "While the leader is killed, no encryptor is given a key_ID twice, both ends have equal keys, "
-        "and none is missing but where an answer was lost.",
+        "While nodes and KMEs are killed and root epochs change, no encryptor is given a key_ID twice, both ends "
+        "have equal keys, and none is missing but where an answer was lost.",
         _northbound,
     ),
 }

@@ -1,13 +1,14 @@
 """What no fault may break, looked for in what happened; and the scenario's own promise."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from qkms_chaos.checking.judgement import Judgement
 from qkms_chaos.checking.judgements import judgements
 from qkms_chaos.cluster.world import World
+from qkms_chaos.faults.nemesis import Happened
 from qkms_chaos.scenarios.scenario import Scenario
 from qkms_chaos.workload.clients import MAX_STALENESS
 from qkms_chaos.workload.faulted import FaultedRun
@@ -38,9 +39,9 @@ def judged(scenario: Scenario, run: FaultedRun, world: World) -> Verdict:
     own = scenario.look(run)
     found = [
         Judgement("the scenario's promise", own.breaches),
-        Judgement("the faults were carried out", [f"{f.text}: {f.problem}" for f in run.happened if f.problem]),
+        carried_out(run.happened),
         Judgement("all nodes came to one state", _states(run)),
-        Judgement("the audit chain is whole on every node", _audits(world)),
+        whole_audits(world),
         *judgements(run.ops, MAX_STALENESS.total_seconds()),
     ]
     return Verdict(found, {**_figures(run), **own.figures})
@@ -55,7 +56,13 @@ def _states(run: FaultedRun) -> list[str]:
     return [", ".join(f"{node}: {status.state_digest.hex()[:12]}" for node, status in run.statuses.items())]
 
 
-def _audits(world: World) -> list[str]:
+def carried_out(happened: Sequence[Happened]) -> Judgement:
+    """Whether every fault was really made."""
+    return Judgement("the faults were carried out", [f"{f.text}: {f.problem}" for f in happened if f.problem])
+
+
+def whole_audits(world: World) -> Judgement:
+    """What each node finds when it checks its own audit files."""
     found = []
     for node in world.cluster.nodes:
         try:
@@ -64,7 +71,7 @@ def _audits(world: World) -> list[str]:
             found.append(f"{node} did not check its files: {error}")
             continue
         found += [f"{node}: {one.chain}: {one.problem}" for one in verdicts if not one.intact]
-    return found
+    return Judgement("the audit chain is whole on every node", found)
 
 
 def _figures(run: FaultedRun) -> dict[str, object]:

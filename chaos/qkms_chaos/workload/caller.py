@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from qkms_chaos.checking.history import Op, Outcome, Recorder, Value
 from qkms_client import QkmsError
 from qkms_client.errors import OutcomeUnknown
-from qkms_client.types import Header
+from qkms_client.types import Header, KeyVersion
 
 REPEATS = 3
 
@@ -46,6 +46,12 @@ class Caller:
                 node = header.node_id or node
         self._recorder.add(Op(self.name, name, key, start, time.monotonic(), outcome, args, answer, reason, node))
         return outcome
+
+
+def made_under(version: KeyVersion) -> dict[str, Value]:
+    """Of an answer: the version, its root epoch, and that epoch's QKD keys."""
+    qkd_keys = " ".join(version.qkd_key_ids)
+    return {"version": version.version, "epoch": version.root_epoch, "qkd_keys": qkd_keys}
 
 
 def _told(header: Header) -> dict[str, Value]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from qkms_chaos.checking.history import Outcome, Recorder, Value, fingerprint
-from qkms_chaos.workload.caller import Answer, Caller
+from qkms_chaos.workload.caller import Answer, Caller, made_under
 from qkms_chaos.workload.staging import Stager
 from qkms_chaos.workload.watching import Watcher
 from qkms_client import AsyncClient, Consistency, Profile, QkmsError, bounded, linearizable
@@ -193,7 +193,7 @@ class _Client:
         async def call() -> Answer:
             done = await self._client.rotate_key(key, expected_primary_version=expected, request_id=identifier)
             self._state.primary[key] = done.version.version
-            return {"version": done.version.version, "replayed": done.replayed}, done.header
+            return {**made_under(done.version), "replayed": done.replayed}, done.header
 
         await self._caller.until_known("rotate", key, {"request_id": identifier, "expected": expected}, call)
 

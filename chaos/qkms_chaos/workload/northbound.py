@@ -1,4 +1,4 @@
-"""Encryptors under a kill: pairs draw and collect at all nodes while the leader is killed and comes back.
+"""Encryptors while nodes and KMEs are killed: pairs draw and collect at all nodes, and root epochs change.
 
 The encryptors know ETSI GS QKD 014 and nothing of the cluster. They behave as devices do: one in ten collections
 is asked for at two nodes at once, some callers hang up before the answer, and who gets none asks another node.
@@ -8,12 +8,15 @@ At the end every key_ID that was collected is asked for once more, at some node.
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from qkms_chaos.cluster.northbound import TIMEOUT_S, Encryptor, allow, encryptor_of
 from qkms_chaos.cluster.world import World
+from qkms_chaos.faults.nemesis import Happened, Nemesis
+from qkms_chaos.faults.schedule import Revive, Step
 from qkms_chaos.workload.deliveries import Attempt, breaches
+from qkms_chaos.workload.root_steps import ACTIVATED, root_steps
 from qkms_client import Rule
 
 SAES = ("sae:once-1", "sae:once-2")
@@ -36,7 +39,9 @@ class NorthboundRun:
     attempts: list[Attempt] = field(default_factory=list)
     replays: list[Attempt] = field(default_factory=list)
     drawn: int = 0
-    killed: str = ""
+    happened: list[Happened] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+    """Root epochs that came into use, the last at the latest when all were alive again."""
 
     def given(self, kind: str) -> set[str]:
         """Key_IDs that were given out by "draw" or "collect"."""
@@ -54,9 +59,15 @@ class NorthboundRun:
 
 
 async def northbound_once(
-    world: World, seconds: float, least: int, told: Callable[[str], None], seed: int
+    world: World,
+    nemesis: Nemesis,
+    steps: Sequence[Step],
+    seconds: float,
+    least: int,
+    told: Callable[[str], None],
+    seed: int,
 ) -> NorthboundRun:
-    """Runs the load for so long and for `least` keys, with the leader killed amid it.
+    """Runs the load for so long, for `least` keys, and until every fault was made; then waits for a new root.
 
     Raises TimeoutError, WaitExpired, ProcessDied, QkmsError.
     """
@@ -64,38 +75,38 @@ async def northbound_once(
     first, second = SAES
     pairs = tuple(f"saePairs/{master}/{slave}" for master, slave in ((first, second), (second, first)))
     await asyncio.to_thread(allow, world, "northbound-once", [Rule(("northbound.*",), pairs)], *SAES)
-    await asyncio.to_thread(world.observer.wait_agreement)
+    before = (await asyncio.to_thread(world.observer.wait_agreement)).root
+    assert before is not None
     rng = random.Random(seed)  # noqa: S311
     begun = time.monotonic()
 
-    def enough() -> bool:
-        lasted = time.monotonic() - begun
-        if lasted > TOO_LONG * seconds:
-            raise TimeoutError(f"{run.drawn} of {least} keys were drawn in {lasted:.0f} s")
-        return lasted > seconds and run.drawn >= least
-
     async with encryptor_of(world, first) as one, encryptor_of(world, second) as other:
         told(f"{CLIENTS} clients for {seconds:g} s")
-        async with asyncio.TaskGroup() as group:
-            for number in range(CLIENTS):
-                master, slave = (one, other) if number % 2 else (other, one)
-                chooses = random.Random(rng.random())  # noqa: S311
-                group.create_task(_pair(run, world.nodes, master, slave, enough, chooses))
-            group.create_task(asyncio.to_thread(_kill_the_leader, world, run, seconds, told))
+        try:
+            async with asyncio.TaskGroup() as group:
+                faults = group.create_task(asyncio.to_thread(nemesis.run, steps))
+
+                def enough() -> bool:
+                    lasted = time.monotonic() - begun
+                    if lasted > TOO_LONG * seconds:
+                        raise TimeoutError(f"{run.drawn} of {least} keys were drawn in {lasted:.0f} s")
+                    return lasted > seconds and run.drawn >= least and faults.done()
+
+                for number in range(CLIENTS):
+                    master, slave = (one, other) if number % 2 else (other, one)
+                    chooses = random.Random(rng.random())  # noqa: S311
+                    group.create_task(_pair(run, world.nodes, master, slave, enough, chooses))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        await asyncio.to_thread(nemesis.carry_out, Revive())
+        run.happened = nemesis.happened
         await asyncio.to_thread(world.observer.wait_agreement)
+        await asyncio.to_thread(world.observer.wait_root, before.epoch + 1)
         told(f"asking once more for {len(run.given('collect')):,} key_IDs")
         await _replay(run, world.nodes, one, other, rng)
+    steps_of_root = await asyncio.to_thread(root_steps, world)
+    run.epochs = [s.epoch for s in steps_of_root if s.what == ACTIVATED and s.epoch > before.epoch]
     return run
-
-
-def _kill_the_leader(world: World, run: NorthboundRun, seconds: float, told: Callable[[str], None]) -> None:
-    time.sleep(0.4 * seconds)
-    run.killed = world.observer.wait_leader()
-    world.cluster.nodes[run.killed].kill()
-    told(f"{run.killed} is killed, the leader")
-    time.sleep(0.2 * seconds)
-    world.cluster.start_members([run.killed])
-    told(f"{run.killed} is back")
 
 
 async def _pair(

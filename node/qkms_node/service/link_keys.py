@@ -1,12 +1,10 @@
 """QKD keys for the traffic between nodes, from this node's links, for the engine on its own thread.
 
 The engine asks, the work is done on the node's event loop, and the answer is handed back by the function that
-came with the question. A key that was drawn here before is refused. Leaves out when to ask, which
-`consensus.link_keys` decides.
+came with the question. Leaves out when to ask, which `consensus.link_keys` decides.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,8 +13,6 @@ from qkms_node.keys.secret import QkdSecret
 from qkms_node.service.links import Links
 from qkms_qkd.errors import LinkError
 
-_REMEMBERED = 4_096
-
 
 class LinkKeySource:
     """Satisfies `consensus.peer_keys.PeerKeys`. To be made on the node's event loop."""
@@ -24,7 +20,6 @@ class LinkKeySource:
     def __init__(self, links: Links) -> None:
         self._loop = asyncio.get_running_loop()
         self._links = links
-        self._used: deque[str] = deque(maxlen=_REMEMBERED)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def draw(self, peer: str, done: Callable[[Drawn | str], None]) -> None:
@@ -48,11 +43,10 @@ class LinkKeySource:
 
     async def _draw(self, peer: str, done: Callable[[Drawn | str], None]) -> None:
         try:
-            drawn = await self._links.draw(peer, self._used.__contains__)
+            drawn = await self._links.draw(peer)
         except LinkError as error:
             done(str(error))
             return
-        self._used.append(drawn.key_id)
         done(Drawn(drawn.key_id, drawn.secret))
 
     async def _collect(self, peer: str, key_id: str, done: Callable[[QkdSecret | str], None]) -> None:

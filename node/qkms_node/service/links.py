@@ -10,6 +10,7 @@ of root epochs.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,9 @@ from qkms_qkd.tls import TlsFilesError
 log = structlog.get_logger(__name__)
 
 KEY_BITS = 256
+
+# Of the keys that were drawn here, the last so many are known when they come again.
+REMEMBERED = 4_096
 
 # Keys that the next one in store may be better than are thrown away in rounds: the first of one key, the others
 # of up to so many.
@@ -82,6 +86,7 @@ class Links:
         self._stamp = stamp
         self._made_for: dict[str, tuple[object, ...]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._given: deque[str] = deque(maxlen=REMEMBERED)
         self.monitor = monitor if monitor is not None else LinkMonitor.plain(rules.max_qber)
         self._overseers = {peer: Overseer(peer, rules, self.monitor, kme_id) for peer in links}
         self.observations: dict[str, Observation] = {}
@@ -179,9 +184,11 @@ class Links:
         status = seen.status if seen is not None else None
         return f"KMEs {status.source_kme} and {status.target_kme}" if status is not None else f"KME {self.kme_id}"
 
-    async def draw(self, peer: str, used: Callable[[str], bool]) -> AdmittedKey:
+    async def draw(self, peer: str, used: Callable[[str], bool] = lambda _: False) -> AdmittedKey:
         """A fresh key shared with `peer`, as master. Raises LinkError.
 
+        One that was drawn here lately is refused, whatever for: a KME that delivers a key again would have the
+        traffic of a link and a root epoch under the same. `used`: what the caller knows beyond that.
         Keys that are too old, or in doubt by the time they were distilled at, are thrown away, with those drawn
         beside them.
         """
@@ -199,12 +206,15 @@ class Links:
                 if not key.prefetched:
                     overseer.took(key, drawn=True)
                 try:
-                    return overseer.admitted(key, asked_s, used)
+                    admitted = overseer.admitted(key, asked_s, lambda k: k in self._given or used(k))
                 except LinkError as error:
                     if error.code not in DISCARDED:
                         raise
                     unfit = error
                     discarded += 1
+                else:
+                    self._given.append(key.key_id)
+                    return admitted
             # Those drawn ahead are gone through one by one: there are few.
             batch = 1 if drawn[-1].prefetched else min(status.max_key_per_request, DISCARD_BATCH)
             number = max(1, batch)

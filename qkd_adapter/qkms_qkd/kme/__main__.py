@@ -93,8 +93,9 @@ Faults, with an administrator's certificate (a field left out is off):
   curl --cacert ca.pem --cert admin.pem --key admin.key -X PUT \\
     -d '{"slow_s": 5}' https://127.0.0.1:9301/admin/v1/faults
   fields, of the KME as a whole: slow_s (0 to 60, seconds until each answer to SAEs), wrong_key
-    (true/false: keys that slaves collect differ from the masters'), exhausted (true/false: nothing
-    can be drawn), clock_s (its clock is off by so many seconds)
+    (true/false: keys that slaves collect differ from the masters'), redeliver (true/false: the same
+    keys are given again and again, as new), exhausted (true/false: nothing can be drawn), clock_s
+    (its clock is off by so many seconds)
 
 All outlive a restart. GET /admin/v1/links and /admin/v1/faults show what is on.
 

@@ -29,11 +29,14 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class KmeFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`slow_s`: every answer to SAEs comes so much later (seconds, 0 to 60); `wrong_key`: keys that slaves collect
-    are altered, at the right length; `exhausted`: status and draws see an empty store, while what was drawn can
-    still be collected; `clock_s`: the KME's clock is off by so many seconds, either way, at most ten years."""
+    are altered, at the right length; `redeliver`: whoever draws is given the keys of the first such draw since,
+    and a collected key can be collected again; `exhausted`: status and draws see an empty store, while what was
+    drawn can still be collected; `clock_s`: the KME's clock is off by so many seconds, either way, at most ten
+    years."""
 
     slow_s: float = 0.0
     wrong_key: bool = False
+    redeliver: bool = False
     exhausted: bool = False
     clock_s: float = 0.0
 

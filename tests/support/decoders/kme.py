@@ -54,7 +54,7 @@ BODIES: dict[type[msgspec.Struct], dict[str, object]] = {
     KeyRequest: {"number": 1, "size": 256},
     KeyIds: {"key_IDs": [{"key_ID": KEY_ID}]},
     Faults: {},
-    KmeFaults: {"slow_s": 0.5, "wrong_key": True, "exhausted": False, "clock_s": -2.0},
+    KmeFaults: {"slow_s": 0.5, "wrong_key": True, "redeliver": True, "exhausted": False, "clock_s": -2.0},
     Hello: {"incarnation": "i", "store_id": "s", "key_bits": 256, "known": [KEY_ID]},
     HelloAnswer: {"known": [KEY_ID]},
     Offer: {

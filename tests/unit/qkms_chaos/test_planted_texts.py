@@ -13,7 +13,9 @@ from qkms_chaos.scenarios.command import SCENARIOS
 @pytest.mark.parametrize("name", BUGS)
 def test_a_bug_can_be_planted(name: str) -> None:
     bug = BUGS[name]
-    ast.parse(planted_text(bug))
+    assert len({edit.file for edit in bug.edits}) == len(bug.edits)
+    for edit in bug.edits:
+        ast.parse(planted_text(edit))
     assert bug.scenario in SCENARIOS
 
 

@@ -79,6 +79,27 @@ async def test_an_exhausted_kme_gives_what_was_drawn_and_nothing_else(both: KmeN
         assert len(await here.draw()) == 1
 
 
+async def test_a_kme_that_delivers_again_gives_the_same_keys_as_new(both: KmeNetwork) -> None:
+    async with both.both_ends("kme-2", "kme-1") as (here, there):
+        both.set_kme_faults("kme-2", redeliver=True)
+        first, second, third = [(await here.draw(2)) for _ in range(3)]
+        assert [key.key_id for key in first] == [key.key_id for key in second] == [key.key_id for key in third]
+        assert [key.key for key in first] == [key.key for key in third]
+        [other] = await here.draw()
+        assert other.key_id not in {key.key_id for key in first}, "who asks for another number has others"
+        assert (await there.collect([other.key_id]))[0].key == other.key
+        with pytest.raises(LinkError) as caught:
+            await there.collect([other.key_id])
+        assert caught.value.code == "KEY_NOT_FOUND", "the other KME is honest"
+        [theirs] = await there.draw()
+        collected = [(await here.collect([theirs.key_id]))[0] for _ in range(3)]
+        assert {key.key for key in collected} == {theirs.key}
+        both.set_kme_faults("kme-2")
+        assert (await here.draw(2))[0].key_id != first[0].key_id
+        with pytest.raises(LinkError):
+            await here.collect([theirs.key_id])
+
+
 async def test_a_slow_kme_answers_late_to_saes_alone(both: KmeNetwork) -> None:
     both.set_kme_faults("kme-2", slow_s=0.4)
     answers = [
@@ -127,7 +148,7 @@ def test_faults_of_a_kme_outlive_a_restart_and_are_listed(both: KmeNetwork) -> N
     both.set_kme_faults("kme-2", exhausted=True, clock_s=-5)
     assert both.stop("kme-2") == 0
     both.start("kme-2")
-    faults = {"slow_s": 0.0, "wrong_key": False, "exhausted": True, "clock_s": -5.0}
+    faults = {"slow_s": 0.0, "wrong_key": False, "redeliver": False, "exhausted": True, "clock_s": -5.0}
     assert both.kme_faults("kme-2") == faults
     with both.http(both.operator, both.url("kme-2")) as http:
         assert http.get("/admin/v1/links").json()["kme_faults"] == faults
@@ -152,4 +173,5 @@ def test_a_wrong_fault_of_a_kme_is_named_and_changes_nothing(both: KmeNetwork, b
         answer = http.put("/admin/v1/faults", json=body)
     assert answer.status_code == 400
     assert named in answer.json()["message"]
-    assert both.kme_faults("kme-2") == {"slow_s": 0.0, "wrong_key": False, "exhausted": True, "clock_s": 0.0}
+    found = both.kme_faults("kme-2")
+    assert found == {"slow_s": 0.0, "wrong_key": False, "redeliver": False, "exhausted": True, "clock_s": 0.0}

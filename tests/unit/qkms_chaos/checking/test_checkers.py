@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from histories import busy_key
-from qkms_chaos.checking import last_looks, sessions, staleness, uses, versions
+from qkms_chaos.checking import last_looks, root_keys, sessions, staleness, uses, versions
 from qkms_chaos.checking.history import Op, Outcome, Value
 from qkms_chaos.checking.judgements import judgements
 
@@ -59,6 +59,10 @@ def rotate(
     args: Values = {"request_id": request_id or f"rotate {start}", "expected": expected or (version or 0) - 1}
     answer: Values = {"version": version} if version else {}
     return op(process, "rotate", start, start + 0.1, args, answer, OK if version else UNKNOWN)
+
+
+def rotated_under(start: float, epoch: int, *qkd_keys: str) -> Op:
+    return op("admin", "rotate", start, start + 0.1, {}, {"epoch": epoch, "qkd_keys": " ".join(qkd_keys)})
 
 
 def activate(start: float, version: int, **more: Value) -> Op:
@@ -186,6 +190,12 @@ PLANTED = [
         id="past the bound of the call",
     ),
     pytest.param(
+        root_keys.seeding_once,
+        [rotated_under(1, 2, "q1", "q2"), rotated_under(2, 3, "q2", "q3"), rotated_under(3, 3, "q2", "q3")],
+        "q2 seeded root epochs 2 and 3",
+        id="a QKD key again",
+    ),
+    pytest.param(
         uses.plaintexts, [decrypt("a", 1, 1, fingerprint="g")], "another plaintext", id="another plaintext"
     ),
     pytest.param(DECRYPTABLE, [decrypt("a", 1, 1, "VERSION_NOT_FOUND")], "nobody had disabled", id="not found"),
@@ -282,6 +292,11 @@ NEAR = [
         id="disabled perhaps after it was enabled",
     ),
     pytest.param(DECRYPTABLE, [decrypt("a", 1, 1, "UNAVAILABLE")], id="refused for another reason"),
+    pytest.param(
+        root_keys.seeding_once,
+        [rotated_under(1, 2, "q1"), rotated_under(2, 2, "q1"), rotated_under(3, 3), rotated_under(4, 4, "q2")],
+        id="each QKD key in its epoch, and one without",
+    ),
     pytest.param(
         last_looks.lasting,
         [CREATED, rotate(1, None, expected=1), get("end@n1", 3, 1), get("end@n2", 4, 1)],

@@ -10,10 +10,12 @@ import pytest
 from ledger_world import World, seeded
 from qkms_node.config_quantum import AlarmsSection
 from qkms_node.consensus.local import LocalReplica
+from qkms_node.consensus.peer_keys import Drawn
 from qkms_node.keys.grade import Grade
 from qkms_node.ledger import commands as c
 from qkms_node.ledger.link_records import AlarmKind, AlarmSeverity, alarm_name
 from qkms_node.ledger.records import EventType
+from qkms_node.service.link_keys import LinkKeySource
 from qkms_node.service.links import Links
 from qkms_node.service.monitoring.findings import Thresholds
 from qkms_node.service.monitoring.monitor import LinkMonitor
@@ -71,7 +73,7 @@ class Site:
         self.links = Links("kme-1", {"peer": self.store}, rules, poll_s=60, monitor=self.monitor)
 
     async def draw(self) -> str:
-        return (await self.links.draw("peer", lambda _: False))[0]
+        return (await self.links.draw("peer"))[0]
 
     async def attacked(self) -> float:
         """She comes and goes; when she was there."""
@@ -123,6 +125,20 @@ async def test_keys_that_have_grown_too_old_in_store_are_thrown_away() -> None:
     with pytest.raises(LinkError, match=r"grown too old.*KEY_STALE"):
         await site.draw()
     assert 0 < len(site.store.distilled) < 1_000
+
+
+async def test_a_key_that_was_drawn_for_one_purpose_is_refused_for_another() -> None:
+    site = Site()
+    site.store.distilled = [OLD, OLD, OLD]
+    source = LinkKeySource(site.links)
+    drawn: asyncio.Queue[object] = asyncio.Queue()
+    source.draw("peer", drawn.put_nowait)
+    assert isinstance(await drawn.get(), Drawn)
+    with pytest.raises(LinkError, match="delivered before") as caught:
+        await site.draw()
+    assert caught.value.code == "KEY_REPLAYED"
+    source.draw("peer", drawn.put_nowait)
+    assert "delivered before" in str(await drawn.get())
 
 
 async def test_a_peer_does_not_collect_a_key_in_doubt() -> None:
