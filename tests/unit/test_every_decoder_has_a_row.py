@@ -58,7 +58,7 @@ ELSEWHERE = {
 # Benchmarks, simulations, faults and encryptors: they read what they, the kernel, or a node under test wrote.
 TOOLS = (
     *("qkms_chaos.bench", "qkms_chaos.simulation", "qkms_chaos.deviant_kme"),
-    *("qkms_chaos.cluster.config", "qkms_chaos.cluster.northbound"),
+    *("qkms_chaos.capture", "qkms_chaos.cluster.config", "qkms_chaos.cluster.northbound"),
 )
 
 
