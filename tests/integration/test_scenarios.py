@@ -1,6 +1,8 @@
 """Named scenarios on clusters of their own, shorter than by default; `make soak` runs them at full length."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,16 +15,35 @@ SHORT_S = 6.0
 FULL_S = 60.0
 
 
+OF_HISTORIES = {
+    "all nodes came to one state",
+    "operations are linearizable",
+    "no client goes back in time",
+    "a client sees its own writes",
+    "a disabled version is not used past the bound",
+    "what was acknowledged is there at the end",
+    "the audit has one entry per effect",
+}
+"""Some of what a verdict on a history names."""
+
+
 def run(folder: Path, name: str, seconds: float) -> Verdict:
     _, verdict = run_named(folder, name, SEED, seconds, "toxiproxy", lambda _: None)
     assert verdict.breaches == []
     return verdict
 
 
+def figures_of_a_history(folder: Path, name: str, seconds: float) -> Mapping[str, Any]:
+    verdict = run(folder, name, seconds)
+    assert {one.name for one in verdict.judgements} >= OF_HISTORIES
+    assert [one.name for one in verdict.judgements if one.undecided] == []
+    return verdict.figures
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize("seconds", [SHORT_S, pytest.param(FULL_S, marks=pytest.mark.soak)])
 def test_rotation_under_load(tmp_path: Path, seconds: float) -> None:
-    figures = run(tmp_path, "rotation-under-load", seconds).figures
+    figures = figures_of_a_history(tmp_path, "rotation-under-load", seconds)
     assert figures["root epochs"] == 2
     assert figures["rotations"] >= 2 * seconds
     assert figures["decrypt refused VERSION_DESTROYED"] >= 1
@@ -51,6 +72,6 @@ def test_kme_lies(tmp_path: Path, seconds: float) -> None:
 
 @pytest.mark.cluster
 def test_revocation_under_partition(tmp_path: Path) -> None:
-    figures = run(tmp_path, "revocation-under-partition", SHORT_S).figures
+    figures = figures_of_a_history(tmp_path, "revocation-under-partition", SHORT_S)
     assert figures["last use after the revocation, s"] > 0
     assert figures["after healing"] == "VERSION_DISABLED"

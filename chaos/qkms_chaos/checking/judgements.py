@@ -21,10 +21,13 @@ from qkms_chaos.checking.linearizability import BUDGET, Result, check_key
 
 def judgements(ops: Sequence[Op], max_staleness_s: float, budget: int = BUDGET) -> list[Judgement]:
     """What a history is held to. `max_staleness_s`: that of its keys; `budget`: see `linearizability`."""
-    return [
-        *_of_keys([op for op in ops if op.call in CHANGES | READS], max_staleness_s, budget),
-        *_of_the_cluster(ops),
-    ]
+    return [*without_watches(ops, max_staleness_s, budget), *_of_watches(ops)]
+
+
+def without_watches(ops: Sequence[Op], max_staleness_s: float, budget: int = BUDGET) -> list[Judgement]:
+    """What a history is held to in which nobody watched."""
+    of_keys = [op for op in ops if op.call in CHANGES | READS]
+    return [*_of_keys(of_keys, max_staleness_s, budget), *_of_the_cluster(ops)]
 
 
 def _of_keys(ops: Sequence[Op], max_staleness_s: float, budget: int) -> list[Judgement]:
@@ -47,17 +50,22 @@ def _of_keys(ops: Sequence[Op], max_staleness_s: float, budget: int) -> list[Jud
     ]
 
 
-def _of_the_cluster(ops: Sequence[Op]) -> list[Judgement]:
+def _of_watches(ops: Sequence[Op]) -> list[Judgement]:
     left_open = watches.unknown(ops)
     return [
         Judgement("watches tell in order, and each event once", watches.ordered(ops)),
         Judgement("watches tell everything, resumed or not", watches.complete(ops), left_open),
         Judgement("watches tell nothing that was not", watches.founded(ops), left_open),
+        Judgement("a member learns before it votes", membership.steps(ops)),
+    ]
+
+
+def _of_the_cluster(ops: Sequence[Op]) -> list[Judgement]:
+    return [
         Judgement("the audit is one unbroken chain", audit.chains(ops)),
         Judgement("the audit has one entry per effect", audit.effects(ops)),
         Judgement("the members are those that were let in", membership.acknowledged(ops)),
         Judgement("the nodes agree on who takes part", membership.agreed(ops)),
-        Judgement("a member learns before it votes", membership.steps(ops)),
         Judgement("who was taken out answers nobody", membership.gone(ops)),
     ]
 

@@ -14,7 +14,7 @@ _ENDINGS = ("disable", "destroy", "abort")
 
 
 def revoked(ops: Sequence[Op], max_staleness_s: float) -> list[str]:
-    """No call that begins later than its bound after the acknowledged disabling of a version uses it.
+    """No call that begins later than its bound after the acknowledged disabling, or end, of a version uses it.
 
     The bound is the one that the call names, else the key's `max_staleness_s`. One that asks for any state,
     STALE_OK, has none.
@@ -81,12 +81,12 @@ def _bound_s(op: Op, max_staleness_s: float) -> float | None:
 
 
 def _ended(own: Sequence[Op], changes: Changes) -> dict[int, float]:
-    """When the disabling of each version that was not enabled since was acknowledged."""
+    """When the disabling of each version that was not enabled since was acknowledged, or its end, for ever."""
     since: dict[int, float] = {}
     for op in own:
-        if op.call == "disable" and op.outcome is Outcome.OK and op.end is not None:
+        if op.call in _ENDINGS and op.outcome is Outcome.OK and op.end is not None:
             version = number(op.args.get("version"))
-            if not changes.maybe_after(op, "enable"):
+            if op.call != "disable" or not changes.maybe_after(op, "enable"):
                 since[version] = min(op.end, since.get(version, op.end))
     return since
 

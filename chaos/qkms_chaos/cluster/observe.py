@@ -7,7 +7,7 @@ answer is no view, not an error: clusters under observation have faults.
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from qkms_chaos.cluster.waits import NotYet, wait_for
+from qkms_chaos.cluster.waits import NotYet, WaitExpired, wait_for
 from qkms_client import Client
 from qkms_client.errors import QkmsError
 from qkms_client.types import EpochState, Grade, Link, NodeStatus, Role
@@ -103,6 +103,14 @@ class Observer:
             return seen[chosen[0]]
 
         return wait_for(f"equal state digests on {', '.join(chosen)}", probe, timeout_s, told=self._told)
+
+    def disagreement(self, timeout_s: float) -> str:
+        """Why the nodes came to no common state in that time; empty: they did."""
+        try:
+            self.wait_agreement(timeout_s=timeout_s)
+        except WaitExpired as error:
+            return str(error)
+        return ""
 
 
 def describe_root(status: NodeStatus) -> str:

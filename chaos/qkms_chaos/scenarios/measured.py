@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
+from qkms_chaos.checking.history import Recorder
 from qkms_chaos.checking.judgement import Judgement
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.layout import open_layout
@@ -15,15 +16,15 @@ from qkms_chaos.cluster.world import World, world_of
 from qkms_chaos.faults.nemesis import Nemesis
 from qkms_chaos.faults.network import FaultyNetwork
 from qkms_chaos.faults.opening import NETWORKS
+from qkms_chaos.scenarios.saved import HISTORY
 from qkms_chaos.scenarios.secrecy import nothing_leaked
-from qkms_chaos.scenarios.verdict import Verdict, carried_out, whole_audits
+from qkms_chaos.scenarios.verdict import PROMISE, Verdict, carried_out, judged_history, outcomes, whole_audits
 from qkms_chaos.workload.backlog import backlog_trials
 from qkms_chaos.workload.canaries import CANARY_KEY, make_canaries
-from qkms_chaos.workload.history import Use
 from qkms_chaos.workload.killings import killed, killings
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition
-from qkms_chaos.workload.rotation import CLIENTS, rotation_under_load
+from qkms_chaos.workload.rotation import CLIENTS, LOAD, rotation_under_load
 
 MAX_STALENESS_S = 3.0
 KEYS_PER_S = 10_000 / 60
@@ -34,11 +35,23 @@ Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Ground:
+    """What a run is made on. `folder`: for its history. `seconds`: its length. `told` hears what is done."""
+
+    world: World
+    network: FaultyNetwork
+    folder: Path
+    seconds: float
+    seed: int
+    told: Told
+
+
+@dataclass(frozen=True)
 class Measured:
-    """A promise, and the run that tries to break it: of a world, a network, seconds and a seed."""
+    """A promise, and the run that tries to break it."""
 
     promise: str
-    run: Callable[[World, FaultyNetwork, float, int, Told], Verdict]
+    run: Callable[[Ground], Verdict]
     seconds: float = 60.0
 
 
@@ -50,25 +63,31 @@ def run_measured(folder: Path, scenario: Measured, seed: int, seconds: float, ne
         with world_of(cluster) as world:
             world.observer.wait_root(1)
             canaries = make_canaries(world, CANARY_KEY)
-            verdict = scenario.run(world, net, seconds, seed, told)
+            verdict = scenario.run(Ground(world, net, folder, seconds, seed, told))
     return verdict.also(nothing_leaked(folder, canaries, layout.nodes, since_s))
 
 
-def _rotation(world: World, _: FaultyNetwork, seconds: float, seed: int, told: Told) -> Verdict:
-    run = asyncio.run(rotation_under_load(world, seconds, told, seed))
+def _rotation(on: Ground) -> Verdict:
+    with Recorder(on.folder / HISTORY) as recorder:
+        run = asyncio.run(rotation_under_load(on.world, recorder, on.seconds, on.told, on.seed))
+    on.told(f"judging {len(run.ops):,} operations")
     figures: dict[str, object] = {
         "clients": CLIENTS,
-        "seconds": seconds,
+        "seconds": on.seconds,
         "rotations": run.rotations,
         "root epochs": run.epochs,
         "restarted": run.restarted,
         "ciphertexts": len(run.sealed),
     }
-    return Verdict([Judgement("the scenario's promise", run.breaches())], figures | _counts(run.uses))
+    found = judged_history(run.breaches(), run.disagreement, run.ops, LOAD.max_staleness.total_seconds(), on.world)
+    return Verdict(found, figures | outcomes(run.ops))
 
 
-def _revocation(world: World, network: FaultyNetwork, _: float, __: int, told: Told) -> Verdict:
-    run = revocation_under_partition(world, network, MAX_STALENESS_S, told)
+def _revocation(on: Ground) -> Verdict:
+    with Recorder(on.folder / HISTORY) as recorder:
+        run = asyncio.run(
+            revocation_under_partition(on.world, on.network, recorder, MAX_STALENESS_S, on.told, on.seed)
+        )
     figures: dict[str, object] = {
         "cut off": run.cut_off,
         "max_staleness_s": run.max_staleness_s,
@@ -76,15 +95,16 @@ def _revocation(world: World, network: FaultyNetwork, _: float, __: int, told: T
         "refused with": run.refused_with,
         "after healing": run.after_healing,
     }
-    return Verdict([Judgement("the scenario's promise", run.breaches())], figures | _counts(run.uses))
+    found = judged_history(run.breaches(), run.disagreement, run.ops, run.max_staleness_s, on.world)
+    return Verdict(found, figures | outcomes(run.ops))
 
 
-def _northbound(world: World, network: FaultyNetwork, seconds: float, seed: int, told: Told) -> Verdict:
-    nemesis, steps = Nemesis(world, network, told, seed=seed), killings(seed, world.nodes, seconds)
-    least = round(seconds * KEYS_PER_S)
-    run = asyncio.run(northbound_once(world, nemesis, steps, seconds, least, told, seed))
+def _northbound(on: Ground) -> Verdict:
+    nemesis = Nemesis(on.world, on.network, on.told, seed=on.seed)
+    steps, least = killings(on.seed, on.world.nodes, on.seconds), round(on.seconds * KEYS_PER_S)
+    run = asyncio.run(northbound_once(on.world, nemesis, steps, on.seconds, least, on.told, on.seed))
     figures: dict[str, object] = {
-        "seconds": seconds,
+        "seconds": on.seconds,
         "keys drawn": len(run.given("draw")),
         "keys collected": len(run.given("collect")),
         "keys reported as perhaps consumed": len(run.reported),
@@ -94,16 +114,16 @@ def _northbound(world: World, network: FaultyNetwork, seconds: float, seed: int,
     counts = Counter(f"{one.kind} {one.status}{' ' + one.said if one.said else ''}" for one in run.attempts)
     return Verdict(
         [
-            Judgement("the scenario's promise", run.breaches()),
+            Judgement(PROMISE, run.breaches()),
             carried_out(run.happened),
-            whole_audits(world),
+            whole_audits(on.world),
         ],
         figures | dict(sorted(counts.items())),
     )
 
 
-def _backlog(world: World, network: FaultyNetwork, seconds: float, _: int, told: Told) -> Verdict:
-    trials = backlog_trials(world, network, max(2, round(seconds / TRIAL_S)), told)
+def _backlog(on: Ground) -> Verdict:
+    trials = backlog_trials(on.world, on.network, max(2, round(on.seconds / TRIAL_S)), on.told)
     waits = {
         part: [one.first_write_s for one in trials if one.part == part] for part in ("the leader", "a follower")
     }
@@ -114,9 +134,7 @@ def _backlog(world: World, network: FaultyNetwork, seconds: float, _: int, told:
         "first write after the cut, s": spread([one.first_write_s for one in trials]),
         "one state after healing, s": spread([one.caught_up_s for one in trials]),
     }
-    return Verdict(
-        [Judgement("the scenario's promise", [breach for one in trials for breach in one.breaches()])], figures
-    )
+    return Verdict([Judgement(PROMISE, [breach for one in trials for breach in one.breaches()])], figures)
 
 
 def spread(times: Sequence[float | None]) -> str:
@@ -126,11 +144,6 @@ def spread(times: Sequence[float | None]) -> str:
         return "none"
     middle, late = found[len(found) // 2], found[min(len(found) - 1, int(0.95 * len(found)))]
     return f"p50 {middle:.2f}, p95 {late:.2f}, max {found[-1]:.2f}"
-
-
-def _counts(uses: list[Use]) -> dict[str, object]:
-    found = Counter(f"{use.kind} {use.outcome}{' ' + use.reason if use.reason else ''}" for use in uses)
-    return dict(sorted(found.items()))
 
 
 SCENARIOS = {

@@ -18,8 +18,9 @@ from qkms_chaos.faults.schedule import (
 )
 from qkms_chaos.scenarios.phases import ALONE
 from qkms_chaos.scenarios.scenario import NODES, Finding, Plan, Scenario, during
-from qkms_chaos.workload.clients import TIMEOUT_S, Load
+from qkms_chaos.workload.clients import TIMEOUT_S
 from qkms_chaos.workload.faulted import FaultedRun
+from qkms_chaos.workload.load import Load
 
 WRITES = frozenset({"rotate", "disable", "enable"})
 ANSWERED_S = TIMEOUT_S + 1.0

@@ -20,8 +20,8 @@ from qkms_chaos.faults.schedule import (
     random_schedule,
 )
 from qkms_chaos.scenarios.scenario import NODES, Finding, Plan, Scenario
-from qkms_chaos.workload.clients import Load
 from qkms_chaos.workload.faulted import FaultedRun
+from qkms_chaos.workload.load import Load
 
 
 def _killed_leader(rng: random.Random, seconds: float) -> Plan:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from qkms_chaos.checking.history import Op
 from qkms_chaos.cluster.config import Overrides
 from qkms_chaos.faults.schedule import Step
-from qkms_chaos.workload.clients import Load
 from qkms_chaos.workload.faulted import FaultedRun
+from qkms_chaos.workload.load import Load
 
 NODES = ("node-1", "node-2", "node-3")
 

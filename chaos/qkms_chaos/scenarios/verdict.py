@@ -5,16 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qkms_chaos.checking.history import Op
 from qkms_chaos.checking.judgement import Judgement
-from qkms_chaos.checking.judgements import judgements
+from qkms_chaos.checking.judgements import judgements, without_watches
 from qkms_chaos.cluster.world import World
 from qkms_chaos.faults.nemesis import Happened
 from qkms_chaos.scenarios.scenario import Scenario
-from qkms_chaos.workload.clients import MAX_STALENESS
 from qkms_chaos.workload.faulted import FaultedRun
+from qkms_chaos.workload.load import MAX_STALENESS
 from qkms_client.errors import QkmsError
 
-CAUGHT_UP_S = 5.0
+PROMISE, ONE_STATE = "the scenario's promise", "all nodes came to one state"
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,25 @@ def judged(scenario: Scenario, run: FaultedRun, world: World) -> Verdict:
     """The verdict on a run whose cluster is still there, healed."""
     own = scenario.look(run)
     found = [
-        Judgement("the scenario's promise", own.breaches),
+        Judgement(PROMISE, own.breaches),
         carried_out(run.happened),
-        Judgement("all nodes came to one state", _states(run)),
+        Judgement(ONE_STATE, _states(run)),
         whole_audits(world),
         *judgements(run.ops, MAX_STALENESS.total_seconds()),
     ]
     return Verdict(found, {**_figures(run), **own.figures})
+
+
+def judged_history(
+    breaches: Sequence[str], disagreement: str, ops: Sequence[Op], max_staleness_s: float, world: World
+) -> list[Judgement]:
+    """The judgements on a run with a load of its own, in which nobody watched. `breaches`: of its promise."""
+    return [
+        Judgement(PROMISE, list(breaches)),
+        Judgement(ONE_STATE, [disagreement] if disagreement else []),
+        whole_audits(world),
+        *without_watches(ops, max_staleness_s),
+    ]
 
 
 def _states(run: FaultedRun) -> list[str]:
@@ -75,11 +88,16 @@ def whole_audits(world: World) -> Judgement:
 
 
 def _figures(run: FaultedRun) -> dict[str, object]:
-    outcomes = Counter(f"{op.call} {op.outcome}{f' {op.reason}' if op.reason else ''}" for op in run.ops)
     return {
         "operations": len(run.ops),
         "faults": len(run.happened),
         "answered from memory": sum(op.answer.get("replayed") is True for op in run.ops),
         "one state after healing, s": round(run.agreed - run.healed, 2),
-        **dict(sorted(outcomes.items())),
+        **outcomes(run.ops),
     }
+
+
+def outcomes(ops: Sequence[Op]) -> dict[str, int]:
+    """How many operations of each kind ended how."""
+    counts = Counter(f"{op.call} {op.outcome}{f' {op.reason}' if op.reason else ''}" for op in ops)
+    return dict(sorted(counts.items()))

@@ -33,14 +33,23 @@ class Caller:
     async def done(self, name: str, key: str, args: dict[str, Value], call: Call) -> Outcome:
         """Makes the call once; how it ended."""
         start = time.monotonic()
+        try:
+            answered: Answer | QkmsError = await call()
+        except QkmsError as error:
+            answered = error
+        return self.note(name, key, args, start, answered)
+
+    def note(
+        self, name: str, key: str, args: dict[str, Value], start: float, answered: Answer | QkmsError
+    ) -> Outcome:
+        """Writes down a call that began at `start` and has ended now; how it ended."""
         answer: dict[str, Value] = {}
         outcome, reason, node = Outcome.OK, "", self._node
-        try:
-            answer, header = await call()
-        except QkmsError as error:
-            outcome = Outcome.UNKNOWN if isinstance(error, OutcomeUnknown) else Outcome.REFUSED
-            reason, node = error.reason, self._node or error.endpoint or ""
+        if isinstance(answered, QkmsError):
+            outcome = Outcome.UNKNOWN if isinstance(answered, OutcomeUnknown) else Outcome.REFUSED
+            reason, node = answered.reason, self._node or answered.endpoint or ""
         else:
+            answer, header = answered
             if header is not None:
                 answer = answer | _told(header)
                 node = header.node_id or node

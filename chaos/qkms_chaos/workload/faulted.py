@@ -15,8 +15,9 @@ from qkms_chaos.cluster.waits import WaitExpired
 from qkms_chaos.cluster.world import World, world_of
 from qkms_chaos.faults.nemesis import Happened, Nemesis
 from qkms_chaos.faults.schedule import Step
-from qkms_chaos.workload.clients import Load, create_keys, last_looks, run_clients, watchers_of
-from qkms_chaos.workload.records import read_audit, read_members
+from qkms_chaos.workload.clients import create_keys, last_looks, run_clients, watchers_of
+from qkms_chaos.workload.load import Load
+from qkms_chaos.workload.records import read_records
 from qkms_chaos.workload.root_steps import RootStep, root_steps
 from qkms_chaos.workload.watching import Watcher, begin_all, finish_all
 from qkms_client import load_profile
@@ -93,27 +94,19 @@ def run_faulted(
     run.healed = time.monotonic()
     # Who joined meanwhile is asked as well, and who was taken out is not.
     with world_of(world.cluster) as now:
-        _come_to_one_state(now, run)
+        run.disagreement = now.observer.disagreement(HEAL_TIMEOUT_S)
+        run.agreed = time.monotonic()
         if follow_root:
             _follow_the_root(now, run)
             run.routes_lost = _routes_lost(world) - lost_before
         at = {node: world.cluster.network.rpc(node) for node in now.observer.nodes}
-        for node in at:
-            asyncio.run(last_looks(replace(profile, endpoints={node: at[node]}), node, load, recorder))
+        asyncio.run(last_looks(replace(profile, endpoints=at), load, recorder))
         if not run.disagreement:
             _read_the_records(now, at, watchers, recorder)
         run.statuses = now.observer.statuses()
     run.ended = time.monotonic()
     run.ops, run.happened = recorder.ops, nemesis.happened
     return run
-
-
-def _come_to_one_state(world: World, run: FaultedRun) -> None:
-    try:
-        world.observer.wait_agreement(timeout_s=HEAL_TIMEOUT_S)
-    except WaitExpired as error:
-        run.disagreement = str(error)
-    run.agreed = time.monotonic()
 
 
 def _follow_the_root(world: World, run: FaultedRun) -> None:
@@ -132,9 +125,7 @@ def _read_the_records(
     world.payments.create_key(LAST_KEY)
     asyncio.run(finish_all(watchers, LAST_KEY))
     world.observer.wait_agreement()
-    for node in at:
-        read_audit(world.operator, node, recorder)
-    read_members(world.operator, list(at), recorder)
+    read_records(world.operator, list(at), recorder)
 
 
 def _routes_lost(world: World) -> int:

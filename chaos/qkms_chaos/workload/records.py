@@ -12,16 +12,23 @@ PAGE = 1000
 SETTLED_S = 10.0
 
 
-def read_audit(operator: Client, node: str, recorder: Recorder) -> None:
-    """The audit of mutations as one node has it, each record an operation. Raises QkmsError."""
+def read_records(operator: Client, nodes: Sequence[str], recorder: Recorder) -> None:
+    """All of them, at each of these nodes. Raises QkmsError."""
+    for node in nodes:
+        _read_audit(operator, node, recorder)
+    _read_members(operator, nodes, recorder)
+
+
+def _read_audit(operator: Client, node: str, recorder: Recorder) -> None:
+    """The audit of mutations as one node has it, each record an operation."""
     for record in operator.query_audit(AuditChain.MUTATIONS, node=node, page_size=PAGE):
         now = time.monotonic()
         answer = {"line": record.line.decode(errors="replace")}
         recorder.add(Op(f"audit@{node}", "audited", "", now, now, Outcome.OK, {}, dict(answer), "", node))
 
 
-def read_members(operator: Client, nodes: Sequence[str], recorder: Recorder) -> None:
-    """Who takes part by each node's word, once they agree or time is up. Raises QkmsError."""
+def _read_members(operator: Client, nodes: Sequence[str], recorder: Recorder) -> None:
+    """Who takes part by each node's word, once they agree or time is up."""
 
     def look() -> dict[str, dict[str, str]]:
         return {node: _members(operator, node) for node in nodes}

@@ -2,20 +2,27 @@
 
 Beside the keys in use, one key has a version staged throughout, which nobody
 may use, and one has a version destroyed before the load begins. At the end
-every ciphertext of the run is opened at every node.
+every ciphertext of the run is opened at every node. All of it is in the
+history, for the checkers; left to this module is that no decryption fails.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from qkms_chaos.checking.history import Op, Outcome, Recorder, Value, fingerprint
+from qkms_chaos.checking.key_model import number
 from qkms_chaos.cluster.world import World
-from qkms_chaos.workload.history import Change, Did, Outcome, Use, breaches
+from qkms_chaos.workload.caller import Answer, Caller
+from qkms_chaos.workload.clients import create_keys, last_looks
+from qkms_chaos.workload.load import LINEARIZABLE, OWN, Load
+from qkms_chaos.workload.load_client import LoadClient, Sealed, opening
+from qkms_chaos.workload.records import read_records
 from qkms_client import AsyncClient, Profile, QkmsError, batch, load_profile
-from qkms_client.errors import OutcomeUnknown
 from qkms_client.secret import Decrypted
 
 CLIENTS = 32
@@ -24,132 +31,118 @@ STAGED, DESTROYED = "with-a-staged-version", "with-a-destroyed-version"
 ROTATE_EVERY_S = 1.0
 PAUSE_S = 0.05
 MAX_STALENESS = timedelta(seconds=1)
+LOAD = Load(keys=(*KEYS, STAGED, DESTROYED), max_staleness=MAX_STALENESS)
+LEVELS, SHARES = (OWN, LINEARIZABLE), (3, 1)
+OPENS_DESTROYED = 0.02
 TIMEOUT_S = 20.0
+AGREE_S = 30.0
 AT_ONCE = 64
-KEPT = 50
-"""Ciphertexts that a client may open again; each keeps all of them for the end."""
-
-Sealed = tuple[str, int, bytes, bytes]
-"""Key, version, plaintext, ciphertext."""
 
 
 @dataclass
 class RotationRun:
-    """What happened."""
+    """What happened, in `ops`. `disagreement`: why nodes came to no common state in the end; empty: they did."""
 
-    uses: list[Use] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    ops: Sequence[Op]
     sealed: list[Sealed] = field(default_factory=list)
     epochs: int = 0
     restarted: str = ""
+    disagreement: str = ""
 
     @property
     def rotations(self) -> int:
         """Versions made primary while the load went on."""
-        return sum(c.did is Did.ACTIVATE and c.version > 1 and c.key in KEYS for c in self.changes)
+        return sum(op.call == "rotate" and op.outcome is Outcome.OK and op.key in KEYS for op in self.ops)
 
     def breaches(self) -> list[str]:
-        """See history.breaches."""
-        return breaches(self.uses, self.changes, MAX_STALENESS.total_seconds())
+        """No decryption fails, for whatever reason, but under the version that was destroyed."""
+        return [
+            f"a decryption failed: {op}"
+            for op in self.ops
+            if op.call == "decrypt" and op.outcome is not Outcome.OK
+            if (op.key, number(op.args.get("version"))) != (DESTROYED, 1)
+        ]
 
 
-async def rotation_under_load(world: World, seconds: float, told: Callable[[str], None], seed: int) -> RotationRun:
-    """Runs the load for so long, and opens all ciphertexts at the end. Raises QkmsError, WaitExpired."""
-    run = RotationRun()
-    profile = load_profile(world.cluster.layout.service_profile("payments"))
+async def rotation_under_load(
+    world: World, recorder: Recorder, seconds: float, told: Callable[[str], None], seed: int
+) -> RotationRun:
+    """Runs the load for so long, opens all ciphertexts at the end, and looks at every node.
+
+    Raises QkmsError, WaitExpired, ProcessDied.
+    """
+    run = RotationRun(recorder.ops)
+    profile = replace(load_profile(world.cluster.layout.service_profile("payments")), timeout_s=TIMEOUT_S)
     rng = random.Random(seed)  # noqa: S311
-    async with AsyncClient(profile) as operator:
-        old = await _prepare(operator, run)
+    await create_keys(profile, LOAD, recorder)
+    async with AsyncClient(profile) as client:
+        operator = LoadClient("operator", client, rng, recorder, LOAD)
+        old = await _prepare(operator, client, Caller("stager", recorder))
         until = time.monotonic() + seconds
         told(f"{CLIENTS} clients for {seconds:g} s")
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(CLIENTS):
+                for number_ in range(CLIENTS):
                     chooses = random.Random(rng.random())  # noqa: S311
-                    group.create_task(_client(profile, run, until, chooses, number, old))
+                    group.create_task(_client(profile, run, recorder, until, chooses, f"c{number_}", old))
                 for key in KEYS:
-                    group.create_task(_rotate(operator, run, key, until))
+                    rotator = LoadClient(f"rotator of {key}", client, rng, recorder, LOAD)
+                    group.create_task(_rotate(rotator, key, until))
                 group.create_task(asyncio.to_thread(_disturb, world, run, seconds, told))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-    await asyncio.to_thread(world.observer.wait_agreement)
+    run.disagreement = await asyncio.to_thread(world.observer.disagreement, AGREE_S)
     for node in world.nodes:
         told(f"opening {len(run.sealed):,} ciphertexts at {node}")
-        await _open_all(replace(profile, endpoints={node: profile.endpoints[node]}), run)
+        await _open_all(replace(profile, endpoints={node: profile.endpoints[node]}), node, run, recorder)
+    await last_looks(profile, LOAD, recorder)
+    await asyncio.to_thread(read_records, world.operator, world.nodes, recorder)
     return run
 
 
-async def _prepare(operator: AsyncClient, run: RotationRun) -> Sealed:
-    for key in (*KEYS, STAGED, DESTROYED):
-        await _change(run, key, 1, Did.ACTIVATE, operator.create_key(key, max_staleness=MAX_STALENESS))
-    await _change(run, STAGED, 2, Did.STAGE, operator.stage_version(STAGED))
-    old = (DESTROYED, 1, b"gone", (await operator.encrypt(DESTROYED, b"gone")).ciphertext)
-    await _change(run, DESTROYED, 2, Did.ACTIVATE, operator.rotate_key(DESTROYED))
-    await _change(run, DESTROYED, 1, Did.DESTROY, operator.destroy_version(DESTROYED, 1, grace=timedelta(0)))
+async def _prepare(operator: LoadClient, client: AsyncClient, stager: Caller) -> Sealed:
+    """One key gets a version that is staged, another one a version that is destroyed: what was sealed under it."""
+    identifier = str(uuid.uuid4())
+
+    async def stage() -> Answer:
+        staged = await client.stage_version(STAGED, request_id=identifier)
+        return {"version": staged.version, "replayed": staged.replayed}, staged.header
+
+    ended = [await stager.until_known("stage", STAGED, {"request_id": identifier}, stage)]
+    ended.append(await operator.encrypt(DESTROYED, OWN))
+    await operator.rotate(DESTROYED)
+    ended.append(await operator.change("destroy", DESTROYED, 1))
+    if set(ended) != {Outcome.OK}:
+        raise QkmsError(f"the keys could not be prepared: {', '.join(ended)}")
     await asyncio.sleep(MAX_STALENESS.total_seconds())
-    return old
-
-
-async def _change(run: RotationRun, key: str, version: int, did: Did, work: Awaitable[object]) -> None:
-    begin = time.monotonic()
-    await work
-    run.changes.append(Change(key, version, did, begin, time.monotonic()))
+    return operator.sealed[0]
 
 
 async def _client(
-    profile: Profile, run: RotationRun, until: float, rng: random.Random, number: int, old: Sealed
+    profile: Profile,
+    run: RotationRun,
+    recorder: Recorder,
+    until: float,
+    rng: random.Random,
+    name: str,
+    old: Sealed,
 ) -> None:
-    mine: list[Sealed] = []
     async with AsyncClient(profile) as client:
+        one = LoadClient(name, client, rng, recorder, LOAD)
         while time.monotonic() < until:
-            key = rng.choice((*KEYS, STAGED, DESTROYED))
-            plaintext = f"{number} {rng.random()}".encode()
-            sealed = await _encrypt(client, run, key, plaintext)
-            if sealed is not None:
-                mine.append(sealed)
-                run.sealed.append(sealed)
-            await _decrypt(client, run, old if rng.random() < 0.02 else rng.choice(mine[-KEPT:] or [old]))
+            await one.encrypt(rng.choice(LOAD.keys), rng.choices(LEVELS, SHARES)[0])
+            if rng.random() < OPENS_DESTROYED or not one.sealed:
+                await one.decrypt(old)
+            else:
+                await one.decrypt_any()
             await asyncio.sleep(PAUSE_S)
+        run.sealed += one.sealed
 
 
-async def _encrypt(client: AsyncClient, run: RotationRun, key: str, plaintext: bytes) -> Sealed | None:
-    begin = time.monotonic()
-    try:
-        done = await client.encrypt(key, plaintext, timeout=TIMEOUT_S)
-    except QkmsError as error:
-        run.uses.append(Use(key, 0, "encrypt", begin, time.monotonic(), _outcome(error), error.reason))
-        return None
-    run.uses.append(Use(key, done.version, "encrypt", begin, time.monotonic(), Outcome.OK))
-    return key, done.version, plaintext, done.ciphertext
-
-
-async def _decrypt(client: AsyncClient, run: RotationRun, sealed: Sealed) -> None:
-    key, _, _, ciphertext = sealed
-    begin = time.monotonic()
-    try:
-        result: Decrypted | QkmsError = await client.decrypt(key, ciphertext, timeout=TIMEOUT_S)
-    except QkmsError as error:
-        result = error
-    run.uses.append(_decrypted(sealed, result, begin))
-
-
-def _decrypted(sealed: Sealed, result: Decrypted | QkmsError, begin: float) -> Use:
-    key, version, plaintext, _ = sealed
-    if isinstance(result, QkmsError):
-        return Use(key, version, "decrypt", begin, time.monotonic(), _outcome(result), result.reason)
-    outcome = Outcome.OK if result.plaintext == plaintext else Outcome.WRONG
-    return Use(key, version, "decrypt", begin, time.monotonic(), outcome)
-
-
-def _outcome(error: QkmsError) -> Outcome:
-    return Outcome.UNKNOWN if isinstance(error, OutcomeUnknown) else Outcome.REFUSED
-
-
-async def _rotate(operator: AsyncClient, run: RotationRun, key: str, until: float) -> None:
+async def _rotate(rotator: LoadClient, key: str, until: float) -> None:
     while time.monotonic() < until:
         begin = time.monotonic()
-        rotation = await operator.rotate_key(key, timeout=TIMEOUT_S)
-        run.changes.append(Change(key, rotation.version.version, Did.ACTIVATE, begin, time.monotonic()))
+        await rotator.rotate(key)
         await asyncio.sleep(max(0.0, begin + ROTATE_EVERY_S - time.monotonic()))
 
 
@@ -168,12 +161,18 @@ def _disturb(world: World, run: RotationRun, seconds: float, told: Callable[[str
             told(f"{run.restarted} has restarted")
 
 
-async def _open_all(profile: Profile, run: RotationRun) -> None:
+async def _open_all(profile: Profile, node: str, run: RotationRun, recorder: Recorder) -> None:
+    """In batches, each place of which is a client of its own to the history."""
+    callers = [Caller(f"opener {place}@{node}", recorder, node) for place in range(AT_ONCE)]
     async with AsyncClient(profile) as client:
         for start in range(0, len(run.sealed), AT_ONCE):
             chosen = run.sealed[start : start + AT_ONCE]
             begin = time.monotonic()
-            results = await client.batch(
-                [batch.decrypt(key, sealed) for key, _, _, sealed in chosen], timeout=TIMEOUT_S
-            )
-            run.uses += [_decrypted(one, result, begin) for one, result in zip(chosen, results, strict=True)]
+            results = await client.batch([batch.decrypt(one.key, one.ciphertext) for one in chosen])
+            for caller, one, result in zip(callers, chosen, results, strict=False):
+                answered = result if isinstance(result, QkmsError) else (_plaintext(result), result.header)
+                caller.note("decrypt", one.key, opening(one), begin, answered)
+
+
+def _plaintext(result: Decrypted) -> dict[str, Value]:
+    return {"fingerprint": fingerprint(result.plaintext)}

@@ -181,6 +181,12 @@ PLANTED = [
         REVOKED, [change("disable", 1, 2, 1), decrypt("a", 4.1, 1)], "2.100 s after", id="decrypted too late"
     ),
     pytest.param(
+        REVOKED,
+        [change("destroy", 1, 2, 1), change("enable", 2.5, 3, 1, REFUSED), decrypt("a", 4.1, 1)],
+        "2.100 s after",
+        id="destroyed, and decrypted",
+    ),
+    pytest.param(
         REVOKED, [change("disable", 1, 2, 1), encrypt("a", 2.1, 1)], "0.100 s after", id="linearizable: at once"
     ),
     pytest.param(
