@@ -1,7 +1,8 @@
 """What goes over TCP between members, as on the wire, into files: one for each direction of a connection.
 
 Reads packets of IPv4 from every interface of this host (AF_PACKET, packet(7)), which is where both backends carry
-the traffic of members: the loopback with Toxiproxy, the cables of the bridge in namespaces. Needs CAP_NET_RAW.
+the traffic of members: the loopback with Toxiproxy, the cables of the bridge in namespaces (which take packets off
+before anyone who asks for a protocol sees them, so all are asked for). Needs CAP_NET_RAW.
 Files hold payloads in order of arrival; what the kernel dropped is counted, not found again. Leaves out IPv6, and
 putting segments back in order: on one host they come so.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
-_ETH_P_IP = 0x0800
+_ETH_P_ALL, _ETH_P_IP = 0x0003, 0x0800
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _STATISTICS = struct.Struct("II")
 _BUFFER_BYTES = 16 * 1024 * 1024
@@ -57,7 +58,7 @@ class Capture:
 
     def __enter__(self) -> "Capture":
         try:
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
         except PermissionError as error:
             raise CaptureNotAllowedError("reading packets needs root, or CAP_NET_RAW") from error
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
@@ -79,13 +80,15 @@ class Capture:
         with ExitStack() as stack:
             while time.monotonic() < self._ends:
                 try:
-                    packet, (interface, _, direction, *_) = self._socket.recvfrom(_LONGEST)
+                    packet, (interface, protocol, direction, *_) = self._socket.recvfrom(_LONGEST)
                 except TimeoutError:
                     if self._ends < inf:
                         return
                     continue
                 # The loopback shows each packet twice, on its way out and in.
-                if direction != socket.PACKET_OUTGOING and (segment := tcp_segment(packet)) is not None:
+                if protocol != _ETH_P_IP or direction == socket.PACKET_OUTGOING:
+                    continue
+                if (segment := tcp_segment(packet)) is not None:
                     self._keep(interface, segment, stack)
 
     def _keep(self, interface: str, segment: Segment, stack: ExitStack) -> None:

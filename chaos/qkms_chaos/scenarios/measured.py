@@ -17,10 +17,9 @@ from qkms_chaos.faults.nemesis import Nemesis
 from qkms_chaos.faults.network import FaultyNetwork
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.scenarios.saved import HISTORY
-from qkms_chaos.scenarios.secrecy import nothing_leaked
+from qkms_chaos.scenarios.secrecy import plant, with_secrecy
 from qkms_chaos.scenarios.verdict import PROMISE, Verdict, carried_out, judged_history, outcomes, whole_audits
 from qkms_chaos.workload.backlog import backlog_trials
-from qkms_chaos.workload.canaries import CANARY_KEY, make_canaries
 from qkms_chaos.workload.killings import killed, killings
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition
@@ -62,9 +61,9 @@ def run_measured(folder: Path, scenario: Measured, seed: int, seconds: float, ne
         cluster.start(told)
         with world_of(cluster) as world:
             world.observer.wait_root(1)
-            canaries = make_canaries(world, CANARY_KEY)
+            planted = plant(folder, layout, world)
             verdict = scenario.run(Ground(world, net, folder, seconds, seed, told))
-    return verdict.also(nothing_leaked(folder, canaries, layout.nodes, since_s))
+    return with_secrecy(verdict, folder, planted, layout.nodes, since_s)
 
 
 def _rotation(on: Ground) -> Verdict:

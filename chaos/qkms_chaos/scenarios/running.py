@@ -24,9 +24,9 @@ from qkms_chaos.faults.schedule import Step, encode
 from qkms_chaos.scenarios.report import report
 from qkms_chaos.scenarios.saved import HISTORY, record_of, save
 from qkms_chaos.scenarios.scenario import NODES, Plan, Scenario
-from qkms_chaos.scenarios.secrecy import nothing_leaked
+from qkms_chaos.scenarios.secrecy import plant, with_secrecy
 from qkms_chaos.scenarios.verdict import Verdict, judged
-from qkms_chaos.workload.canaries import CANARY_KEY, exported, make_canaries
+from qkms_chaos.workload.canaries import exported
 from qkms_chaos.workload.faulted import FaultedRun, run_faulted
 from qkms_node.pki import Identity
 
@@ -72,15 +72,15 @@ def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Ve
         recorder = stack.enter_context(Recorder(folder / HISTORY))
         world = stack.enter_context(world_of(cluster))
         world.observer.wait_root(1)
-        canaries = make_canaries(world, CANARY_KEY)
+        planted = plant(folder, layout, world)
         setters = {node: clock.set for node, clock in clocks.items()}
         nemesis = Nemesis(world, network, told, disks, setters, order.seed, recorder)
         run = run_faulted(world, nemesis, plan.steps, order.seconds, plan.load, recorder, told, plan.follow_root)
         now = stack.enter_context(world_of(cluster))
-        canaries.secrets |= exported(now, plan.load.keys)
+        planted.canaries.secrets |= exported(now, plan.load.keys)
         verdict = judged(order.scenario, run, now)
     _report(folder, order, run, verdict)
-    verdict = verdict.also(nothing_leaked(folder, canaries, layout.nodes, since_s))
+    verdict = with_secrecy(verdict, folder, planted, layout.nodes, since_s)
     _report(folder, order, run, verdict)
     save(folder, record_of(order.name, order.seed, order.seconds, order.network, run, verdict))
     return run, verdict

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qkms_chaos.scenarios.secrecy import nothing_leaked
+from qkms_chaos.scenarios.secrecy import TRAFFIC, Planted, nothing_leaked
 from qkms_chaos.workload.canaries import Canaries
 
 SECRET = hashlib.sha256(b"a key").digest()
@@ -26,8 +26,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "run"
 
 
-def judged(run: Path, since_s: float = 0.0) -> tuple[list[str], str]:
-    found = nothing_leaked(run, CANARIES, ["node-1"], since_s)
+def judged(run: Path, since_s: float = 0.0, traffic: int | None = None) -> tuple[list[str], str]:
+    found = nothing_leaked(run, Planted(CANARIES, traffic), ["node-1"], since_s)
     return found.breaches, found.undecided
 
 
@@ -43,6 +43,7 @@ def test_a_clean_run_leaks_nothing(run: Path) -> None:
         ("cluster/logs/node-1.log", SECRET.hex().encode()),
         ("history.jsonl", b"x" + base64.b64encode(b"y" + SECRET)),
         ("report.html", base64.urlsafe_b64encode(SECRET)),
+        (f"{TRAFFIC}/lo-127.0.0.1_1-127.0.0.1_2", b"frame" + SECRET),
         ("../core", b"ELF" + SECRET),
         ("../core.4711", b"ELF" + SECRET),
     ],
@@ -65,4 +66,18 @@ def test_the_core_file_of_another_run_is_not_this_ones(run: Path) -> None:
 
 def test_a_search_that_does_not_see_a_ledger_decides_nothing(run: Path) -> None:
     (run / "cluster" / "node-1" / "data" / "journal").unlink()
-    assert judged(run) == ([], "the search did not see the ledgers of node-1")
+    assert judged(run) == ([], "the search did not see the ledger of node-1")
+
+
+def test_raft_traffic_that_shows_even_the_label_is_in_clear(run: Path) -> None:
+    (run / TRAFFIC).mkdir()
+    (run / TRAFFIC / "lo").write_bytes(b"an entry with a label that is no secret")
+    breaches, undecided = judged(run, traffic=100)
+    assert f"the label is in {TRAFFIC}/lo (raw)" in breaches
+    assert not undecided
+
+
+def test_traffic_that_was_kept_and_is_none_decides_nothing(run: Path) -> None:
+    assert judged(run, traffic=0) == ([], "the search did not see any Raft traffic")
+    assert judged(run, traffic=1) == ([], "")
+    assert judged(run, traffic=None) == ([], ""), "who may not read packets searches files"
