@@ -4,6 +4,7 @@ from math import nan
 
 import pytest
 from msgspec.structs import replace
+from tests.unit.qkms_node.ledger.test_provenance_rules import KEY, rewrap, version
 
 from ledger_world import NODES, World, new, request, seeded, share
 from qkms_node.keys.grade import Grade
@@ -15,9 +16,8 @@ from qkms_node.ledger.provenance_rules import (
     provenance_of_root,
     would_worsen,
 )
-from qkms_node.ledger.records import QBER_UNTOLD, EpochState, EventType, VersionRecord
+from qkms_node.ledger.records import QBER_UNTOLD, EpochState, EventType
 
-KEY = "payments"
 LIMIT = 0.03
 
 
@@ -36,16 +36,6 @@ def share_anew(world: World, epoch: int, qber: float) -> c.Outcome:
     """What a node has lost is given to it again, under a key of a link with this QBER."""
     world.do(c.RejectShare(epoch, "node-3", world.state.roots[epoch].shares["node-3"].sealed, "lost"))
     return world.do(c.ReplaceShare(epoch, share("node-3", b"again", f"again-{world.time_ms}", qber=qber)))
-
-
-def rewrap(world: World) -> bool:
-    """Whether version 1 is moved under the active epoch."""
-    under = world.state.versions[KEY, 1].epoch
-    return world.do(c.RewrapVersions(world.state.active_epoch, (c.Rewrapped(KEY, 1, under, b"again"),))).changed
-
-
-def version(world: World, number: int = 1) -> VersionRecord:
-    return world.state.versions[KEY, number]
 
 
 def seen(world: World, number: int = 1) -> float:
