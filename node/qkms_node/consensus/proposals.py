@@ -42,6 +42,7 @@ class Proposals:
         self.awaited: dict[str, int] = {}  # follower -> the last entry that holds commands of it
         self.disk_full = False
         self._committed_term = 0
+        self._leader: tuple[str | None, float] = (None, 0.0)
 
     def add(self, proposal: Proposal) -> None:
         """Takes a proposal of a caller of this node."""
@@ -180,7 +181,8 @@ class Proposals:
             self._end_all(book.forwarded.pop(number)[1], OutcomeUnknown(f"{peer} was lost before it answered"))
 
     def expire(self) -> None:
-        """Ends the proposals whose deadline has passed."""
+        """Ends the proposals whose deadline has passed, and those that nobody will answer."""
+        self._give_up_on_deposed()
         now = self._core.now()
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].result is not None):
             proposal = heapq.heappop(self._deadlines)[2]
@@ -192,6 +194,20 @@ class Proposals:
                 self.end(proposal, NoQuorum("no leader was elected in time"))
             else:
                 self.end(proposal, NotCommitted("the deadline passed before it was taken into the log"))
+
+    def _give_up_on_deposed(self) -> None:
+        """A leader in whose place another one leads answers soon, if it is heard. What it has not answered by then
+        may be in its log or not; who waits can ask again, long before a silent connection counts as lost."""
+        core, forwarded = self._core, self._book.forwarded
+        if core.leader != self._leader[0]:
+            self._leader = core.leader, core.now()
+        leader, since = self._leader
+        if leader is None or core.now() - since < core.timing.election_timeout_min_s:
+            return
+        for number, (target, own) in list(forwarded.items()):
+            if target != leader:
+                del forwarded[number]
+                self._end_all(own, OutcomeUnknown(f"{target} was deposed before it answered"))
 
     def next_deadline(self) -> float:
         """When `expire` has something to do."""

@@ -18,7 +18,8 @@ from qkms_node.consensus.messages import (
     Vote,
 )
 from qkms_node.consensus.proposal_book import Proposal
-from qkms_node.consensus.replica import Role
+from qkms_node.consensus.replica import OutcomeUnknown, Role
+from qkms_node.consensus.settings import Timing
 
 BEFORE_HEARTBEAT_S = 0.02
 
@@ -145,3 +146,26 @@ def test_what_a_follower_answers_is_durable(tmp_path: Path, monkeypatch: pytest.
     member.raft.tick()
     assert not any(pending)
     assert isinstance(member.sent[0][1], AppendAnswer)
+
+
+def test_what_a_deposed_leader_leaves_unanswered_is_given_up_soon(tmp_path: Path, clock: Clock) -> None:
+    """A cut-off leader says nothing, and its connection counts as lost much later."""
+    member = Member(tmp_path)
+    member.raft.receive("n2", Append(3, 1, 1, 0, 1, []))
+    waiting = Proposal(b"waiting", member.raft.core.now() + 5, None)
+    member.raft.proposals.add(waiting)
+    member.raft.tick()
+    assert isinstance(member.last(Forward), Forward)
+    member.raft.receive("n3", Append(4, 1, 1, 0, 1, []))
+    member.raft.tick()
+    assert waiting.result is None, "its answer may be on its way"
+    clock.now += Timing().election_timeout_min_s + 0.01
+    member.raft.receive("n3", Append(4, 1, 1, 0, 1, []))
+    member.raft.tick()
+    assert isinstance(waiting.result, OutcomeUnknown)
+    assert "n2 was deposed" in str(waiting.result)
+    again = Proposal(b"again", member.raft.core.now() + 5, None)
+    member.raft.proposals.add(again)
+    member.raft.tick()
+    forwards = [(peer, sent.commands) for peer, sent in member.sent if isinstance(sent, Forward)]
+    assert forwards[1:] == [("n3", [b"again"])]
