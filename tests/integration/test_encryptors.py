@@ -189,9 +189,9 @@ async def test_policy_limits_the_rate_and_asks_for_a_grade(cluster: World) -> No
 
 
 async def test_each_key_is_given_once_to_each_party_though_nodes_and_kmes_are_killed(cluster: World) -> None:
-    steps = killings(1, cluster.nodes, 2.0)
+    turns = killings(1, cluster.nodes, 2.0)
     nemesis = Nemesis(cluster, None, lambda _: None, seed=1)
-    run = await northbound_once(cluster, nemesis, steps, 2.0, KEYS, lambda _: None, seed=1)
+    run = await northbound_once(cluster, nemesis, turns, 2.0, KEYS, lambda _: None, seed=1)
     assert run.breaches() == []
     assert [one.problem for one in run.happened if one.problem] == []
     assert {"KME" in name for name in killed(run.happened)} == {True, False}

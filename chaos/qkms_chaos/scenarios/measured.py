@@ -100,8 +100,8 @@ def _revocation(on: Ground) -> Verdict:
 
 def _northbound(on: Ground) -> Verdict:
     nemesis = Nemesis(on.world, on.network, on.told, seed=on.seed)
-    steps, least = killings(on.seed, on.world.nodes, on.seconds), round(on.seconds * KEYS_PER_S)
-    run = asyncio.run(northbound_once(on.world, nemesis, steps, on.seconds, least, on.told, on.seed))
+    turns, least = killings(on.seed, on.world.nodes, on.seconds), round(on.seconds * KEYS_PER_S)
+    run = asyncio.run(northbound_once(on.world, nemesis, turns, on.seconds, least, on.told, on.seed))
     figures: dict[str, object] = {
         "seconds": on.seconds,
         "keys drawn": len(run.given("draw")),

@@ -61,13 +61,13 @@ class NorthboundRun:
 async def northbound_once(
     world: World,
     nemesis: Nemesis,
-    steps: Sequence[Step],
+    turns: Sequence[Sequence[Step]],
     seconds: float,
     least: int,
     told: Callable[[str], None],
     seed: int,
 ) -> NorthboundRun:
-    """Runs the load for so long, for `least` keys, and until every fault was made; then waits for a new root.
+    """Runs the load for so long, for `least` keys, and until the last turn of faults; then waits for a new root.
 
     Raises TimeoutError, WaitExpired, ProcessDied, QkmsError.
     """
@@ -84,7 +84,7 @@ async def northbound_once(
         told(f"{CLIENTS} clients for {seconds:g} s")
         try:
             async with asyncio.TaskGroup() as group:
-                faults = group.create_task(asyncio.to_thread(nemesis.run, steps))
+                faults = group.create_task(asyncio.to_thread(_disturb, nemesis, turns))
 
                 def enough() -> bool:
                     lasted = time.monotonic() - begun
@@ -107,6 +107,11 @@ async def northbound_once(
     steps_of_root = await asyncio.to_thread(root_steps, world)
     run.epochs = [s.epoch for s in steps_of_root if s.what == ACTIVATED and s.epoch > before.epoch]
     return run
+
+
+def _disturb(nemesis: Nemesis, turns: Sequence[Sequence[Step]]) -> None:
+    for steps in turns:
+        nemesis.run(steps)
 
 
 async def _pair(
