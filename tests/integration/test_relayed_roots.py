@@ -74,7 +74,7 @@ def test_relayed_keys_seed_a_root_only_where_the_operator_allows_it(make_world: 
         assert set().union(*named) < set(RING)
         assert set().union(*named)
         assert "QKD keys of the root have passed kme-" in printed(world, "status")
-        assert re.search(r"QKD_PQC .* kme-\d", printed(world, "root", "show"))
+        assert re.search(r"QKD\+PQC .* kme-\d", printed(world, "root", "show"))
         with pytest.raises(RelaysRefused, match="root epoch 1 have passed kme-"):
             world.payments.create_key("direct", refuse_relays=True)
         assert world.payments.create_key("later").primary_version == 1

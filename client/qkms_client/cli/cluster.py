@@ -77,7 +77,7 @@ def show_root(settings: Settings, node: str | None) -> None:
         (
             u.epoch,
             u.state.name,
-            u.grade.name,
+            u.grade,
             u.version_count,
             u.session_count,
             u.sae_key_count,
