@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from qkms_chaos.checking.history import Recorder
 from qkms_chaos.cluster.northbound import NorthboundProtocol, allow, encryptor_of, identity, northbound_urls
 from qkms_chaos.cluster.world import World
 from qkms_chaos.faults.nemesis import Nemesis
@@ -188,10 +189,14 @@ async def test_policy_limits_the_rate_and_asks_for_a_grade(cluster: World) -> No
     assert (graded.status, graded.said) == (503, "GRADE_TOO_LOW")
 
 
-async def test_each_key_is_given_once_to_each_party_though_nodes_and_kmes_are_killed(cluster: World) -> None:
+async def test_each_key_is_given_once_to_each_party_though_nodes_and_kmes_are_killed(
+    cluster: World, tmp_path: Path
+) -> None:
     turns = killings(1, cluster.nodes, 2.0)
     nemesis = Nemesis(cluster, None, lambda _: None, seed=1)
-    run = await northbound_once(cluster, nemesis, turns, 2.0, KEYS, lambda _: None, seed=1)
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        run = await northbound_once(cluster, nemesis, recorder, turns, 2.0, KEYS, lambda _: None, seed=1)
+    assert [op.call for op in recorder.ops] == [one.kind for one in run.attempts]
     assert run.breaches() == []
     assert [one.problem for one in run.happened if one.problem] == []
     assert {"KME" in name for name in killed(run.happened)} == {True, False}

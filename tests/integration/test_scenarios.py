@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from qkms_chaos.scenarios.command import run_named
+from qkms_chaos.scenarios.report import REPORT
 from qkms_chaos.scenarios.scenario import NODES
 from qkms_chaos.scenarios.verdict import Verdict
 
@@ -30,6 +31,9 @@ OF_HISTORIES = {
 def run(folder: Path, name: str, seconds: float) -> Verdict:
     _, verdict = run_named(folder, name, SEED, seconds, "toxiproxy", lambda _: None)
     assert verdict.breaches == []
+    page = (folder / REPORT).read_text()
+    assert f"<title>{name}</title>" in page
+    assert "<circle" in page, "operations are on its timeline"
     return verdict
 
 

@@ -20,6 +20,12 @@ perhaps one now, later or never. What a call's args and answer hold, by name (No
 
 `epoch` is the root epoch that the version is under, `qkd_keys` the key_IDs of the QKD keys in it, separated by
 blanks.
+Calls that no model of keys knows:
+
+    update    labels of the key are replaced  -> revision
+    draw      of the pair `key` (master/slave)  -> key_ids, separated by blanks
+    collect   key_ids                           -> key_ids
+
 What is no call on a key, but was seen of the cluster or done to it:
 
     watch     resumed             -> after          a watch began: after which revision
@@ -48,6 +54,8 @@ from qkms_qkd.unreadable import UNREADABLE
 CHANGES = frozenset({"create", "rotate", "stage", "validate", "activate", "abort", "disable", "enable", "destroy"})
 READS = frozenset({"get", "encrypt", "decrypt"})
 """Calls on a key, of the first kind and of the second."""
+WRITES = CHANGES | {"update", "draw", "collect"}
+"""All that needs a quorum to be done."""
 
 Value = str | int | float | bool | None | dict[str, str]
 

@@ -20,7 +20,8 @@ from qkms_chaos.faults.schedule import Step, decode
 from qkms_chaos.scenarios import lies, measured, network, processes, quantum
 from qkms_chaos.scenarios.cap import table
 from qkms_chaos.scenarios.measured import Measured, run_measured
-from qkms_chaos.scenarios.running import REPORT, Order, Told, plan_of, replay_command, run_scenario
+from qkms_chaos.scenarios.report import REPORT, replay_command
+from qkms_chaos.scenarios.running import Order, Told, plan_of, run_scenario
 from qkms_chaos.scenarios.saved import HISTORY
 from qkms_chaos.scenarios.scenario import Scenario
 from qkms_chaos.scenarios.verdict import Verdict
@@ -179,10 +180,12 @@ def run_named(
     scenario = SCENARIOS[name]
     if (folder / "cluster").exists():
         raise LayoutError(f"{folder} holds a run already; remove it, or name another folder with --dir")
+    told(f"replay with: {replay_command(name, seed, seconds, kind)}")
     if isinstance(scenario, Measured):
-        return None, run_measured(folder, scenario, seed, seconds, kind, told)
+        verdict = run_measured(folder, name, seed, seconds, kind, told)
+        told(f"report: {folder / REPORT}, history: {folder / HISTORY}")
+        return None, verdict
     order = Order(name, scenario, seed, seconds, kind, steps)
-    told(f"replay with: {replay_command(order)}")
     for step in plan_of(order).steps:
         told(str(step))
     run, verdict = run_scenario(folder, order, told)

@@ -13,13 +13,15 @@ from qkms_chaos.checking.judgement import Judgement
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.layout import open_layout
 from qkms_chaos.cluster.world import World, world_of
-from qkms_chaos.faults.nemesis import Nemesis
+from qkms_chaos.faults.nemesis import Happened, Nemesis
 from qkms_chaos.faults.network import FaultyNetwork
 from qkms_chaos.faults.opening import NETWORKS
+from qkms_chaos.scenarios.report import REPORT, replay_command, report
 from qkms_chaos.scenarios.saved import HISTORY
 from qkms_chaos.scenarios.secrecy import plant, with_secrecy
 from qkms_chaos.scenarios.verdict import PROMISE, Verdict, carried_out, judged_history, outcomes, whole_audits
 from qkms_chaos.workload.backlog import backlog_trials
+from qkms_chaos.workload.faulted import FaultedRun
 from qkms_chaos.workload.killings import killed, killings
 from qkms_chaos.workload.northbound import northbound_once
 from qkms_chaos.workload.revocation import revocation_under_partition
@@ -35,11 +37,11 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Ground:
-    """What a run is made on. `folder`: for its history. `seconds`: its length. `told` hears what is done."""
+    """What a run is made on. `seconds`: its length. `told` hears what is done."""
 
     world: World
     network: FaultyNetwork
-    folder: Path
+    recorder: Recorder
     seconds: float
     seed: int
     told: Told
@@ -50,25 +52,30 @@ class Measured:
     """A promise, and the run that tries to break it."""
 
     promise: str
-    run: Callable[[Ground], Verdict]
+    run: Callable[[Ground], tuple[FaultedRun, Verdict]]
     seconds: float = 60.0
 
 
-def run_measured(folder: Path, scenario: Measured, seed: int, seconds: float, network: str, told: Told) -> Verdict:
-    """Runs it on a fresh cluster in `folder`. Raises Unsupported and what the run raises."""
+def run_measured(folder: Path, name: str, seed: int, seconds: float, network: str, told: Told) -> Verdict:
+    """Runs it on a fresh cluster in `folder`, and leaves a report. Raises Unsupported, and what the run raises."""
+    scenario = SCENARIOS[name]
     layout, since_s = open_layout(folder / "cluster"), time.time()
     with NETWORKS[network](layout) as net, Cluster(layout, net) as cluster:
         cluster.start(told)
         with world_of(cluster) as world:
             world.observer.wait_root(1)
             planted = plant(folder, layout, world)
-            verdict = scenario.run(Ground(world, net, folder, seconds, seed, told))
-    return with_secrecy(verdict, folder, planted, layout.nodes, since_s)
+            with Recorder(folder / HISTORY) as recorder:
+                run, verdict = scenario.run(Ground(world, net, recorder, seconds, seed, told))
+    verdict = with_secrecy(verdict, folder, planted, layout.nodes, since_s)
+    (folder / REPORT).write_text(
+        report(name, scenario.promise, replay_command(name, seed, seconds, network), run, verdict)
+    )
+    return verdict
 
 
-def _rotation(on: Ground) -> Verdict:
-    with Recorder(on.folder / HISTORY) as recorder:
-        run = asyncio.run(rotation_under_load(on.world, recorder, on.seconds, on.told, on.seed))
+def _rotation(on: Ground) -> tuple[FaultedRun, Verdict]:
+    run = asyncio.run(rotation_under_load(on.world, on.recorder, on.seconds, on.told, on.seed))
     on.told(f"judging {len(run.ops):,} operations")
     figures: dict[str, object] = {
         "clients": CLIENTS,
@@ -79,14 +86,13 @@ def _rotation(on: Ground) -> Verdict:
         "ciphertexts": len(run.sealed),
     }
     found = judged_history(run.breaches(), run.disagreement, run.ops, LOAD.max_staleness.total_seconds(), on.world)
-    return Verdict(found, figures | outcomes(run.ops))
+    return _course(on, run.happened, run.begun, run.agreed), Verdict(found, figures | outcomes(run.ops))
 
 
-def _revocation(on: Ground) -> Verdict:
-    with Recorder(on.folder / HISTORY) as recorder:
-        run = asyncio.run(
-            revocation_under_partition(on.world, on.network, recorder, MAX_STALENESS_S, on.told, on.seed)
-        )
+def _revocation(on: Ground) -> tuple[FaultedRun, Verdict]:
+    run = asyncio.run(
+        revocation_under_partition(on.world, on.network, on.recorder, MAX_STALENESS_S, on.told, on.seed)
+    )
     figures: dict[str, object] = {
         "cut off": run.cut_off,
         "max_staleness_s": run.max_staleness_s,
@@ -95,13 +101,13 @@ def _revocation(on: Ground) -> Verdict:
         "after healing": run.after_healing,
     }
     found = judged_history(run.breaches(), run.disagreement, run.ops, run.max_staleness_s, on.world)
-    return Verdict(found, figures | outcomes(run.ops))
+    return _course(on, run.happened, run.begun, run.agreed), Verdict(found, figures | outcomes(run.ops))
 
 
-def _northbound(on: Ground) -> Verdict:
+def _northbound(on: Ground) -> tuple[FaultedRun, Verdict]:
     nemesis = Nemesis(on.world, on.network, on.told, seed=on.seed)
     turns, least = killings(on.seed, on.world.nodes, on.seconds), round(on.seconds * KEYS_PER_S)
-    run = asyncio.run(northbound_once(on.world, nemesis, turns, on.seconds, least, on.told, on.seed))
+    run = asyncio.run(northbound_once(on.world, nemesis, on.recorder, turns, on.seconds, least, on.told, on.seed))
     figures: dict[str, object] = {
         "seconds": on.seconds,
         "keys drawn": len(run.given("draw")),
@@ -111,18 +117,14 @@ def _northbound(on: Ground) -> Verdict:
         "root epochs that came into use": len(run.epochs),
     }
     counts = Counter(f"{one.kind} {one.status}{' ' + one.said if one.said else ''}" for one in run.attempts)
-    return Verdict(
-        [
-            Judgement(PROMISE, run.breaches()),
-            carried_out(run.happened),
-            whole_audits(on.world),
-        ],
-        figures | dict(sorted(counts.items())),
-    )
+    found = [Judgement(PROMISE, run.breaches()), carried_out(run.happened), whole_audits(on.world)]
+    course = _course(on, run.happened, run.begun, run.agreed)
+    return course, Verdict(found, figures | dict(sorted(counts.items())))
 
 
-def _backlog(on: Ground) -> Verdict:
-    trials = backlog_trials(on.world, on.network, max(2, round(on.seconds / TRIAL_S)), on.told)
+def _backlog(on: Ground) -> tuple[FaultedRun, Verdict]:
+    run = backlog_trials(on.world, on.network, on.recorder, max(2, round(on.seconds / TRIAL_S)), on.told)
+    trials = run.trials
     waits = {
         part: [one.first_write_s for one in trials if one.part == part] for part in ("the leader", "a follower")
     }
@@ -133,7 +135,13 @@ def _backlog(on: Ground) -> Verdict:
         "first write after the cut, s": spread([one.first_write_s for one in trials]),
         "one state after healing, s": spread([one.caught_up_s for one in trials]),
     }
-    return Verdict([Judgement(PROMISE, [breach for one in trials for breach in one.breaches()])], figures)
+    promise = Judgement(PROMISE, [breach for one in trials for breach in one.breaches()])
+    return _course(on, run.happened, run.begun, run.ended), Verdict([promise], figures)
+
+
+def _course(on: Ground, happened: list[Happened], begun: float, agreed: float) -> FaultedRun:
+    """For the report; whatever is done after the nodes agreed ends now."""
+    return FaultedRun(on.recorder.ops, happened, begun, agreed, agreed, time.monotonic())
 
 
 def spread(times: Sequence[float | None]) -> str:

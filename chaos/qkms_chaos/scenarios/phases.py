@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from qkms_chaos.checking.history import CHANGES, READS, Op, Outcome
+from qkms_chaos.checking.history import READS, WRITES, Op, Outcome
 from qkms_chaos.workload.faulted import FaultedRun
 
 UNSERVED = frozenset(
@@ -67,7 +67,7 @@ def alone_in(phase: Phase) -> str | None:
 
 def sides(run: FaultedRun, phase: Phase) -> dict[str, list[Op]]:
     """The operations that began in a phase: at the node that is alone, by its own clients, and elsewhere."""
-    inside = [op for op in run.ops if phase.begin <= op.start < phase.end and op.call in CHANGES | READS]
+    inside = [op for op in run.ops if phase.begin <= op.start < phase.end and op.call in WRITES | READS]
     alone = alone_in(phase)
     if alone is None:
         return {"everywhere": inside}
@@ -78,7 +78,7 @@ def sides(run: FaultedRun, phase: Phase) -> dict[str, list[Op]]:
 
 def kind(op: Op) -> str:
     """One of KINDS."""
-    return "writes" if op.call in CHANGES else str(op.args.get("level") or "bounded")
+    return "writes" if op.call in WRITES else str(op.args.get("level") or "bounded")
 
 
 def is_served(op: Op) -> bool:
@@ -95,7 +95,7 @@ def served(ops: Iterable[Op]) -> Served:
 
 def first_write_s(ops: Iterable[Op], phase: Phase) -> float | None:
     """From the fault to the first acknowledgement of a write that began after it; None: there was none."""
-    ends = [op.end for op in ops if op.call in CHANGES and op.outcome is Outcome.OK and op.end is not None]
+    ends = [op.end for op in ops if op.call in WRITES and op.outcome is Outcome.OK and op.end is not None]
     return min(ends) - phase.begin if ends else None
 
 

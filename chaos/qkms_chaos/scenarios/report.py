@@ -9,16 +9,19 @@ from collections.abc import Sequence
 from html import escape
 from math import log10
 
-from qkms_chaos.checking.history import CHANGES, READS, Op, Outcome
+from qkms_chaos.checking.history import READS, WRITES, Op, Outcome
 from qkms_chaos.scenarios.phases import KINDS, Phase, first_write_s, is_served, kind, phases, served, sides
 from qkms_chaos.scenarios.verdict import Verdict
 from qkms_chaos.workload.faulted import FaultedRun
 
+REPORT = "report.html"
 WIDTH, ROW, LEFT, TOP = 1200, 120, 130, 24
 FASTEST_S, SLOWEST_S = 0.001, 10.0
 MOST_MARKS = 6_000
 COLOURS = {"served": "#2a7f62", "not served": "#c8553d", "unknown": "#8a4fbe"}
 BAND = "#f4d9a8"
+
+_NO_FAULT = ("no fault yet", "is whole", "runs", ": sound", "is honest", "is active")
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1440px; color: #222; padding: 0 1rem }
@@ -51,6 +54,11 @@ those took. Refusals for what was asked (a conflict, a disabled version) are ser
 """
 
 
+def replay_command(name: str, seed: int, seconds: float, network: str) -> str:
+    """The command line that runs the same again."""
+    return f"qkms-chaos run {name} --seed {seed} --seconds {seconds:g} --network {network}"
+
+
 def _verdicts(verdict: Verdict) -> str:
     rows = []
     for one in verdict.judgements:
@@ -68,7 +76,7 @@ def _legend() -> str:
 
 
 def _timeline(run: FaultedRun) -> str:
-    calls = [op for op in run.ops if op.call in CHANGES | READS and op.process != "setup"]
+    calls = [op for op in run.ops if op.call in WRITES | READS and op.process != "setup"]
     rows = sorted({_row(op) for op in calls}, key=lambda row: (row != "cluster", row))
     height = TOP + ROW * len(rows) + 40
     spans = phases(run)
@@ -82,7 +90,7 @@ def _timeline(run: FaultedRun) -> str:
 
 
 def _is_fault(span: Phase) -> bool:
-    return not any(word in span.what for word in ("no fault yet", "is whole", "runs", ": sound", "is honest"))
+    return not any(word in span.what for word in _NO_FAULT)
 
 
 def _row(op: Op) -> str:

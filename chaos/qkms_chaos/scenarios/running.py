@@ -21,7 +21,7 @@ from qkms_chaos.faults.nemesis import Nemesis
 from qkms_chaos.faults.network import Unsupported
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.faults.schedule import Step, encode
-from qkms_chaos.scenarios.report import report
+from qkms_chaos.scenarios.report import REPORT, replay_command, report
 from qkms_chaos.scenarios.saved import HISTORY, record_of, save
 from qkms_chaos.scenarios.scenario import NODES, Plan, Scenario
 from qkms_chaos.scenarios.secrecy import plant, with_secrecy
@@ -30,7 +30,7 @@ from qkms_chaos.workload.canaries import exported
 from qkms_chaos.workload.faulted import FaultedRun, run_faulted
 from qkms_node.pki import Identity
 
-SCHEDULE, REPORT = "schedule.json", "report.html"
+SCHEDULE = "schedule.json"
 CERTIFICATE_S = 16.0
 Told = Callable[[str], None]
 
@@ -87,8 +87,8 @@ def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Ve
 
 
 def _report(folder: Path, order: Order, run: FaultedRun, verdict: Verdict) -> None:
-    page = report(order.name, order.scenario.promise, replay_command(order), run, verdict)
-    (folder / REPORT).write_text(page)
+    replay = replay_command(order.name, order.seed, order.seconds, order.network)
+    (folder / REPORT).write_text(report(order.name, order.scenario.promise, replay, run, verdict))
 
 
 def _disks(folder: Path, layout: Layout, plan: Plan) -> dict[str, FaultyDisk]:
@@ -112,8 +112,3 @@ def _shorten(cluster: Cluster, host: Callable[[str], str]) -> None:
             not_after=now + timedelta(seconds=CERTIFICATE_S),
             addresses=tuple(dict.fromkeys(("127.0.0.1", host(node)))),
         )
-
-
-def replay_command(order: Order) -> str:
-    """The command line that runs the same again."""
-    return f"qkms-chaos run {order.name} --seed {order.seed} --seconds {order.seconds:g} --network {order.network}"

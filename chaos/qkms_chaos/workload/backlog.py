@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from itertools import count
 
+from qkms_chaos.checking.history import Outcome, Recorder
 from qkms_chaos.cluster.waits import WaitExpired
 from qkms_chaos.cluster.world import World
+from qkms_chaos.faults.nemesis import Happened
 from qkms_chaos.faults.network import FaultyNetwork, between
-from qkms_client import AsyncClient, Profile, QkmsError, load_profile
+from qkms_chaos.workload.caller import Answer, Caller
+from qkms_client import AsyncClient, Profile, load_profile
 
 BACKLOG_BYTES = 10 * 1000 * 1000
 WRITABLE_S, CAUGHT_UP_S = 2.0, 5.0
@@ -57,6 +61,16 @@ class Trial:
 
 
 @dataclass
+class BacklogRun:
+    """All trials, and the cuts and healings between `begun` and `ended` (time.monotonic)."""
+
+    trials: list[Trial] = field(default_factory=list)
+    happened: list[Happened] = field(default_factory=list)
+    begun: float = 0.0
+    ended: float = 0.0
+
+
+@dataclass
 class _Written:
     """What was acknowledged since the cut."""
 
@@ -65,31 +79,45 @@ class _Written:
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def backlog_trials(world: World, network: FaultyNetwork, trials: int, told: Told) -> list[Trial]:
+def backlog_trials(
+    world: World, network: FaultyNetwork, recorder: Recorder, trials: int, told: Told
+) -> BacklogRun:
     """Runs so many. Raises QkmsError, WaitExpired when there is no cluster to begin with."""
     profile = load_profile(world.cluster.layout.service_profile("payments"))
     keys = [f"backlog-{number}" for number in range(WRITERS)]
     for key in keys:
         world.payments.create_key(key)
-    found = []
+    run = BacklogRun(begun=time.monotonic())
     for number in range(trials):
         leader = world.observer.wait_leader()
         part = "the leader" if number % 2 == 0 else "a follower"
         cut_off = leader if part == "the leader" else world.others(leader)[number // 2 % 2]
-        found.append(_trial(world, network, profile, keys, cut_off, part))
-        told(f"{number + 1} of {trials}: {found[-1]}")
-    return found
+        run.trials.append(_trial(world, network, run, recorder, profile, keys, cut_off, part))
+        told(f"{number + 1} of {trials}: {run.trials[-1]}")
+    run.ended = time.monotonic()
+    return run
 
 
 def _trial(
-    world: World, network: FaultyNetwork, profile: Profile, keys: Sequence[str], cut_off: str, part: str
+    world: World,
+    network: FaultyNetwork,
+    run: BacklogRun,
+    recorder: Recorder,
+    profile: Profile,
+    keys: Sequence[str],
+    cut_off: str,
+    part: str,
 ) -> Trial:
+    begin = time.monotonic()
     network.cut(between([cut_off], world.others(cut_off)))
     cut = time.monotonic()
-    written = asyncio.run(_write(profile, keys))
+    run.happened.append(Happened(begin, cut, f"{cut_off} is cut off from the other nodes"))
+    written = asyncio.run(_write(profile, keys, recorder))
     seen = {node: status.revision for node, status in world.observer.statuses().items()}
+    begin = time.monotonic()
     network.heal()
     healed = time.monotonic()
+    run.happened.append(Happened(begin, healed, "the network is whole"))
     try:
         world.observer.wait_agreement(timeout_s=CATCH_UP_TIMEOUT_S)
         caught_up_s = time.monotonic() - healed
@@ -100,7 +128,7 @@ def _trial(
     return Trial(cut_off, part, first_s, written.total, behind, caught_up_s)
 
 
-async def _write(profile: Profile, keys: Sequence[str]) -> _Written:
+async def _write(profile: Profile, keys: Sequence[str], recorder: Recorder) -> _Written:
     written = _Written()
     asyncio.get_running_loop().call_later(GIVES_UP_S, written.enough.set)
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
@@ -112,18 +140,22 @@ async def _write(profile: Profile, keys: Sequence[str]) -> _Written:
                 attempt_timeout_s=TIMEOUT_S / 2,
             )
             client = await stack.enter_async_context(AsyncClient(own))
-            group.create_task(_writer(client, key, written))
+            group.create_task(_writer(client, Caller(f"writer {number}", recorder), key, written))
     return written
 
 
-async def _writer(client: AsyncClient, key: str, written: _Written) -> None:
-    round_ = 0
-    while not written.enough.is_set():
+async def _writer(client: AsyncClient, caller: Caller, key: str, written: _Written) -> None:
+    labels: dict[str, str] = {}
+
+    async def update() -> Answer:
+        changed = await client.update_key(key, labels=labels)
+        return {}, changed.header
+
+    for round_ in count():
+        if written.enough.is_set():
+            return
         labels = largest_labels(round_)
-        round_ += 1
-        try:
-            await client.update_key(key, labels=labels)
-        except QkmsError:
+        if await caller.done("update", key, {}, update) is not Outcome.OK:
             continue
         written.first = written.first or time.monotonic()
         written.total += sum(len(name.encode()) + len(value.encode()) for name, value in labels.items())

@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qkms_chaos.checking.history import Op, Outcome
+
 NO_ANSWER = 0
 NOT_SENT = frozenset({"ConnectError", "ConnectTimeout"})
 """No connection came about, so nothing was asked."""
@@ -26,6 +28,23 @@ class Attempt:
     status: int
     said: str
     keys: dict[str, bytes]
+
+    def operation(self, client: str, pair: str, start: float, end: float) -> Op:
+        """The same for the history, where keys have no place; `pair` is master/slave."""
+        outcome = Outcome.OK if self.status == 200 else Outcome.UNKNOWN if self.undetermined else Outcome.REFUSED
+        unreachable = self.status == NO_ANSWER and not self.undetermined
+        return Op(
+            process=f"{client}@{self.node}",
+            call=self.kind,
+            key=pair,
+            start=start,
+            end=end,
+            outcome=outcome,
+            args={"key_ids": " ".join(self.asked)} if self.asked else {},
+            answer={"key_ids": " ".join(self.keys)} if self.keys else {},
+            reason="UNAVAILABLE" if unreachable else self.said,
+            node=self.node,
+        )
 
     @property
     def undetermined(self) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from qkms_chaos.checking.history import Recorder
 from qkms_chaos.cluster.northbound import TIMEOUT_S, Encryptor, allow, encryptor_of
 from qkms_chaos.cluster.world import World
 from qkms_chaos.faults.nemesis import Happened, Nemesis
@@ -34,14 +35,22 @@ REPLAYED_AT_ONCE = 32
 
 @dataclass
 class NorthboundRun:
-    """What happened."""
+    """What happened; also in the history, by `recorder`. Times of time.monotonic."""
 
+    recorder: Recorder
     attempts: list[Attempt] = field(default_factory=list)
     replays: list[Attempt] = field(default_factory=list)
     drawn: int = 0
     happened: list[Happened] = field(default_factory=list)
+    begun: float = 0.0
+    agreed: float = 0.0
     epochs: list[int] = field(default_factory=list)
     """Root epochs that came into use, the last at the latest when all were alive again."""
+
+    def note(self, client: str, pair: str, start: float, one: Attempt) -> None:
+        """Keeps an attempt of the load that has ended now."""
+        self.attempts.append(one)
+        self.recorder.add(one.operation(client, pair, start, time.monotonic()))
 
     def given(self, kind: str) -> set[str]:
         """Key_IDs that were given out by "draw" or "collect"."""
@@ -61,6 +70,7 @@ class NorthboundRun:
 async def northbound_once(
     world: World,
     nemesis: Nemesis,
+    recorder: Recorder,
     turns: Sequence[Sequence[Step]],
     seconds: float,
     least: int,
@@ -71,14 +81,14 @@ async def northbound_once(
 
     Raises TimeoutError, WaitExpired, ProcessDied, QkmsError.
     """
-    run = NorthboundRun()
+    run = NorthboundRun(recorder)
     first, second = SAES
     pairs = tuple(f"saePairs/{master}/{slave}" for master, slave in ((first, second), (second, first)))
     await asyncio.to_thread(allow, world, "northbound-once", [Rule(("northbound.*",), pairs)], *SAES)
     before = (await asyncio.to_thread(world.observer.wait_agreement)).root
     assert before is not None
     rng = random.Random(seed)  # noqa: S311
-    begun = time.monotonic()
+    run.begun = time.monotonic()
 
     async with encryptor_of(world, first) as one, encryptor_of(world, second) as other:
         told(f"{CLIENTS} clients for {seconds:g} s")
@@ -87,7 +97,7 @@ async def northbound_once(
                 faults = group.create_task(asyncio.to_thread(_disturb, nemesis, turns))
 
                 def enough() -> bool:
-                    lasted = time.monotonic() - begun
+                    lasted = time.monotonic() - run.begun
                     if lasted > TOO_LONG * seconds:
                         raise TimeoutError(f"{run.drawn} of {least} keys were drawn in {lasted:.0f} s")
                     return lasted > seconds and run.drawn >= least and faults.done()
@@ -95,12 +105,13 @@ async def northbound_once(
                 for number in range(CLIENTS):
                     master, slave = (one, other) if number % 2 else (other, one)
                     chooses = random.Random(rng.random())  # noqa: S311
-                    group.create_task(_pair(run, world.nodes, master, slave, enough, chooses))
+                    group.create_task(_pair(run, f"c{number}", world.nodes, master, slave, enough, chooses))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         await asyncio.to_thread(nemesis.carry_out, Revive())
         run.happened = nemesis.happened
         await asyncio.to_thread(world.observer.wait_agreement)
+        run.agreed = time.monotonic()
         await asyncio.to_thread(world.observer.wait_root, before.epoch + 1)
         told(f"asking once more for {len(run.given('collect')):,} key_IDs")
         await _replay(run, world.nodes, one, other, rng)
@@ -116,6 +127,7 @@ def _disturb(nemesis: Nemesis, turns: Sequence[Sequence[Step]]) -> None:
 
 async def _pair(
     run: NorthboundRun,
+    client: str,
     nodes: tuple[str, ...],
     master: Encryptor,
     slave: Encryptor,
@@ -125,16 +137,19 @@ async def _pair(
     while not enough():
         node = rng.choice(nodes)
         number = rng.randint(1, MOST_AT_ONCE)
+        start = time.monotonic()
         drawn = await master.draw(node, slave.sae, patience_s=_patience_s(rng), number=number, size=256)
-        run.attempts.append(Attempt(master.sae, "draw", node, (), drawn.status, drawn.said, drawn.keys))
+        attempt = Attempt(master.sae, "draw", node, (), drawn.status, drawn.said, drawn.keys)
+        run.note(client, f"{master.sae}/{slave.sae}", start, attempt)
         run.drawn += len(drawn.keys)
         if drawn.keys:
-            await _collect(run, nodes, slave, master.sae, tuple(drawn.keys), rng)
+            await _collect(run, client, nodes, slave, master.sae, tuple(drawn.keys), rng)
         await asyncio.sleep(PAUSE_S)
 
 
 async def _collect(
     run: NorthboundRun,
+    client: str,
     nodes: tuple[str, ...],
     slave: Encryptor,
     master: str,
@@ -145,13 +160,13 @@ async def _collect(
     gives_up = time.monotonic() + GIVES_UP_S
     while time.monotonic() < gives_up:
         chosen = rng.sample(nodes, 2 if rng.random() < ASKS_TWICE else 1)
+        start = time.monotonic()
         answers = await asyncio.gather(
             *(slave.collect(node, master, *key_ids, patience_s=_patience_s(rng)) for node in chosen)
         )
         for node, answer in zip(chosen, answers, strict=True):
-            run.attempts.append(
-                Attempt(slave.sae, "collect", node, key_ids, answer.status, answer.said, answer.keys)
-            )
+            attempt = Attempt(slave.sae, "collect", node, key_ids, answer.status, answer.said, answer.keys)
+            run.note(client, f"{master}/{slave.sae}", start, attempt)
         if any(answer.status in (200, 400) for answer in answers):
             return
         await asyncio.sleep(PAUSE_S)

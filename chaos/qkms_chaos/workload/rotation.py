@@ -17,6 +17,7 @@ from datetime import timedelta
 from qkms_chaos.checking.history import Op, Outcome, Recorder, Value, fingerprint
 from qkms_chaos.checking.key_model import number
 from qkms_chaos.cluster.world import World
+from qkms_chaos.faults.nemesis import Happened
 from qkms_chaos.workload.caller import Answer, Caller
 from qkms_chaos.workload.clients import create_keys, last_looks
 from qkms_chaos.workload.load import LINEARIZABLE, OWN, Load
@@ -41,13 +42,17 @@ AT_ONCE = 64
 
 @dataclass
 class RotationRun:
-    """What happened, in `ops`. `disagreement`: why nodes came to no common state in the end; empty: they did."""
+    """What happened, in `ops`. `disagreement`: why nodes came to no common state in the end; empty: they did.
+    Times of time.monotonic."""
 
     ops: Sequence[Op]
     sealed: list[Sealed] = field(default_factory=list)
     epochs: int = 0
     restarted: str = ""
     disagreement: str = ""
+    happened: list[Happened] = field(default_factory=list)
+    begun: float = 0.0
+    agreed: float = 0.0
 
     @property
     def rotations(self) -> int:
@@ -78,7 +83,8 @@ async def rotation_under_load(
     async with AsyncClient(profile) as client:
         operator = LoadClient("operator", client, rng, recorder, LOAD)
         old = await _prepare(operator, client, Caller("stager", recorder))
-        until = time.monotonic() + seconds
+        run.begun = time.monotonic()
+        until = run.begun + seconds
         told(f"{CLIENTS} clients for {seconds:g} s")
         try:
             async with asyncio.TaskGroup() as group:
@@ -92,6 +98,7 @@ async def rotation_under_load(
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
     run.disagreement = await asyncio.to_thread(world.observer.disagreement, AGREE_S)
+    run.agreed = time.monotonic()
     for node in world.nodes:
         told(f"opening {len(run.sealed):,} ciphertexts at {node}")
         await _open_all(replace(profile, endpoints={node: profile.endpoints[node]}), node, run, recorder)
@@ -148,17 +155,24 @@ async def _rotate(rotator: LoadClient, key: str, until: float) -> None:
 
 def _disturb(world: World, run: RotationRun, seconds: float, told: Callable[[str], None]) -> None:
     """A new root epoch, the restart of a follower, another new epoch."""
-    begun = time.monotonic()
+
+    def happened(begin: float, text: str) -> None:
+        run.happened.append(Happened(begin, time.monotonic(), text))
+        told(text)
+
     for share, what in ((0.2, "epoch"), (0.45, "restart"), (0.7, "epoch")):
-        time.sleep(max(0.0, begun + share * seconds - time.monotonic()))
+        time.sleep(max(0.0, run.begun + share * seconds - time.monotonic()))
+        begin = time.monotonic()
         if what == "epoch":
-            told(f"root epoch {world.new_root_epoch()} is active")
+            happened(begin, f"root epoch {world.new_root_epoch()} is active")
             run.epochs += 1
         else:
             run.restarted = world.others(world.observer.wait_leader())[0]
             world.cluster.nodes[run.restarted].terminate()
+            happened(begin, f"{run.restarted} has stopped")
+            begin = time.monotonic()
             world.cluster.start_members([run.restarted])
-            told(f"{run.restarted} has restarted")
+            happened(begin, f"{run.restarted} runs again")
 
 
 async def _open_all(profile: Profile, node: str, run: RotationRun, recorder: Recorder) -> None:

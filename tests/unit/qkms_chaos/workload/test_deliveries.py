@@ -2,6 +2,7 @@
 
 import pytest
 
+from qkms_chaos.checking.history import Outcome
 from qkms_chaos.workload.deliveries import Attempt, breaches
 
 K1, K2 = {"k1": b"one"}, {"k2": b"two"}
@@ -44,3 +45,23 @@ def test_what_may_happen(attempts: list[Attempt]) -> None:
 def test_a_planted_breach_is_found(attempts: list[Attempt], words: str) -> None:
     [found] = breaches(attempts)
     assert words in found
+
+
+@pytest.mark.parametrize(
+    ("attempt", "outcome", "reason"),
+    [
+        (DRAWN, Outcome.OK, ""),
+        (NOT_THERE, Outcome.REFUSED, "not found"),
+        (NO_ANSWER, Outcome.UNKNOWN, "ReadError"),
+        (UNKNOWN, Outcome.UNKNOWN, "OUTCOME_UNKNOWN"),
+        (NOT_SENT, Outcome.REFUSED, "UNAVAILABLE"),
+    ],
+)
+def test_the_history_says_what_is_known_and_has_no_key(attempt: Attempt, outcome: Outcome, reason: str) -> None:
+    op = attempt.operation("c1", "a/b", 1.0, 2.0)
+    assert (op.call, op.outcome, op.reason, op.process) == (attempt.kind, outcome, reason, f"c1@{attempt.node}")
+    assert (op.args.get("key_ids"), op.answer.get("key_ids")) == (
+        "k1" if attempt.asked else None,
+        "k1" if attempt.keys else None,
+    )
+    assert not any(key.decode() in str(op) for key in attempt.keys.values())
