@@ -12,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from qkms_node.consensus.replica import Replica, Role
-from qkms_node.ledger.records import VersionState
+from qkms_node.keys.grade import Grade
+from qkms_node.ledger.records import RootRecord, VersionState
 from qkms_node.ledger.state import State
 
 Samples = Iterable[Metric]
@@ -103,13 +104,13 @@ class NodeState(Collector):
 
     def _holdings(self) -> Samples:
         with self._view() as state:
-            revision, epoch = state.revision, state.active_epoch
+            revision, root = state.revision, state.roots.get(state.active_epoch)
             by_algorithm = state.keys.counts["algorithm"].copy()
             by_state = state.versions.counts["state"].copy()
             sessions, requests = len(state.sessions), len(state.requests)
             sae_keys = state.sae_keys.counts["epoch"].total()
         yield gauge("qkms_ledger_revision", "Revision of the ledger here.", revision)
-        yield gauge("qkms_root_epoch", "Active root epoch, 0 without one.", epoch)
+        yield from _of_root(root)
         yield gauge("qkms_sessions", "Sessions remembered.", sessions)
         yield gauge("qkms_sae_keys", "SAE keys held until every slave has collected them.", sae_keys)
         yield gauge("qkms_requests_remembered", "Mutations whose repetition is answered from memory.", requests)
@@ -121,3 +122,15 @@ class NodeState(Collector):
         for state_of in VersionState:
             states.add_metric((state_of.name,), by_state[state_of])
         yield states
+
+
+def _of_root(root: RootRecord | None) -> Samples:
+    yield gauge("qkms_root_epoch", "Active root epoch, 0 without one.", 0 if root is None else root.epoch)
+    grades = GaugeMetricFamily("qkms_root_grade", "1 for the grade of the active root epoch.", labels=("grade",))
+    for grade in (Grade.PQC, Grade.QKD_PQC):
+        grades.add_metric((grade.name,), float(root is not None and root.grade is grade))
+    yield grades
+    relays = 0 if root is None else len(root.relays)
+    yield gauge("qkms_root_relays", "KMEs that have seen a QKD key of the active root epoch in clear.", relays)
+    what = "Greatest QBER of the links that QKD keys of the active root epoch came over; 1: a KME tells none."
+    yield gauge("qkms_root_qber", what, 0.0 if root is None else root.qber)
