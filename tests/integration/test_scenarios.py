@@ -55,6 +55,7 @@ def test_rotation_under_load(tmp_path: Path, seconds: float) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_northbound_once(tmp_path: Path) -> None:
     """A short one is among the encryptors' tests."""
     figures = run(tmp_path, "northbound-once", FULL_S).figures
