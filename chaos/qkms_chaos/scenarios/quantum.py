@@ -11,8 +11,9 @@ def _cut(rng: random.Random, seconds: float) -> Plan:
     steps = [
         Step(2.0, QuantumFault(one, other, {"cut": True})),
         Step(round(seconds * 0.4, 2), KillKme(rng.choice(NODES))),
-        Step(round(seconds * 0.6, 2), QuantumFault(one, other, {})),
-        Step(round(seconds * 0.6 + 0.1, 2), Revive()),
+        # First the KMEs: one that is dead takes no word of its link being sound.
+        Step(round(seconds * 0.6, 2), Revive()),
+        Step(round(seconds * 0.6 + 0.1, 2), QuantumFault(one, other, {})),
     ]
     return Plan(steps)
 
