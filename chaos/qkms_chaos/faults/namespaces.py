@@ -20,6 +20,7 @@ from types import TracebackType
 from qkms_chaos.cluster.layout import Layout
 from qkms_chaos.cluster.network import Loopback
 from qkms_chaos.faults.network import CLIENTS, Pair, Unsupported
+from qkms_chaos.faults.schedule import Slow
 
 SUBNET = "10.213"
 BRIDGE_PLACE = 254
@@ -30,6 +31,7 @@ class NamespaceNetwork(Loopback):
     """See FaultyNetwork."""
 
     kind = "netns"
+    refuses = (Slow,)
 
     def __init__(self, layout: Layout) -> None:
         super().__init__(layout)

@@ -27,6 +27,7 @@ class ToxiproxyNetwork(Loopback):
     """See FaultyNetwork."""
 
     kind = "toxiproxy"
+    refuses = ()
 
     def __init__(self, layout: Layout) -> None:
         super().__init__(layout)

@@ -126,5 +126,7 @@ SCENARIOS = {
     "membership-under-load": Scenario(
         "A node joins and another is removed under load, and what is acknowledged stays.", _members, seconds=25.0
     ),
-    "mixed": Scenario("Everything at random: nothing of what always holds is broken.", _mixed, seconds=60.0),
+    "mixed": Scenario(
+        "Everything at random: nothing of what always holds is broken.", _mixed, seconds=60.0, any_faults=True
+    ),
 }

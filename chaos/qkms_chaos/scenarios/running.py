@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from qkms_chaos.faults.faulty_clock import FaultyClock
 from qkms_chaos.faults.faulty_disk import CompilerMissing, FaultyDisk, build_shim
 from qkms_chaos.faults.nemesis import Nemesis
 from qkms_chaos.faults.network import Unsupported
-from qkms_chaos.faults.opening import NETWORKS
+from qkms_chaos.faults.opening import NETWORKS, REFUSED
 from qkms_chaos.faults.schedule import Step, encode
 from qkms_chaos.scenarios.report import REPORT, replay_command, report
 from qkms_chaos.scenarios.saved import HISTORY, record_of, save
@@ -50,7 +50,10 @@ class Order:
 def plan_of(order: Order) -> Plan:
     """The plan of this order; the same each time."""
     plan = order.scenario.plan(random.Random(f"{order.name} {order.seed}"), order.seconds)  # noqa: S311
-    return plan if order.steps is None else Plan(**{**vars(plan), "steps": order.steps})
+    if order.steps is not None:
+        return replace(plan, steps=order.steps)
+    refused = REFUSED[order.network] if order.scenario.any_faults else ()
+    return replace(plan, steps=[step for step in plan.steps if not isinstance(step.fault, refused)])
 
 
 def run_scenario(folder: Path, order: Order, told: Told) -> tuple[FaultedRun, Verdict]:

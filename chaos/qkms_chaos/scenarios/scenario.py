@@ -49,12 +49,16 @@ def nothing_more(_: FaultedRun) -> Finding:
 
 @dataclass(frozen=True)
 class Scenario:
-    """`plan` makes a run of so many seconds from a seed; the same seed makes the same one."""
+    """`plan` makes a run of so many seconds from a seed; the same seed makes the same one.
+
+    `any_faults`: it promises nothing of a fault by name, so that it goes without those that a network cannot make.
+    """
 
     promise: str
     plan: Callable[[random.Random, float], Plan]
     look: Callable[[FaultedRun], Finding] = nothing_more
     seconds: float = 20.0
+    any_faults: bool = False
 
 
 def during(run: FaultedRun, ops: Sequence[Op], words: str, margin_s: float = 0.0) -> list[Op]:
