@@ -193,3 +193,14 @@ def test_taking_a_table_apart_frees_all_of_it() -> None:
         queue[number] = number
     steps = sum(1 for _ in queue.dismantle())
     assert steps == 20 // tables.BLOCK + tables.SHARDS
+
+
+def test_a_queue_forgets_blocks_that_were_given_up_whole() -> None:
+    queue: Queue[int, int] = Queue()
+    for n in range(3 * tables.BLOCK + 1):
+        queue[n] = n
+    before = queue.capture()
+    for n in range(2 * tables.BLOCK):
+        del queue[n]
+    assert (list(queue), len(queue._blocks)) == ([*range(2 * tables.BLOCK, 3 * tables.BLOCK + 1)], 1)
+    assert [value for _, value in before] == [*range(3 * tables.BLOCK + 1)], "a capture has them still"
