@@ -20,6 +20,7 @@ perhaps one now, later or never. What a call's args and answer hold, by name (No
 
 `epoch` is the root epoch that the version is under, `qkd_keys` the key_IDs of the QKD keys in it, separated by
 blanks.
+
 Calls that no model of keys knows:
 
     update    labels of the key are replaced  -> revision

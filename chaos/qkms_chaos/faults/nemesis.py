@@ -82,6 +82,10 @@ class Nemesis:
             text = self._do(fault)
         except (Unsupported, httpx.HTTPError) as error:
             text, problem = str(fault), str(error)
+        self.note(begin, text, problem)
+
+    def note(self, begin: float, text: str, problem: str = "") -> None:
+        """Something that was done to the cluster since `begin`, here or by a load itself."""
         self.happened.append(Happened(begin, time.monotonic(), text, problem))
         self._told(f"{text}{f' (not done: {problem})' if problem else ''}")
 

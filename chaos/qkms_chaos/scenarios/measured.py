@@ -13,8 +13,7 @@ from qkms_chaos.checking.judgement import Judgement
 from qkms_chaos.cluster.driver import Cluster
 from qkms_chaos.cluster.layout import open_layout
 from qkms_chaos.cluster.world import World, world_of
-from qkms_chaos.faults.nemesis import Happened, Nemesis
-from qkms_chaos.faults.network import FaultyNetwork
+from qkms_chaos.faults.nemesis import Nemesis
 from qkms_chaos.faults.opening import NETWORKS
 from qkms_chaos.scenarios.report import REPORT, replay_command, report
 from qkms_chaos.scenarios.saved import HISTORY
@@ -40,7 +39,7 @@ class Ground:
     """What a run is made on. `seconds`: its length. `told` hears what is done."""
 
     world: World
-    network: FaultyNetwork
+    nemesis: Nemesis
     recorder: Recorder
     seconds: float
     seed: int
@@ -65,8 +64,9 @@ def run_measured(folder: Path, name: str, seed: int, seconds: float, network: st
         with world_of(cluster) as world:
             world.observer.wait_root(1)
             planted = plant(folder, layout, world)
+            nemesis = Nemesis(world, net, told, seed=seed)
             with Recorder(folder / HISTORY) as recorder:
-                run, verdict = scenario.run(Ground(world, net, recorder, seconds, seed, told))
+                run, verdict = scenario.run(Ground(world, nemesis, recorder, seconds, seed, told))
     verdict = with_secrecy(verdict, folder, planted, layout.nodes, since_s)
     (folder / REPORT).write_text(
         report(name, scenario.promise, replay_command(name, seed, seconds, network), run, verdict)
@@ -75,7 +75,7 @@ def run_measured(folder: Path, name: str, seed: int, seconds: float, network: st
 
 
 def _rotation(on: Ground) -> tuple[FaultedRun, Verdict]:
-    run = asyncio.run(rotation_under_load(on.world, on.recorder, on.seconds, on.told, on.seed))
+    run = asyncio.run(rotation_under_load(on.world, on.nemesis, on.recorder, on.seconds, on.told, on.seed))
     on.told(f"judging {len(run.ops):,} operations")
     figures: dict[str, object] = {
         "clients": CLIENTS,
@@ -85,13 +85,14 @@ def _rotation(on: Ground) -> tuple[FaultedRun, Verdict]:
         "restarted": run.restarted,
         "ciphertexts": len(run.sealed),
     }
-    found = judged_history(run.breaches(), run.disagreement, run.ops, LOAD.max_staleness.total_seconds(), on.world)
-    return _course(on, run.happened, run.begun, run.agreed), Verdict(found, figures | outcomes(run.ops))
+    happened, bound_s = on.nemesis.happened, LOAD.max_staleness.total_seconds()
+    found = judged_history(run.breaches(), happened, run.disagreement, run.ops, bound_s, on.world)
+    return _course(on, run.begun, run.agreed), Verdict(found, figures | outcomes(run.ops))
 
 
 def _revocation(on: Ground) -> tuple[FaultedRun, Verdict]:
     run = asyncio.run(
-        revocation_under_partition(on.world, on.network, on.recorder, MAX_STALENESS_S, on.told, on.seed)
+        revocation_under_partition(on.world, on.nemesis, on.recorder, MAX_STALENESS_S, on.told, on.seed)
     )
     figures: dict[str, object] = {
         "cut off": run.cut_off,
@@ -100,14 +101,16 @@ def _revocation(on: Ground) -> tuple[FaultedRun, Verdict]:
         "refused with": run.refused_with,
         "after healing": run.after_healing,
     }
-    found = judged_history(run.breaches(), run.disagreement, run.ops, run.max_staleness_s, on.world)
-    return _course(on, run.happened, run.begun, run.agreed), Verdict(found, figures | outcomes(run.ops))
+    happened, bound_s = on.nemesis.happened, run.max_staleness_s
+    found = judged_history(run.breaches(), happened, run.disagreement, run.ops, bound_s, on.world)
+    return _course(on, run.begun, run.agreed), Verdict(found, figures | outcomes(run.ops))
 
 
 def _northbound(on: Ground) -> tuple[FaultedRun, Verdict]:
-    nemesis = Nemesis(on.world, on.network, on.told, seed=on.seed)
     turns, least = killings(on.seed, on.world.nodes, on.seconds), round(on.seconds * KEYS_PER_S)
-    run = asyncio.run(northbound_once(on.world, nemesis, on.recorder, turns, on.seconds, least, on.told, on.seed))
+    run = asyncio.run(
+        northbound_once(on.world, on.nemesis, on.recorder, turns, on.seconds, least, on.told, on.seed)
+    )
     figures: dict[str, object] = {
         "seconds": on.seconds,
         "keys drawn": len(run.given("draw")),
@@ -118,12 +121,12 @@ def _northbound(on: Ground) -> tuple[FaultedRun, Verdict]:
     }
     counts = Counter(f"{one.kind} {one.status}{' ' + one.said if one.said else ''}" for one in run.attempts)
     found = [Judgement(PROMISE, run.breaches()), carried_out(run.happened), whole_audits(on.world)]
-    course = _course(on, run.happened, run.begun, run.agreed)
+    course = _course(on, run.begun, run.agreed)
     return course, Verdict(found, figures | dict(sorted(counts.items())))
 
 
 def _backlog(on: Ground) -> tuple[FaultedRun, Verdict]:
-    run = backlog_trials(on.world, on.network, on.recorder, max(2, round(on.seconds / TRIAL_S)), on.told)
+    run = backlog_trials(on.world, on.nemesis, on.recorder, max(2, round(on.seconds / TRIAL_S)), on.told)
     trials = run.trials
     waits = {
         part: [one.first_write_s for one in trials if one.part == part] for part in ("the leader", "a follower")
@@ -136,12 +139,12 @@ def _backlog(on: Ground) -> tuple[FaultedRun, Verdict]:
         "one state after healing, s": spread([one.caught_up_s for one in trials]),
     }
     promise = Judgement(PROMISE, [breach for one in trials for breach in one.breaches()])
-    return _course(on, run.happened, run.begun, run.ended), Verdict([promise], figures)
+    return _course(on, run.begun, run.ended), Verdict([promise, carried_out(on.nemesis.happened)], figures)
 
 
-def _course(on: Ground, happened: list[Happened], begun: float, agreed: float) -> FaultedRun:
+def _course(on: Ground, begun: float, agreed: float) -> FaultedRun:
     """For the report; whatever is done after the nodes agreed ends now."""
-    return FaultedRun(on.recorder.ops, happened, begun, agreed, agreed, time.monotonic())
+    return FaultedRun(on.recorder.ops, on.nemesis.happened, begun, agreed, agreed, time.monotonic())
 
 
 def spread(times: Sequence[float | None]) -> str:

@@ -49,11 +49,17 @@ def judged(scenario: Scenario, run: FaultedRun, world: World) -> Verdict:
 
 
 def judged_history(
-    breaches: Sequence[str], disagreement: str, ops: Sequence[Op], max_staleness_s: float, world: World
+    breaches: Sequence[str],
+    happened: Sequence[Happened],
+    disagreement: str,
+    ops: Sequence[Op],
+    max_staleness_s: float,
+    world: World,
 ) -> list[Judgement]:
     """The judgements on a run with a load of its own, in which nobody watched. `breaches`: of its promise."""
     return [
         Judgement(PROMISE, list(breaches)),
+        carried_out(happened),
         Judgement(ONE_STATE, [disagreement] if disagreement else []),
         whole_audits(world),
         *without_watches(ops, max_staleness_s),

@@ -16,8 +16,8 @@ from itertools import count
 from qkms_chaos.checking.history import Outcome, Recorder
 from qkms_chaos.cluster.waits import WaitExpired
 from qkms_chaos.cluster.world import World
-from qkms_chaos.faults.nemesis import Happened
-from qkms_chaos.faults.network import FaultyNetwork, between
+from qkms_chaos.faults.nemesis import Nemesis
+from qkms_chaos.faults.schedule import HealNetwork, Isolate
 from qkms_chaos.workload.caller import Answer, Caller
 from qkms_client import AsyncClient, Profile, load_profile
 
@@ -62,10 +62,9 @@ class Trial:
 
 @dataclass
 class BacklogRun:
-    """All trials, and the cuts and healings between `begun` and `ended` (time.monotonic)."""
+    """All trials, between `begun` and `ended` (time.monotonic)."""
 
     trials: list[Trial] = field(default_factory=list)
-    happened: list[Happened] = field(default_factory=list)
     begun: float = 0.0
     ended: float = 0.0
 
@@ -79,9 +78,7 @@ class _Written:
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def backlog_trials(
-    world: World, network: FaultyNetwork, recorder: Recorder, trials: int, told: Told
-) -> BacklogRun:
+def backlog_trials(world: World, nemesis: Nemesis, recorder: Recorder, trials: int, told: Told) -> BacklogRun:
     """Runs so many. Raises QkmsError, WaitExpired when there is no cluster to begin with."""
     profile = load_profile(world.cluster.layout.service_profile("payments"))
     keys = [f"backlog-{number}" for number in range(WRITERS)]
@@ -92,7 +89,7 @@ def backlog_trials(
         leader = world.observer.wait_leader()
         part = "the leader" if number % 2 == 0 else "a follower"
         cut_off = leader if part == "the leader" else world.others(leader)[number // 2 % 2]
-        run.trials.append(_trial(world, network, run, recorder, profile, keys, cut_off, part))
+        run.trials.append(_trial(world, nemesis, recorder, profile, keys, cut_off, part))
         told(f"{number + 1} of {trials}: {run.trials[-1]}")
     run.ended = time.monotonic()
     return run
@@ -100,24 +97,19 @@ def backlog_trials(
 
 def _trial(
     world: World,
-    network: FaultyNetwork,
-    run: BacklogRun,
+    nemesis: Nemesis,
     recorder: Recorder,
     profile: Profile,
     keys: Sequence[str],
     cut_off: str,
     part: str,
 ) -> Trial:
-    begin = time.monotonic()
-    network.cut(between([cut_off], world.others(cut_off)))
-    cut = time.monotonic()
-    run.happened.append(Happened(begin, cut, f"{cut_off} is cut off from the other nodes"))
+    nemesis.carry_out(Isolate(cut_off))
+    cut = nemesis.happened[-1].end
     written = asyncio.run(_write(profile, keys, recorder))
     seen = {node: status.revision for node, status in world.observer.statuses().items()}
-    begin = time.monotonic()
-    network.heal()
-    healed = time.monotonic()
-    run.happened.append(Happened(begin, healed, "the network is whole"))
+    nemesis.carry_out(HealNetwork())
+    healed = nemesis.happened[-1].end
     try:
         world.observer.wait_agreement(timeout_s=CATCH_UP_TIMEOUT_S)
         caught_up_s = time.monotonic() - healed

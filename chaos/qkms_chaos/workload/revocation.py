@@ -11,16 +11,15 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 
 from qkms_chaos.checking.history import Op, Outcome, Recorder
 from qkms_chaos.checking.uses import revoked
 from qkms_chaos.cluster.waits import POLL_S, WaitExpired
 from qkms_chaos.cluster.world import World
-from qkms_chaos.faults.nemesis import Happened
-from qkms_chaos.faults.network import FaultyNetwork, between
+from qkms_chaos.faults.nemesis import Nemesis
+from qkms_chaos.faults.schedule import HealNetwork, Isolate
 from qkms_chaos.workload.clients import create_keys, last_looks
 from qkms_chaos.workload.load import OWN, Load
 from qkms_chaos.workload.load_client import LoadClient
@@ -44,7 +43,6 @@ class RevocationRun:
     refused_with: str = ""
     after_healing: str = ""
     disagreement: str = ""
-    happened: list[Happened] = field(default_factory=list)
     begun: float = 0.0
     agreed: float = 0.0
 
@@ -62,7 +60,7 @@ class RevocationRun:
 
 async def revocation_under_partition(
     world: World,
-    network: FaultyNetwork,
+    nemesis: Nemesis,
     recorder: Recorder,
     max_staleness_s: float,
     told: Callable[[str], None],
@@ -88,8 +86,7 @@ async def revocation_under_partition(
         user = LoadClient(f"c0@{node}", inside, rng, recorder, load, node)
         run.begun = time.monotonic()
         await _until(user, run, "the node to use the key", "")
-        cut = partial(network.cut, between([node], world.others(node)))
-        _happens(run, f"{node} is cut off from the other nodes", told, cut)
+        nemesis.carry_out(Isolate(node))
         if await operator.change("disable", KEY, 1) is not Outcome.OK:
             raise QkmsError(f"keys/{KEY} version 1 could not be disabled: {run.ops[-1]}")
         since = time.monotonic()
@@ -98,20 +95,13 @@ async def revocation_under_partition(
             await user.encrypt(KEY, OWN)
             await user.decrypt_any()
         run.refused_with = run.ops[-1].reason
-        _happens(run, "the network is whole", told, network.heal)
+        nemesis.carry_out(HealNetwork())
         run.after_healing = await _until(user, run, "the node to know of the revocation", "VERSION_DISABLED")
     run.disagreement = world.observer.disagreement(HEAL_TIMEOUT_S)
     run.agreed = time.monotonic()
     await last_looks(profile, load, recorder)
     read_records(world.operator, world.nodes, recorder)
     return run
-
-
-def _happens(run: RevocationRun, text: str, told: Callable[[str], None], fault: Callable[[], None]) -> None:
-    begin = time.monotonic()
-    fault()
-    run.happened.append(Happened(begin, time.monotonic(), text))
-    told(text)
 
 
 async def _until(user: LoadClient, run: RevocationRun, what: str, reason: str) -> str:

@@ -17,7 +17,7 @@ from datetime import timedelta
 from qkms_chaos.checking.history import Op, Outcome, Recorder, Value, fingerprint
 from qkms_chaos.checking.key_model import number
 from qkms_chaos.cluster.world import World
-from qkms_chaos.faults.nemesis import Happened
+from qkms_chaos.faults.nemesis import Nemesis
 from qkms_chaos.workload.caller import Answer, Caller
 from qkms_chaos.workload.clients import create_keys, last_looks
 from qkms_chaos.workload.load import LINEARIZABLE, OWN, Load
@@ -50,7 +50,6 @@ class RotationRun:
     epochs: int = 0
     restarted: str = ""
     disagreement: str = ""
-    happened: list[Happened] = field(default_factory=list)
     begun: float = 0.0
     agreed: float = 0.0
 
@@ -70,7 +69,7 @@ class RotationRun:
 
 
 async def rotation_under_load(
-    world: World, recorder: Recorder, seconds: float, told: Callable[[str], None], seed: int
+    world: World, nemesis: Nemesis, recorder: Recorder, seconds: float, told: Callable[[str], None], seed: int
 ) -> RotationRun:
     """Runs the load for so long, opens all ciphertexts at the end, and looks at every node.
 
@@ -94,7 +93,7 @@ async def rotation_under_load(
                 for key in KEYS:
                     rotator = LoadClient(f"rotator of {key}", client, rng, recorder, LOAD)
                     group.create_task(_rotate(rotator, key, until))
-                group.create_task(asyncio.to_thread(_disturb, world, run, seconds, told))
+                group.create_task(asyncio.to_thread(_disturb, world, nemesis, run, seconds))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
     run.disagreement = await asyncio.to_thread(world.observer.disagreement, AGREE_S)
@@ -153,26 +152,22 @@ async def _rotate(rotator: LoadClient, key: str, until: float) -> None:
         await asyncio.sleep(max(0.0, begin + ROTATE_EVERY_S - time.monotonic()))
 
 
-def _disturb(world: World, run: RotationRun, seconds: float, told: Callable[[str], None]) -> None:
+def _disturb(world: World, nemesis: Nemesis, run: RotationRun, seconds: float) -> None:
     """A new root epoch, the restart of a follower, another new epoch."""
-
-    def happened(begin: float, text: str) -> None:
-        run.happened.append(Happened(begin, time.monotonic(), text))
-        told(text)
 
     for share, what in ((0.2, "epoch"), (0.45, "restart"), (0.7, "epoch")):
         time.sleep(max(0.0, run.begun + share * seconds - time.monotonic()))
         begin = time.monotonic()
         if what == "epoch":
-            happened(begin, f"root epoch {world.new_root_epoch()} is active")
+            nemesis.note(begin, f"root epoch {world.new_root_epoch()} is active")
             run.epochs += 1
         else:
             run.restarted = world.others(world.observer.wait_leader())[0]
             world.cluster.nodes[run.restarted].terminate()
-            happened(begin, f"{run.restarted} has stopped")
+            nemesis.note(begin, f"{run.restarted} has stopped")
             begin = time.monotonic()
             world.cluster.start_members([run.restarted])
-            happened(begin, f"{run.restarted} runs again")
+            nemesis.note(begin, f"{run.restarted} runs again")
 
 
 async def _open_all(profile: Profile, node: str, run: RotationRun, recorder: Recorder) -> None:
